@@ -1,0 +1,79 @@
+# The one place for set-up, tests and the demo. `make help` lists the targets.
+#
+# Works from any folder (`make -C PATH` or `make -f PATH/Makefile`), with any
+# HOME, without a terminal, and two at a time.
+
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+VENV := $(ROOT).venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# nbdkit embeds the distribution's interpreter, and libnbd's binding is a Debian package only: the virtual
+# environment must come from that very interpreter, not from the first one on PATH.
+SYSTEM_PYTHON ?= /usr/bin/python3
+
+APT_PACKAGES := nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv fuse3 e2fsprogs util-linux mount \
+	strace fio qemu-utils
+
+PACKAGES := controller hostagent nbd_plugin
+ROWS ?=
+PYTEST_ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+.PHONY: help setup system demo test lint format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' '$(ROOT)Makefile' | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: system $(READY) ## install what is missing (Debian packages as root, Python packages into .venv)
+
+# Asks dpkg, not a stamp: packages can go away behind our back, and asking takes some ten milliseconds.
+system:
+	@missing=; for package in $(APT_PACKAGES); do \
+	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null)" = installed ] || missing+=" $$package"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" != 0 ]; then \
+	  echo "pairvol: Debian packages are missing:$$missing" >&2; \
+	  echo "HINT: run \"make setup\" once as root, or install them with apt-get." >&2; exit 1; \
+	fi; \
+	echo "installing Debian packages:$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; exec </dev/null; \
+	apt-get -qq -o DPkg::Lock::Timeout=300 update; \
+	apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $$missing
+
+# The lock lets two `make` at once share one environment: the second finds the stamp of the first.
+$(READY): $(ROOT)pyproject.toml | system
+	@exec 9>'$(ROOT).venv.lock'; flock 9; \
+	if [ '$(READY)' -nt '$(ROOT)pyproject.toml' ]; then exit 0; fi; \
+	echo "preparing $(VENV) (half a minute)"; \
+	'$(PYTHON)' -c '' 2>/dev/null || '$(SYSTEM_PYTHON)' -m venv --clear --system-site-packages '$(VENV)'; \
+	cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.[dev]' </dev/null; \
+	touch '$(READY)'
+
+demo: setup ## two sites on this machine, from mkfs to takeover, with a verdict
+	@'$(VENV)/bin/pairvol' demo $(DEMO_ARGS)
+
+lint: setup ## style, types, and which package may import which
+	@cd '$(ROOT)'; '$(VENV)/bin/ruff' check $(PACKAGES) tests
+	@cd '$(ROOT)'; '$(VENV)/bin/ruff' format --check $(PACKAGES) tests
+	@cd '$(ROOT)'; '$(VENV)/bin/mypy'
+	@cd '$(ROOT)'; '$(VENV)/bin/lint-imports' --no-cache
+
+format: setup ## let ruff lay out the code
+	@cd '$(ROOT)'; '$(VENV)/bin/ruff' check --fix-only $(PACKAGES) tests; '$(VENV)/bin/ruff' format $(PACKAGES) tests
+
+test: lint ## lint, then every test; PYTEST_ARGS adds options
+	@cd '$(ROOT)'; '$(PYTHON)' -m pytest $(PYTEST_ARGS)
+
+bench: setup ## side by side with nbdkit file; ROWS=1,3 runs some
+	@cd '$(ROOT)'; '$(PYTHON)' -m tests.bench $(if $(ROWS),--rows $(ROWS))
+
+clean: ## remove what make, tests and tools left behind
+	@cd '$(ROOT)'; rm -rf .venv .venv.lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis; \
+	find $(PACKAGES) tests -name __pycache__ -prune -exec rm -rf {} +
