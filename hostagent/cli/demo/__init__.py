@@ -1,0 +1,1 @@
+"""The demonstration: two sites on one machine, from mkfs to takeover, with a verdict."""

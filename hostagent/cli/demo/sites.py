@@ -1,0 +1,280 @@
+"""Two sites in a directory on this machine: start, kill and restart their daemons.
+
+Owns the directory's layout, the configuration files, the ports and the
+processes. Must not know volumes, pairs, or what is shown or tested with the
+sites; it prints nothing.
+
+Every process of a site, also those that its controller and agent start
+(nbdkit, nbdfuse), inherits a mark in its environment: the site's directory.
+Ending a site means ending what carries the mark, so nothing is ever killed by
+name, and nothing is missed that outlives its parent.
+
+Layout: DIRECTORY/SITE/{controller.toml,agent.toml,controller/,agent/,run/,*.log}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from controller.errors import PeerError
+
+MARK: Final = "PAIRVOL_SITE_DIRECTORY"
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 5.0
+
+
+class Daemon(StrEnum):
+    """The two daemons of a site."""
+
+    CONTROLLER = "controller"
+    AGENT = "agent"
+
+
+@dataclass
+class Site:
+    """One site: a controller and an agent, and whatever they start.
+
+    `agent_port` is where its own agent listens; `peers` maps other sites to
+    the address at which this site reaches their agent (a test may put a proxy
+    there).
+    """
+
+    name: str
+    directory: Path
+    agent_port: int
+    peers: dict[str, str] = field(default_factory=dict)
+    _children: dict[Daemon, subprocess.Popen[bytes]] = field(default_factory=dict, repr=False)
+
+    @property
+    def agent_url(self) -> str:
+        return f"http://127.0.0.1:{self.agent_port}"
+
+    @property
+    def controller_address(self) -> str:
+        return f"unix:{self.directory}/run/controller.sock"
+
+    def configuration(self, daemon: Daemon) -> Path:
+        return self.directory / f"{daemon}.toml"
+
+    def log(self, daemon: Daemon) -> Path:
+        return self.directory / f"{daemon}.log"
+
+    def state_directory(self, daemon: Daemon) -> Path:
+        return self.directory / daemon
+
+    def write_configuration(self) -> None:
+        """Write both TOML files and make the directories they name."""
+        for name in (*Daemon, "run"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        self.configuration(Daemon.CONTROLLER).write_text(
+            f'site = "{self.name}"\n'
+            f'state_directory = "{self.state_directory(Daemon.CONTROLLER)}"\n'
+            f'run_directory = "{self.directory}/run"\n'
+            f'listen = "{self.controller_address}"\n'
+            f'data_address = "127.0.0.1"\n'
+        )
+        peers = "".join(f'\n[peers.{name}]\nagent = "{address}"\n' for name, address in self.peers.items())
+        self.configuration(Daemon.AGENT).write_text(
+            f'site = "{self.name}"\n'
+            f'state_directory = "{self.state_directory(Daemon.AGENT)}"\n'
+            f'listen = "127.0.0.1:{self.agent_port}"\n'
+            f'controller = "{self.controller_address}"\n'
+            f"{peers}"
+        )
+
+    def start(self, daemon: Daemon | None = None) -> None:
+        """Start one daemon, or both; returns at once, see `wait_ready`."""
+        for each in (daemon,) if daemon else Daemon:
+            self._start(each)
+
+    def _start(self, daemon: Daemon) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "hostagent.cli.main",
+            daemon,
+            "run",
+            "--config",
+            str(self.configuration(daemon)),
+        ]
+        root = Path(__file__).resolve().parents[3]
+        paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {MARK: str(self.directory), "PYTHONPATH": os.pathsep.join(paths)}
+        with self.log(daemon).open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal reaches us, and we end the site in order.
+            self._children[daemon] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+
+    def ready(self) -> bool:
+        """Whether the agent answers and reaches its controller."""
+        import httpx
+
+        try:
+            answer = httpx.get(f"{self.agent_url}/v1/agent", timeout=2.0, trust_env=False)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == 200 and bool(answer.json()["controller_ok"])
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until both daemons answer; a daemon that ended meanwhile is named with its last words."""
+
+        def up() -> bool:
+            for daemon, child in self._children.items():
+                if child.poll() is not None:
+                    raise PeerError(
+                        f"the {daemon} of {self.name} ended with code {child.returncode}: {self.last_words(daemon)}",
+                        hint=f"See {self.log(daemon)}.",
+                    )
+            return self.ready()
+
+        if not wait_until(up, seconds):
+            raise PeerError(
+                f"the site {self.name} did not answer within {seconds:g} s",
+                hint=f"See {self.log(Daemon.CONTROLLER)} and {self.log(Daemon.AGENT)}.",
+            )
+
+    def last_words(self, daemon: Daemon) -> str:
+        """The last line of a daemon's log."""
+        with contextlib.suppress(OSError):
+            lines = self.log(daemon).read_text(errors="replace").split("\n")
+            return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        return "no message"
+
+    def daemon_process(self, daemon: Daemon) -> psutil.Process | None:
+        """The running daemon, also one that an earlier program started; None when it is down."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if process.cmdline()[-1:] == [str(self.configuration(daemon))]:
+                    return process
+        return None
+
+    def kill(self, daemon: Daemon, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to one daemon and wait for its end. What it started lives on."""
+        process = self.daemon_process(daemon)
+        if process is not None:
+            _send([process], number)
+            psutil.wait_procs([process], timeout=STOP_SECONDS)
+        self._reap()
+
+    def kill_site(self) -> int:
+        """SIGKILL everything this site runs, at once, as a power cut would; returns how many processes."""
+        processes = self.processes()
+        # Those who restart others go first.
+        processes.sort(key=lambda process: process.pid not in {child.pid for child in self._children.values()})
+        _send(processes, signal.SIGKILL)
+        psutil.wait_procs(processes, timeout=STOP_SECONDS)
+        self._reap()
+        return len(processes)
+
+    def stop(self) -> None:
+        """End the site in order: agent, controller, then the servers they leave running by design."""
+        self.kill(Daemon.AGENT, signal.SIGTERM)
+        self.kill(Daemon.CONTROLLER, signal.SIGTERM)
+        left = self.processes()
+        _send(left, signal.SIGTERM)
+        _, alive = psutil.wait_procs(left, timeout=STOP_SECONDS)
+        _send(alive, signal.SIGKILL)
+        psutil.wait_procs(alive, timeout=STOP_SECONDS)
+        self._reap()
+
+    def processes(self, name: str | None = None) -> list[psutil.Process]:
+        """Everything that carries this site's mark; with `name`, only programs of that name (nbdkit)."""
+        return [process for process in marked_processes(str(self.directory)) if name is None or _name(process) == name]
+
+    def _reap(self) -> None:
+        for daemon, child in list(self._children.items()):
+            if child.poll() is not None:
+                del self._children[daemon]
+
+
+@dataclass
+class TwoSites:
+    """A primary and a secondary site that know each other."""
+
+    directory: Path
+    primary: Site
+    secondary: Site
+
+    @classmethod
+    def create(cls, directory: Path, primary: str = "tokyo", secondary: str = "osaka") -> TwoSites:
+        """Choose ports and write the configuration of both sites; starts nothing."""
+        ports = free_ports(2)
+        first = Site(primary, directory / primary, ports[0])
+        second = Site(secondary, directory / secondary, ports[1])
+        first.peers[secondary] = second.agent_url
+        second.peers[primary] = first.agent_url
+        for site in (first, second):
+            site.write_configuration()
+        return cls(directory, first, second)
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter((self.primary, self.secondary))
+
+    def start(self) -> None:
+        """Start all four daemons together and wait until both sites answer."""
+        for site in self:
+            site.start()
+        for site in self:
+            site.wait_ready()
+
+    def stop(self) -> None:
+        for site in self:
+            site.stop()
+
+
+def marked_processes(directory: str) -> list[psutil.Process]:
+    """Processes of the site in `directory`, told by the mark in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == directory:
+                found.append(process)
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback TCP ports that nobody listens on now; all different."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            listener = stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            ports.append(int(listener.getsockname()[1]))
+        return ports
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
+    """Ask until `condition` holds or the time is over; returns whether it held."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
+    return True
+
+
+def _send(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)  # psutil checks that the pid still is that process
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:
+        return ""
