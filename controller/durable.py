@@ -1,0 +1,89 @@
+"""Documents that survive power loss: replaced whole, or not at all.
+
+Owns the one way in which this project writes a small file that must not be
+torn: a temporary beside it, fsync, rename, fsync of the directory. Knows
+nothing of what is in the document. Safe between processes (the rename is the
+commit); two writers of one path must agree among themselves who writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from controller.errors import IntegrityError, NotFoundError, StorageError
+
+
+def write_json(path: str | os.PathLike[str], document: Any) -> None:
+    """Replace the JSON document at `path`; durable when this returns.
+
+    Raises StorageError when the disk refuses; the old document is then intact.
+    """
+    write_bytes(path, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replace the file at `path` by `content`; durable when this returns."""
+    target = Path(path)
+    # The process id keeps writers of two processes from tearing each other's temporary.
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, target)
+        sync_directory(target.parent)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise StorageError(
+            f"cannot write {target}: {os.strerror(error.errno or 0).lower()}",
+            hint="Look at free space and at the health of that disk.",
+            path=str(target),
+        ) from error
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The JSON document at `path`; NotFoundError when there is none, IntegrityError when it is damaged."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no document at {path}", path=str(path)) from error
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {os.strerror(error.errno or 0).lower()}", path=str(path)) from error
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise IntegrityError(
+            f"document {path} is not JSON: {error}",
+            hint="Nothing was changed; put back a copy of that file or ask for help.",
+            path=str(path),
+        ) from error
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Make names created, renamed or removed in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, durably; one that is not there is no error."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+        sync_directory(Path(path).parent)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
