@@ -30,10 +30,9 @@ def parse_size(text: str) -> int:
         raise UsageError(f"{text!r} is not a size", hint="Write a number and a unit, such as 10G or 512MiB.")
     number, letter, suffix = match.groups()
     base = 1000 if letter and suffix.lower() == "b" else 1024
-    scaled = float(number) * base ** _POWERS[letter.lower()]
-    if "." not in number:  # exact for every integer, however large
-        return int(number) * base ** _POWERS[letter.lower()]
-    return int(scaled)
+    scale: int = base ** _POWERS[letter.lower()]
+    # An integer stays exact, however large; a float would not.
+    return int(float(number) * scale) if "." in number else int(number) * scale
 
 
 def format_size(count: float) -> str:
