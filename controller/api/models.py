@@ -1,0 +1,294 @@
+"""What the storage controller says and takes over HTTP: the control link's contract.
+
+Only shapes live here. Sizes end in their unit; times are UTC nanoseconds
+(`time_ns`); sequences count journals from 1; data positions count 512-byte
+blocks since the journal began and never wrap. Keys are only ever added.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Shape(BaseModel):
+    """Base of every message: unknown keys in a request are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Role(StrEnum):
+    """What a journal group is here."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    TAKEN_OVER = "taken_over"  # was secondary; its volumes are served to hosts
+    FENCED = "fenced"  # was primary; a higher generation exists elsewhere
+
+
+class ServerState(StrEnum):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class AcquisitionMode(StrEnum):
+    """How the volume server treats host writes."""
+
+    DIRECT = "direct"  # no journal
+    JOURNAL = "journal"  # journal first
+    SUSPENDED = "suspended"  # journal full or stopped: changed regions tracked
+    FAILED = "failed"  # a journal or volume disk refused
+
+
+class Problem(Shape):
+    """The body of every error answer (application/problem+json)."""
+
+    error: str  # class name in controller/errors.py
+    message: str
+    hint: str = ""
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class Position(Shape):
+    """A place in the journal: everything up to and with `sequence` is behind it."""
+
+    sequence: Count = 0
+    data_position: Count = 0  # blocks, exclusive end of that journal's data
+    time_ns: Count = 0  # the time in that journal's record; 0 when there is none
+
+
+class SiteInfo(Shape):
+    site: Name
+    version: str
+    time_ns: Count
+    volumes: Count
+    groups: Count
+
+
+class PoolAdd(Shape):
+    """Put an unused volume at the disposal of journals: an existing path, or a size to create."""
+
+    name: Name
+    path: str | None = None
+    size_bytes: Count | None = None
+
+
+class PoolVolume(Shape):
+    name: Name
+    path: str
+    size_bytes: Count
+
+
+class VolumeCreate(Shape):
+    name: Name
+    size_bytes: Annotated[int, Field(gt=0)]
+    backing: str | None = None  # path of a file or block device; None: a sparse file of ours
+
+
+class Volume(Shape):
+    name: Name
+    uuid: str
+    size_bytes: Count
+    backing: str
+    group: Name | None = None
+    role: Role | None = None  # of its group; None outside any group
+    writable: bool = True
+    uri: str | None = None  # nbd+unix:///NAME?socket=PATH; None when not served
+    server: ServerState = ServerState.STOPPED
+    failure: str | None = None
+
+
+class GroupVolume(Shape):
+    """One data volume of a group; `index` is what journal records carry."""
+
+    index: Annotated[int, Field(ge=0, le=63)]
+    name: Name  # the volume's name on this appliance
+    size_bytes: Count
+
+
+class GroupCreate(Shape):
+    """Define a journal group here. Volumes of a secondary that do not exist are created."""
+
+    name: Name
+    uuid: str
+    role: Role
+    generation: Annotated[int, Field(ge=1)] = 1
+    peer_site: Name
+    volumes: Annotated[list[GroupVolume], Field(min_length=1, max_length=64)]
+    journal_bytes: Count | None = None
+    journal_volumes: list[Name] = Field(default_factory=list)  # pool volumes by name
+    journal_visible: bool = False
+
+
+class Composition(Shape):
+    """Where the areas of a journal volume lie (journal group composition command)."""
+
+    journal_uuid: str
+    block_bytes: Count = 512
+    record_bytes: Count = 64
+    metadata_head_lba: Count
+    metadata_block_count: Count
+    data_head_lba: Count
+    data_block_count: Count
+
+
+class Links(Shape):
+    """NBD addresses (TCP) at which the other site reads this group."""
+
+    journal_uri: str  # the whole journal volume, read-only
+    pointers_uri: str  # the 4 KiB pointer page, read-only
+    volume_uris: dict[str, str]  # by volume index as a string: PVOLs, read-only
+
+
+class Group(Shape):
+    name: Name
+    uuid: str
+    role: Role
+    generation: int
+    peer_site: Name
+    volumes: list[GroupVolume]
+    journal_path: str
+    journal_bytes: Count
+    journal_visible: bool
+    composition: Composition
+    links: Links | None = None  # None while the journal server is down
+    acquisition: bool
+
+
+class Failure(Shape):
+    error: str
+    message: str
+    hint: str = ""
+    time_ns: Count
+
+
+class CopyState(StrEnum):
+    NONE = "none"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class InitialCopy(Shape):
+    state: CopyState = CopyState.NONE
+    bytes_done: Count = 0
+    bytes_total: Count = 0
+    bytes_copied: Count = 0  # that really crossed the link: holes do not
+    failure: Failure | None = None
+
+
+class JournalState(Shape):
+    """Answer of the journal-creation-state command."""
+
+    group: Name
+    uuid: str
+    role: Role
+    generation: int
+    time_ns: Count  # of this answer, the answering site's clock
+    mode: AcquisitionMode
+    acquisition: bool
+    pointers: dict[str, Position]  # keys: names in controller/journal/pointers.py
+    records_used: Count
+    records_capacity: Count
+    data_used_bytes: Count
+    data_capacity_bytes: Count
+    fill_percent: float
+    initial_copy: InitialCopy = Field(default_factory=InitialCopy)
+    consistent_sequence: Count | None = None  # SVOL is a prefix of the PVOL from here on
+    copy_order_active: bool = False
+    link_ok: bool | None = None  # data link, as this side last saw it
+    link_contact_ns: Count = 0  # last good read over the data link
+    failure: Failure | None = None
+    volume_server: ServerState = ServerState.STOPPED
+    journal_server: ServerState = ServerState.STOPPED
+
+
+class CopySource(Shape):
+    """Everything a secondary needs to read a primary's journal."""
+
+    site: Name
+    uuid: str
+    generation: int
+    composition: Composition
+    links: Links
+
+
+class CopyMode(StrEnum):
+    FOLLOW = "follow"  # keep pulling what becomes durable until the lease ends
+    ONCE = "once"  # pull up to to_sequence, then stop
+
+
+class RestoreMode(StrEnum):
+    AT_ONCE = "at_once"
+    LATER = "later"  # wait for a restore request
+
+
+class CopyOrder(Shape):
+    """The journal copy request command."""
+
+    source: CopySource
+    mode: CopyMode = CopyMode.FOLLOW
+    to_sequence: Count | None = None
+    lease_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    restore: RestoreMode = RestoreMode.AT_ONCE
+
+
+class InitialCopyMethod(StrEnum):
+    DIRECT = "direct"
+    NONE = "none"
+
+
+class InitialCopyOrder(Shape):
+    source: CopySource
+    method: InitialCopyMethod = InitialCopyMethod.DIRECT
+
+
+class AcquisitionOrder(Shape):
+    on: bool
+
+
+class RestoreRequest(Shape):
+    to_sequence: Count | None = None  # None: everything already read
+
+
+class PurgeRequest(Shape):
+    """`reader` (a site) has everything up to `to_sequence` durably; the primary may free it."""
+
+    reader: Name
+    to_sequence: Count
+
+
+class TakeoverRequest(Shape):
+    generation: Annotated[int, Field(ge=2)]
+    force: bool = False
+
+
+class TakeoverResult(Shape):
+    generation: int
+    restored: Position
+    journals_restored: Count  # applied by this takeover
+    seconds: float
+
+
+class FenceRequest(Shape):
+    """A higher generation exists: stop serving writes, keep everything."""
+
+    generation: int
+    reason: str
+
+
+class Event(Shape):
+    number: Count
+    time_ns: Count
+    level: str  # info, warning, error
+    name: str  # stable dotted name, e.g. group.takeover
+    message: str
+    group: str | None = None
+    site: str | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)

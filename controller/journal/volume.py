@@ -1,0 +1,260 @@
+"""A journal volume: the cyclic store of records and their data, mapped.
+
+Owns the file and the address arithmetic of both areas. It keeps no pointers
+and no order of its own: callers say which sequence and which data position,
+and hold whatever lock makes that right.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import stat
+import time
+
+import numpy as np
+from typing_extensions import Buffer
+
+from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError
+from controller.journal.layout import (
+    BLOCK_BYTES,
+    HEADER_SLOT_LBAS,
+    RECORD_BYTES,
+    RECORD_DTYPE,
+    SIZE_BYTES_MIN,
+    Header,
+    Records,
+    compose,
+)
+
+
+def volume_size_bytes(file: int) -> int:
+    """Length of an open file or block device."""
+    if stat.S_ISBLK(os.fstat(file).st_mode):
+        return os.lseek(file, 0, os.SEEK_END)
+    return os.fstat(file).st_size
+
+
+class JournalVolume:
+    """An open journal volume.
+
+    Writing is for one process (an exclusive lock on the file); within it data
+    and records may be written by one thread at a time, and read by any.
+    Nothing survives a power cut before `sync`. Views and record arrays refer
+    to the map and are valid until `close`.
+    """
+
+    def __init__(self, file: int, path: str, header: Header, writable: bool) -> None:
+        self.file = file
+        self.path = path
+        self.header = header
+        self.writable = writable
+        self.slot_count = header.slot_count
+        self.data_blocks = header.data_block_count
+        self._data_start = header.data_head_lba * BLOCK_BYTES
+        self._data_bytes = header.data_block_count * BLOCK_BYTES
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        self._map = mmap.mmap(file, header.end_bytes, access=access)
+        self._view = memoryview(self._map)
+        self._slots_start = header.metadata_head_lba * BLOCK_BYTES
+        self._slots = np.frombuffer(self._map, RECORD_DTYPE, self.slot_count, self._slots_start)
+
+    @classmethod
+    def create(cls, path: str, size_bytes: int, group_uuid: str, generation: int) -> Header:
+        """Allocate and lay out a journal volume; durable before it returns.
+
+        `path` is a new file, or an existing file or block device whose whole
+        length is used (`size_bytes` 0) or must suffice. CapacityError when
+        the disk has no room; a file made here is removed again then.
+        """
+        made = not os.path.exists(path)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size_bytes = cls._allocate(file, path, size_bytes)
+            header = compose(size_bytes, group_uuid, generation, time.time_ns())
+            start = header.metadata_head_lba * BLOCK_BYTES
+            if not made:  # a used volume may hold records of an earlier life
+                for offset in range(start, header.data_head_lba * BLOCK_BYTES, 1 << 20):
+                    length = min(1 << 20, header.data_head_lba * BLOCK_BYTES - offset)
+                    os.pwrite(file, bytes(length), offset)
+            for lba in HEADER_SLOT_LBAS:
+                os.pwrite(file, header.pack(), lba * BLOCK_BYTES)
+            os.fsync(file)
+        except BaseException:
+            if made:
+                os.unlink(path)
+            raise
+        finally:
+            os.close(file)
+        return header
+
+    @staticmethod
+    def _allocate(file: int, path: str, size_bytes: int) -> int:
+        present = volume_size_bytes(file)
+        size_bytes = size_bytes or present
+        if size_bytes < SIZE_BYTES_MIN:
+            raise CapacityError(
+                f"a journal volume of {size_bytes} bytes is too small: {path}",
+                hint=f"Give it at least {SIZE_BYTES_MIN} bytes.",
+                path=path,
+            )
+        if stat.S_ISBLK(os.fstat(file).st_mode):
+            if present < size_bytes:
+                raise CapacityError(f"journal volume {path} is shorter than {size_bytes} bytes", path=path)
+            return size_bytes
+        try:
+            os.posix_fallocate(file, 0, size_bytes)
+        except OSError as error:
+            raise CapacityError(
+                f"cannot allocate {size_bytes} bytes for journal volume {path}: {os.strerror(error.errno or 0)}",
+                hint="Free room on that file system, or give a smaller journal size.",
+                path=path,
+            ) from error
+        return size_bytes
+
+    @classmethod
+    def open(cls, path: str, *, writable: bool, group_uuid: str | None = None) -> JournalVolume:
+        """Open an existing journal volume.
+
+        Refuses by name: a missing file, another group's journal, a truncated
+        one, a damaged header, and (writable) one that a process has open.
+        """
+        try:
+            file = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFoundError(f"journal volume {path} is missing", path=path) from None
+        try:
+            if writable:
+                cls._lock(file, path)
+            header = cls._read_header(file, path)
+            if group_uuid is not None and header.group_uuid != group_uuid:
+                raise IntegrityError(
+                    f"journal volume {path} belongs to group {header.group_uuid}, not to {group_uuid}",
+                    hint="Put the right journal volume back; nothing was changed.",
+                    path=path,
+                )
+            if volume_size_bytes(file) < header.end_bytes:
+                raise IntegrityError(
+                    f"journal volume {path} is truncated: {volume_size_bytes(file)} of {header.end_bytes} bytes",
+                    path=path,
+                )
+            return cls(file, path, header, writable)
+        except BaseException:
+            os.close(file)
+            raise
+
+    @staticmethod
+    def _lock(file: int, path: str) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConflictError(
+                f"journal volume {path} is in use by another process",
+                hint="One server writes a journal; end the other one first.",
+                path=path,
+            ) from None
+
+    @staticmethod
+    def _read_header(file: int, path: str) -> Header:
+        found: list[Header] = []
+        failure: IntegrityError | None = None
+        for lba in HEADER_SLOT_LBAS:
+            block = os.pread(file, BLOCK_BYTES, lba * BLOCK_BYTES).ljust(BLOCK_BYTES, b"\0")
+            try:
+                found.append(Header.unpack(block, path))
+            except IntegrityError as error:
+                failure = failure or error
+        if not found:
+            assert failure is not None
+            raise failure
+        return max(found, key=lambda header: header.serial)
+
+    def set_generation(self, generation: int) -> None:
+        """Raise the generation; durable before it returns. A lower one is refused."""
+        if generation < self.header.generation:
+            raise ConflictError(f"generation {generation} is lower than {self.header.generation} of {self.path}")
+        if generation == self.header.generation:
+            return
+        header = self.header.successor(generation)
+        os.pwrite(self.file, header.pack(), HEADER_SLOT_LBAS[header.serial % 2] * BLOCK_BYTES)
+        os.fdatasync(self.file)
+        self.header = header
+
+    def pieces(self, position: int, length_bytes: int) -> list[tuple[int, int]]:
+        """Where data lies: (byte offset in the volume, bytes), one piece or two."""
+        start = position * BLOCK_BYTES % self._data_bytes
+        first = min(length_bytes, self._data_bytes - start)
+        if first == length_bytes:
+            return [(self._data_start + start, length_bytes)]
+        return [(self._data_start + start, first), (self._data_start, length_bytes - first)]
+
+    def write_data(self, position: int, buffer: Buffer) -> None:
+        """Store data of whole blocks at a data position (pwrite: cheaper than the map for data)."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        for offset, length in self.pieces(position, len(view)):
+            write_fully(self.file, view[done : done + length], offset)
+            done += length
+
+    def read_into(self, position: int, buffer: Buffer) -> None:
+        """Fill a writable buffer of whole blocks from a data position."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        for offset, length in self.pieces(position, len(view)):
+            if os.preadv(self.file, [view[done : done + length]], offset) != length:
+                raise IntegrityError(f"journal volume {self.path} ends before its data area", path=self.path)
+            done += length
+
+    def data_views(self, position: int, blocks: int) -> list[memoryview]:
+        """The mapped data itself, in one piece or two."""
+        return [self._view[offset : offset + length] for offset, length in self.pieces(position, blocks * BLOCK_BYTES)]
+
+    def write_record(self, sequence: int, record: bytes) -> None:
+        """Store one packed record in its slot."""
+        start = self._slots_start + sequence % self.slot_count * RECORD_BYTES
+        self._map[start : start + RECORD_BYTES] = record
+
+    def write_records(self, first: int, records: Records) -> None:
+        """Store records of consecutive sequences beginning with `first`."""
+        slot = first % self.slot_count
+        room = self.slot_count - slot
+        self._slots[slot : slot + len(records)] = records[:room]
+        if len(records) > room:
+            self._slots[: len(records) - room] = records[room:]
+
+    def records(self, first: int, last: int) -> Records:
+        """A copy of the slots of sequences `first` to `last`, whatever they hold."""
+        count = last - first + 1
+        if not 0 <= count <= self.slot_count:
+            raise ValueError(f"{count} records asked of a journal of {self.slot_count}")
+        slot = first % self.slot_count
+        room = self.slot_count - slot
+        if count <= room:
+            return self._slots[slot : slot + count].copy()
+        return np.concatenate((self._slots[slot:], self._slots[: count - room]))
+
+    def all_records(self) -> Records:
+        """Every slot of the metadata area in slot order, as it is in the map (not a copy)."""
+        return self._slots
+
+    def sync(self) -> None:
+        """Make everything written so far survive a power cut."""
+        os.fdatasync(self.file)
+
+    def close(self) -> None:
+        """Unmap and unlock. Views handed out keep the map alive until they are gone."""
+        del self._slots
+        self._view.release()
+        try:
+            self._map.close()
+        except BufferError:  # a view is still out; the map goes with it
+            pass
+        os.close(self.file)
+
+
+def write_fully(file: int, view: memoryview, offset: int) -> None:
+    """pwrite until all is written."""
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written

@@ -1,0 +1,208 @@
+"""What the host agent says and takes over HTTP: pairs, their status, and peer talk.
+
+Shapes only. The command line and the other site's agent are the clients.
+Keys are only ever added.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from controller.api.models import (
+    Composition,
+    Count,
+    Failure,
+    InitialCopyMethod,
+    JournalState,
+    Links,
+    Name,
+    Shape,
+)
+
+
+class PairState(StrEnum):
+    """States of a pair, with the codes operators know."""
+
+    SMPL = "SMPL"
+    COPY = "COPY"
+    PAIR = "PAIR"
+    PSUS = "PSUS"
+    PFUL = "PFUL"
+    PFUS = "PFUS"
+    PSUE = "PSUE"
+    SSWS = "SSWS"
+
+    @property
+    def number(self) -> int:
+        """Stable number for metrics."""
+        return list(PairState).index(self)
+
+
+class Verdict(StrEnum):
+    OK = "OK"
+    WARN = "WARN"
+    CRIT = "CRIT"
+
+
+class Trigger(StrEnum):
+    """What starts a journal copy."""
+
+    NOTIFICATION = "notification"
+    SCHEDULE = "schedule"
+    FILL = "fill"
+    COMMAND = "command"
+
+
+class SiteVolumes(Shape):
+    site: Name
+    volumes: Annotated[list[Name], Field(min_length=1, max_length=64)]
+
+
+class PairPolicy(Shape):
+    trigger: Trigger = Trigger.NOTIFICATION
+    schedule_seconds: Annotated[float, Field(gt=0)] = 60.0
+    fill_percent: Annotated[float, Field(gt=0, lt=100)] = 50.0
+    restore: Annotated[str, Field(pattern="^(at_once|later)$")] = "at_once"
+    purge: Annotated[str, Field(pattern="^(at_once|command)$")] = "at_once"
+
+
+class PairCreate(Shape):
+    """The pair generation command; either site's agent takes it."""
+
+    group: Name
+    primary: SiteVolumes
+    secondary: SiteVolumes
+    journal_bytes: Count | None = None
+    journal_volumes: list[Name] = Field(default_factory=list)
+    secondary_journal_bytes: Count | None = None
+    secondary_journal_volumes: list[Name] = Field(default_factory=list)
+    journal_visible: bool = False
+    initial_copy: InitialCopyMethod = InitialCopyMethod.DIRECT
+    policy: PairPolicy = Field(default_factory=PairPolicy)
+
+
+class Pair(Shape):
+    """What an agent keeps durably about a pair (the device group)."""
+
+    group: Name
+    uuid: str
+    generation: int
+    primary: SiteVolumes
+    secondary: SiteVolumes
+    initial_copy: InitialCopyMethod
+    policy: PairPolicy
+    taken_over: bool = False  # the secondary site serves the volumes
+    created_ns: Count
+
+
+class PairSide(Shape):
+    """One end of a pair as a row of status."""
+
+    side: str  # P-VOL or S-VOL
+    site: Name
+    volumes: list[Name]
+    state: PairState | None  # None: unknown
+    sequence: Count | None
+    journal_percent: float | None
+    journal_bytes: Count | None
+    copy_percent: float | None
+    lag_seconds: float | None
+    lag_bytes: Count | None
+    unknown_since_ns: Count | None = None
+    failure: Failure | None = None
+
+
+class PairStatus(Shape):
+    """Answer to "am I protected?"; `line` is the first line without its verdict."""
+
+    group: Name
+    verdict: Verdict
+    state: PairState
+    number: int
+    line: str
+    cause: str | None = None
+    next_command: str | None = None
+    lag_seconds: float | None = None
+    lag_bytes: Count | None = None
+    last_restored_ns: Count | None = None
+    last_contact_ns: Count | None = None
+    generation: int
+    sides: list[PairSide]
+
+
+class TakeoverOrder(Shape):
+    force: bool = False
+
+
+class TakeoverReport(Shape):
+    group: Name
+    kind: str  # planned or forced
+    generation: int
+    restored_sequence: Count
+    restored_time_ns: Count
+    journals_restored: Count
+    missing_journals: Count | None  # known at the primary and not here; None: cannot be known
+    missing_bytes: Count | None
+    seconds: float
+
+
+class JournalCommand(Shape):
+    to_sequence: Count | None = None
+
+
+class JournalSides(Shape):
+    """Both journals of a pair; a side that does not answer now is None."""
+
+    primary: JournalState | None
+    secondary: JournalState | None
+
+
+class AttachOrder(Shape):
+    volume: Name
+    readonly: bool = False
+    uri_only: bool = False
+
+
+class Attachment(Shape):
+    volume: Name
+    device: str | None  # /dev/nbd3, /dev/loop7; None when only the address was asked for
+    uri: str
+    method: str  # nbd, nbdfuse, uri
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class PeerContact(Shape):
+    site: Name
+    agent: str
+    ok: bool
+    last_contact_ns: Count
+    failure: str | None = None
+
+
+class AgentInfo(Shape):
+    site: Name
+    version: str
+    time_ns: Count
+    controller_ok: bool
+    peers: list[PeerContact]
+
+
+class Exchange(Shape):
+    """What one agent tells the other at every beat about one pair (FIG. 6, 6110 and 6340)."""
+
+    site: Name
+    pair: Pair
+    state: JournalState | None  # of the teller's controller; None: it does not answer
+    composition: Composition | None = None
+    links: Links | None = None
+    generation_known: int = 0
+
+
+class ExchangeAnswer(Shape):
+    site: Name
+    pair: Pair | None
+    state: JournalState | None
+    generation_known: int = 0
