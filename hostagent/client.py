@@ -1,0 +1,188 @@
+"""A host agent as seen from outside: one method for each of its endpoints.
+
+Owns paths, shapes and deadlines of the requests. Must not know what is shown
+to a person. Every method raises the errors of `controller/errors.py`: those
+that the agent answered, and PeerError when it does not answer in time.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Final, Self
+
+from controller.api.models import Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
+from hostagent.api.models import (
+    AgentInfo,
+    Attachment,
+    AttachOrder,
+    JournalCommand,
+    JournalSides,
+    Pair,
+    PairCreate,
+    PairStatus,
+    TakeoverOrder,
+    TakeoverReport,
+)
+from hostagent.transport import Channel
+
+DEFAULT_ADDRESS: Final = "unix:/run/pairvol/agent.sock"
+ADDRESS_VARIABLE: Final = "PAIRVOL_AGENT"
+ASK_SECONDS: Final = 10.0  # an agent asks its peer, with a deadline of its own, before it answers
+ORDER_SECONDS: Final = 120.0  # journals are allocated, devices attached
+TAKEOVER_SECONDS: Final = 3600.0  # what is in the local journal is restored first
+
+
+def resolve_address(address: str | None = None) -> str:
+    """The given address, else PAIRVOL_AGENT, else the socket of the system's agent.
+
+    `http://127.0.0.1:PORT` and `unix:/path` are taken as they are;
+    `127.0.0.1:PORT` means the first, a path the second.
+    """
+    chosen = address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
+    if chosen.startswith("/"):
+        return f"unix:{chosen}"
+    return chosen if chosen.startswith(("unix:", "http://", "https://")) else f"http://{chosen}"
+
+
+class Agent:
+    """One agent; close it, or use it as a context."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = resolve_address(address)
+        self._channel = Channel(self.address, "the host agent", request_seconds=ASK_SECONDS)
+
+    # -- the agent itself ------------------------------------------------------
+
+    def info(self) -> AgentInfo:
+        """GET /agent"""
+        return self._channel.call(AgentInfo, "GET", "/agent")
+
+    def events(self, after: int = 0, wait: float = 0.0) -> list[Event]:
+        """GET /events: those numbered above `after`; waits up to `wait` seconds for the first one."""
+        query = {"after": after, "wait": wait}
+        return self._channel.call(list[Event], "GET", "/events", query=query, seconds=wait + ASK_SECONDS)
+
+    # -- pool and volumes of its site -------------------------------------------
+
+    def pool(self) -> list[PoolVolume]:
+        """GET /pool"""
+        return self._channel.call(list[PoolVolume], "GET", "/pool")
+
+    def add_to_pool(self, order: PoolAdd) -> PoolVolume:
+        """POST /pool"""
+        return self._channel.call(PoolVolume, "POST", "/pool", body=order, seconds=ORDER_SECONDS)
+
+    def remove_from_pool(self, name: str) -> None:
+        """DELETE /pool/{name}"""
+        self._channel.send("DELETE", f"/pool/{name}", seconds=ORDER_SECONDS)
+
+    def volumes(self) -> list[Volume]:
+        """GET /volumes"""
+        return self._channel.call(list[Volume], "GET", "/volumes")
+
+    def volume(self, name: str) -> Volume:
+        """GET /volumes/{name}"""
+        return self._channel.call(Volume, "GET", f"/volumes/{name}")
+
+    def create_volume(self, order: VolumeCreate) -> Volume:
+        """POST /volumes"""
+        return self._channel.call(Volume, "POST", "/volumes", body=order, seconds=ORDER_SECONDS)
+
+    def delete_volume(self, name: str) -> None:
+        """DELETE /volumes/{name}"""
+        self._channel.send("DELETE", f"/volumes/{name}", seconds=ORDER_SECONDS)
+
+    # -- block devices ------------------------------------------------------------
+
+    def attach(self, order: AttachOrder) -> Attachment:
+        """POST /volumes/{name}/attach; a volume that is attached already answers with what there is."""
+        return self._channel.call(
+            Attachment, "POST", f"/volumes/{order.volume}/attach", body=order, seconds=ORDER_SECONDS
+        )
+
+    def detach(self, volume: str) -> None:
+        """DELETE /volumes/{name}/attach"""
+        self._channel.send("DELETE", f"/volumes/{volume}/attach", seconds=ORDER_SECONDS)
+
+    def attachments(self) -> list[Attachment]:
+        """GET /attachments"""
+        return self._channel.call(list[Attachment], "GET", "/attachments")
+
+    # -- pairs ----------------------------------------------------------------------
+
+    def pairs(self) -> list[Pair]:
+        """GET /pairs"""
+        return self._channel.call(list[Pair], "GET", "/pairs")
+
+    def create_pair(self, order: PairCreate) -> PairStatus:
+        """POST /pairs: the pair generation command; either site's agent takes it."""
+        return self._channel.call(PairStatus, "POST", "/pairs", body=order, seconds=ORDER_SECONDS)
+
+    def pair_status(self, group: str) -> PairStatus:
+        """GET /pairs/{group}/status"""
+        return self._channel.call(PairStatus, "GET", f"/pairs/{group}/status")
+
+    def pair_statuses(self) -> list[PairStatus]:
+        """GET /pairs/status: of every pair this agent knows."""
+        return self._channel.call(list[PairStatus], "GET", "/pairs/status")
+
+    def take_over(self, group: str, force: bool = False) -> TakeoverReport:
+        """POST /pairs/{group}/takeover; either site's agent takes it. See `hostagent/takeover.py`."""
+        return self._channel.call(
+            TakeoverReport,
+            "POST",
+            f"/pairs/{group}/takeover",
+            body=TakeoverOrder(force=force),
+            seconds=TAKEOVER_SECONDS,
+        )
+
+    def delete_pair(self, group: str, force: bool = False) -> None:
+        """DELETE /pairs/{group}; `force`: this site alone when the other does not answer."""
+        self._channel.send("DELETE", f"/pairs/{group}", query={"force": force}, seconds=ORDER_SECONDS)
+
+    # -- journals ----------------------------------------------------------------------
+
+    def journal(self, group: str) -> JournalSides:
+        """GET /journals/{group}: both sides; one that does not answer is None."""
+        return self._channel.call(JournalSides, "GET", f"/journals/{group}")
+
+    def start_journal(self, group: str) -> JournalState:
+        """POST /journals/{group}/start: acquisition at the primary."""
+        return self._journal_command(group, "start", None)
+
+    def stop_journal(self, group: str) -> JournalState:
+        """POST /journals/{group}/stop: acquisition at the primary."""
+        return self._journal_command(group, "stop", None)
+
+    def copy_journal(self, group: str, to_sequence: int | None = None) -> JournalState:
+        """POST /journals/{group}/copy: the secondary pulls up to `to_sequence` (None: all that is durable)."""
+        return self._journal_command(group, "copy", to_sequence)
+
+    def restore_journal(self, group: str, to_sequence: int | None = None) -> JournalState:
+        """POST /journals/{group}/restore: the secondary restores up to `to_sequence` (None: all it has read)."""
+        return self._journal_command(group, "restore", to_sequence)
+
+    def purge_journal(self, group: str, to_sequence: int | None = None) -> JournalState:
+        """POST /journals/{group}/purge: the primary frees what the secondary has, up to `to_sequence`."""
+        return self._journal_command(group, "purge", to_sequence)
+
+    def _journal_command(self, group: str, verb: str, to_sequence: int | None) -> JournalState:
+        return self._channel.call(
+            JournalState,
+            "POST",
+            f"/journals/{group}/{verb}",
+            body=JournalCommand(to_sequence=to_sequence),
+            seconds=ORDER_SECONDS,
+        )
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,129 @@
+"""HTTP over loopback or a Unix socket, with deadlines, and problems turned back into errors.
+
+Owns address forms, timeouts and the mapping from an HTTP answer to the errors
+of `controller/errors.py`. Must not know any endpoint: `client.py` (anybody to
+an agent) and `peers.py` (agent to agent) do.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from controller.api.models import Problem, Shape
+from controller.errors import BY_NAME, IntegrityError, PeerError, UsageError
+
+CONNECT_SECONDS: Final = 2.0
+REQUEST_SECONDS: Final = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class Channel:
+    """One kept-alive client to one daemon. Threads may share it.
+
+    `address` is `http://HOST:PORT` or `unix:/path/of/socket`; `who` names the
+    other end in messages ("host agent of osaka").
+    """
+
+    def __init__(self, address: str, who: str, *, request_seconds: float = REQUEST_SECONDS) -> None:
+        self.address = address
+        self.who = who
+        self.request_seconds = request_seconds
+        transport: httpx.HTTPTransport | None = None
+        base = address
+        if address.startswith("unix:"):
+            transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
+            base = "http://localhost"
+        elif not address.startswith("http://"):
+            raise UsageError(
+                f"{address!r} is not an address", hint="Write http://127.0.0.1:PORT or unix:/path/of/socket."
+            )
+        # No proxies from the environment: control messages go where the configuration says, or nowhere.
+        self._client = httpx.Client(base_url=base, transport=transport, trust_env=False, timeout=request_seconds)
+
+    def call(
+        self,
+        kind: type[Answer],
+        method: str,
+        path: str,
+        *,
+        body: Shape | None = None,
+        query: dict[str, Any] | None = None,
+        seconds: float | None = None,
+    ) -> Answer:
+        """Send one request; the answer as `kind` (a shape or a list of shapes).
+
+        `seconds` bounds each wait for the other end; connecting never takes
+        longer than CONNECT_SECONDS. Raises what the other end raised, or
+        PeerError when it does not answer.
+        """
+        response = self.send(method, path, body=body, query=query, seconds=seconds)
+        try:
+            return TypeAdapter(kind).validate_json(response.content)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"{self.who} gave an answer to {method} {path} that cannot be read: {error.error_count()} faults",
+                hint="The two programs are probably of different versions.",
+            ) from error
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Shape | None = None,
+        query: dict[str, Any] | None = None,
+        seconds: float | None = None,
+    ) -> httpx.Response:
+        """As `call`, for requests whose answer says nothing."""
+        deadline = self.request_seconds if seconds is None else seconds
+        timeout = httpx.Timeout(deadline, connect=min(deadline, CONNECT_SECONDS))
+        content = body.model_dump_json() if body is not None else None
+        headers = {"content-type": "application/json"} if body is not None else None
+        parameters = {name: _word(value) for name, value in (query or {}).items() if value is not None}
+        try:
+            response = self._client.request(
+                method, f"/v1{path}", content=content, headers=headers, params=parameters, timeout=timeout
+            )
+        except httpx.TimeoutException as error:
+            raise PeerError(
+                f"{self.who} at {self.address} did not answer within {deadline:g} s",
+                hint="It may be down, overloaded or cut off; look at its log.",
+            ) from error
+        except httpx.TransportError as error:
+            raise PeerError(
+                f"{self.who} at {self.address} is unreachable: {str(error).lower().rstrip('.')}",
+                hint="Start it, or correct its address.",
+            ) from error
+        if response.is_error:
+            raise problem_error(response, self.who)
+        return response
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def problem_error(response: httpx.Response, who: str) -> Exception:
+    """The error that the other end meant by this answer."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return PeerError(f"{who} answered {response.status_code} {response.reason_phrase.lower()}")
+    error_class = BY_NAME.get(problem.error, PeerError)
+    return error_class(problem.message, hint=problem.hint, **problem.facts)
+
+
+def _word(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
