@@ -6,10 +6,11 @@ import os
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError
-from controller.journal.layout import Header, compose
+from controller.journal.layout import RECORD_DTYPE, Header, compose
 from controller.journal.pointers import PAGE_BYTES, Pointer, PointerPage, Position, parse_page
 from controller.journal.volume import JournalVolume
 
@@ -132,3 +133,16 @@ def test_pointer_page_survives_any_one_damaged_line(tmp_path: Path) -> None:
     assert reopened.read_all()[Pointer.DURABLE].sequence == 3
     assert len(raw) == PAGE_BYTES
     reopened.close()
+
+
+def test_records_wrap(path: str) -> None:
+    journal = JournalVolume.open(path, writable=True)
+    first = 5 * journal.slot_count - 3
+    batch = np.zeros(8, dtype=RECORD_DTYPE)
+    batch["sequence"] = np.arange(first, first + 8)
+    journal.write_records(first, batch)
+    assert journal.records(first, first + 7).tobytes() == batch.tobytes()
+    assert journal.all_records()[0]["sequence"] == 5 * journal.slot_count
+    journal.write_record(first + 3, b"\x11" * 64)
+    assert journal.records(first + 3, first + 3).tobytes() == b"\x11" * 64
+    journal.close()
