@@ -1,0 +1,167 @@
+"""The configuration file of the storage controller (TOML).
+
+Owns its keys, their defaults and their errors: one line that names the file
+and the key, and a hint. Must not touch the disk beyond reading that file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from controller.addresses import Address, check_loopback, parse_listener
+from controller.api.models import Name
+from controller.errors import NotFoundError, UsageError
+from controller.units import parse_size
+
+RUN_DIRECTORY_BYTES_MAX: Final = 80  # leaves 27 bytes of a socket path for a server's name
+
+
+class ServerSettings(BaseModel):
+    """How nbdkit processes are started."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    nbdkit: str = "nbdkit"
+    threads: Annotated[int, Field(ge=1, le=256)] = 16
+    start_seconds: Annotated[float, Field(gt=0)] = 60.0  # recovery of a full journal takes its time
+    stop_seconds: Annotated[float, Field(gt=0)] = 15.0
+
+
+class JournalSettings(BaseModel):
+    """What a journal group gets when the command does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    full_wait_seconds: Annotated[float, Field(gt=0, le=25)] = 10.0  # kernel clients give up at about 30 s
+    size_bytes_min: int = 64 << 20
+    size_bytes_max: int = 8 << 30
+    share_percent: Annotated[float, Field(gt=0, le=100)] = 10.0
+
+    @field_validator("size_bytes_min", "size_bytes_max", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        return parse_size(value) if isinstance(value, str) else value
+
+    def default_bytes(self, volumes_bytes: int) -> int:
+        """Size of a journal for volumes of that size together, whole MiB."""
+        share = int(volumes_bytes * self.share_percent / 100)
+        size = max(self.size_bytes_min, min(self.size_bytes_max, share))
+        return -(-size // (1 << 20)) * (1 << 20)
+
+
+class Config(BaseModel):
+    """Settings of one storage controller."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: Name
+    state_directory: Path = Path("/var/lib/pairvol")
+    run_directory: Path = Path("/run/pairvol")
+    listen: str = ""
+    data_address: str = "127.0.0.1"
+    servers: ServerSettings = Field(default_factory=ServerSettings)
+    journal: JournalSettings = Field(default_factory=JournalSettings)
+
+    @property
+    def listener(self) -> Address:
+        """Where commands are taken: `listen`, else a socket in the run directory."""
+        return parse_listener(self.listen or f"unix:{self.run_directory}/controller.sock")
+
+    @field_validator("state_directory", "run_directory")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise RefusedValueError(f"{value} is not an absolute path", "Write the path from the root.")
+        return value
+
+    @field_validator("run_directory")
+    @classmethod
+    def _short(cls, value: Path) -> Path:
+        length = len(os.fsencode(value))
+        if length > RUN_DIRECTORY_BYTES_MAX:
+            raise RefusedValueError(
+                f"{length} bytes are too long for the sockets in it",
+                f"The kernel takes short paths only: at most {RUN_DIRECTORY_BYTES_MAX} bytes, such as /run/pairvol.",
+            )
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _listener(cls, value: str) -> str:
+        if value:
+            refusing(parse_listener, value)
+        return value
+
+    @field_validator("data_address")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        refusing(check_loopback, value)
+        return value
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class RefusedValueError(ValueError):
+    """A value that cannot be taken, with a hint; for use inside validators of settings."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def refusing(check: Callable[[str], object], value: str) -> None:
+    """Run a check that raises UsageError where pydantic wants a ValueError."""
+    try:
+        check(value)
+    except UsageError as error:
+        raise RefusedValueError(error.message, error.hint) from error
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """Read and check the configuration file of a storage controller."""
+    return load_settings(Config, path)
+
+
+def load_settings(kind: type[Settings], path: str | os.PathLike[str]) -> Settings:
+    """Read and check a TOML file. Every error is one line that names the file and the key."""
+    try:
+        document = tomllib.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"configuration {path} does not exist", hint="Name an existing file with --config."
+        ) from error
+    except OSError as error:
+        raise UsageError(f"cannot read configuration {path}: {os.strerror(error.errno or 0).lower()}") from error
+    except ValueError as error:  # TOML and UTF-8 errors both are
+        raise UsageError(
+            f"configuration {path} is not TOML: {_lowered(str(error))}", hint="Mend that line and try again."
+        ) from error
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise _first(error, f"configuration {path}") from error
+
+
+def _first(error: ValidationError, source: str) -> UsageError:
+    """The first of a list of mistakes, as one line; they are mended one at a time anyway."""
+    mistake = error.errors(include_url=False)[0]
+    key = ".".join(map(str, mistake["loc"])) or "document"
+    cause = mistake.get("ctx", {}).get("error")
+    if isinstance(cause, RefusedValueError):
+        return UsageError(f"{source}: {key}: {cause}", hint=cause.hint, key=key)
+    if mistake["type"] == "extra_forbidden":
+        return UsageError(f"{source}: {key}: no such key", hint="Look for a slip of the pen in it.", key=key)
+    if mistake["type"] == "missing":
+        return UsageError(f"{source}: {key} is missing", hint=f"Add a line such as {key} = ...", key=key)
+    return UsageError(f"{source}: {key}: {_lowered(str(mistake['msg']))}", hint="Mend that value.", key=key)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
