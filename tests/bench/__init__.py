@@ -1,0 +1,1 @@
+"""`make bench`: pairvol against its peers, side by side in one run."""

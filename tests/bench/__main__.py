@@ -1,0 +1,86 @@
+"""`python -m tests.bench [--rows 1,3]`: measures, prints the table, writes build/bench.json.
+
+Every figure stands beside its peer's, measured in turn in the same run:
+absolute numbers of a machine say little, ratios say something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from hostagent.cli.demo.sites import TwoSites
+from hostagent.client import Agent
+from tests.bench import block, journal, peers, report
+from tests.bench.rows import Row
+from tests.support.processes import PROJECT, Processes
+
+KNOWN_ROWS = tuple(dict.fromkeys([*(row.row for row in block.ROWS), *journal.ROWS]))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rows", default=",".join(KNOWN_ROWS), help=f"which rows, of {','.join(KNOWN_ROWS)}")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each peer in a row")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each fio run")
+    parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="where volumes lie: a real disk, not memory")
+    options = parser.parse_args()
+    unknown = set(options.rows.split(",")) - set(KNOWN_ROWS)
+    if unknown:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(KNOWN_ROWS)}")
+    return options
+
+
+def block_rows(wanted: set[str], directory: Path, options: argparse.Namespace, console: Console) -> list[Row]:
+    rows = [row for row in block.ROWS if row.row in wanted]
+    if not rows:
+        return []
+    with ExitStack() as stack:
+        processes = stack.enter_context(Processes(directory / "logs"))
+        sites = TwoSites.create(directory)
+        stack.callback(sites.stop)
+        sites.start()
+        first = stack.enter_context(Agent(sites.primary.agent_url))
+        second = stack.enter_context(Agent(sites.secondary.agent_url))
+        with console.status("filling volumes, first copy to the second site"):
+            measured = [
+                peers.nbdkit_file(stack, processes, directory),
+                peers.pairvol_unpaired(first, directory),
+                peers.pairvol_paired(sites, first, second, directory),
+            ]
+        found = []
+        with console.status("measuring") as status:
+            for row in block.measure_rows(rows, measured, options.rounds, options.seconds):
+                found.append(row)
+                status.update(f"measured: row {row.row}, {row.work} ({row.subject} {row.ratio:.2f})")
+        return found
+
+
+def main() -> None:
+    options = parse()
+    wanted = set(options.rows.split(","))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
+    directory = Path(tempfile.mkdtemp(prefix="pairvol-bench-", dir=options.dir))
+    try:
+        rows = block_rows(wanted, directory, options, console)
+        with console.status("measuring transfer and restore"):
+            rows += journal.measure_rows(wanted, directory, options.rounds)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.sync()
+    path = PROJECT / "build" / "bench.json"
+    report.write(rows, path)
+    report.show(rows, console)
+    console.print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

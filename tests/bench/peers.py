@@ -1,0 +1,102 @@
+"""The stores that are measured: each serves one volume of the same size, filled before.
+
+A peer is an NBD address and what must hold around a run: `before` waits until
+it is what it claims to be (paired, quiet), `after` checks that it still is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.api.models import AcquisitionMode, VolumeCreate
+from hostagent.api.models import PairCreate, PairState, PairStatus, SiteVolumes
+from hostagent.cli.demo.sites import TwoSites
+from hostagent.client import Agent
+from tests.support.nbdkit import running_nbdkit
+from tests.support.processes import Processes
+from tests.support.waiting import wait_until
+
+MIB = 1 << 20
+VOLUME_BYTES = 512 * MIB
+JOURNAL_BYTES = 1024 * MIB
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    uri: str
+    before: Callable[[], None] = _nothing
+    after: Callable[[], None] = _nothing
+
+
+def filled_file(path: Path, size_bytes: int = VOLUME_BYTES) -> Path:
+    """A file without holes, on disk: nobody is measured while blocks are allocated."""
+    block = os.urandom(MIB)
+    with path.open("wb") as file:
+        for _ in range(size_bytes // MIB):
+            file.write(block)
+        os.fsync(file.fileno())
+    return path
+
+
+def nbdkit_file(stack: ExitStack, processes: Processes, directory: Path) -> Peer:
+    """The bare limit: stock nbdkit on a plain file, no replication."""
+    backing = filled_file(directory / "plain.img")
+    return Peer(
+        "nbdkit file", stack.enter_context(running_nbdkit(processes, directory / "plain.sock", "file", backing))
+    )
+
+
+def pairvol_unpaired(agent: Agent, directory: Path) -> Peer:
+    """A volume of ours in no group: no journal."""
+    backing = filled_file(directory / "unpaired.img")
+    order = VolumeCreate(name="unpaired", size_bytes=VOLUME_BYTES, backing=str(backing))
+    return Peer("unpaired", served_uri(agent, agent.create_volume(order).name))
+
+
+def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path) -> Peer:
+    """A volume that is replicated to a second site on this machine while it is measured."""
+    backing = filled_file(directory / "paired.img")
+    first.create_volume(VolumeCreate(name="paired", size_bytes=VOLUME_BYTES, backing=str(backing)))
+    first.create_pair(
+        PairCreate(
+            group="bench",
+            primary=SiteVolumes(site=sites.primary.name, volumes=["paired"]),
+            secondary=SiteVolumes(site=sites.secondary.name, volumes=["paired"]),
+            journal_bytes=JOURNAL_BYTES,
+        )
+    )
+
+    def quiet() -> bool:
+        status = first.pair_status("bench")
+        return status.state == PairState.PAIR and not behind(status)
+
+    def before() -> None:
+        wait_until(quiet, 120, "the pair to be protected, with nothing on its way", interval=0.1)
+
+    def after() -> None:
+        state = first.journal("bench").primary
+        if state is None or state.mode != AcquisitionMode.JOURNAL:
+            raise RuntimeError(f"the pair stopped journaling while it was measured: {state}")
+
+    before()
+    return Peer("paired", served_uri(first, "paired"), before, after)
+
+
+def behind(status: PairStatus) -> int:
+    """Journals that the secondary lacks; a side that does not answer counts as one."""
+    sequences = [side.sequence for side in status.sides]
+    known = [sequence for sequence in sequences if sequence is not None]
+    return max(known) - min(known) if len(known) == len(sequences) else 1
+
+
+def served_uri(agent: Agent, volume: str) -> str:
+    return wait_until(lambda: agent.volume(volume).uri, 30, f"volume {volume} to be served") or ""
