@@ -1,0 +1,72 @@
+"""What systemd/ ships: units that systemd accepts, configuration that the daemons read and that shows the defaults."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import controller.config
+import hostagent.config
+from tests.support.processes import PROJECT
+
+SHIPPED = PROJECT / "systemd"
+UNITS = ("pairvol-controller.service", "pairvol-agent.service")
+
+
+def required(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    analyze = required("systemd-analyze")
+    for name in UNITS:
+        text = (SHIPPED / name).read_text().replace("/usr/bin/pairvol", sys.executable)
+        (tmp_path / name).write_text(text)
+    words = [analyze, "verify", "--man=no", "--recursive-errors=no", *(str(tmp_path / name) for name in UNITS)]
+    answer = subprocess.run(words, capture_output=True, text=True, check=False)
+    complaints = [line for line in answer.stderr.splitlines() if "pairvol" in line]
+    assert (answer.returncode, complaints) == (0, [])
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_servers_and_attachments_survive_a_restart(name: str) -> None:
+    assert "KillMode=process" in (SHIPPED / name).read_text().splitlines()
+
+
+def test_the_agent_makes_block_devices_in_the_namespace_of_the_host() -> None:
+    lines = (SHIPPED / "pairvol-agent.service").read_text().splitlines()
+    assert not [line for line in lines if line.startswith(("Private", "Protect", "ReadOnly", "Temporary", "User="))]
+
+
+def test_sysusers_and_tmpfiles_are_understood(tmp_path: Path) -> None:
+    sysusers, tmpfiles = required("systemd-sysusers"), required("systemd-tmpfiles")
+    (tmp_path / "etc").mkdir()
+    root = f"--root={tmp_path}"
+    subprocess.run([sysusers, root, SHIPPED / "pairvol.sysusers"], check=True, capture_output=True)
+    users = (tmp_path / "etc/passwd").read_text()
+    assert [line for line in users.splitlines() if line.startswith("pairvol:")]
+    subprocess.run([tmpfiles, root, "--create", SHIPPED / "pairvol.tmpfiles"], check=True, capture_output=True)
+    assert (tmp_path / "run/pairvol").is_dir()
+
+
+def test_the_configuration_of_the_controller_shows_the_defaults() -> None:
+    shown = controller.config.load(SHIPPED / "controller.toml")
+    default = controller.config.Config(site=shown.site)
+    assert shown.listener == default.listener
+    assert shown.model_copy(update={"listen": default.listen}) == default
+
+
+def test_the_configuration_of_the_agent_shows_the_defaults() -> None:
+    shown = hostagent.config.load(SHIPPED / "agent.toml")
+    default = hostagent.config.Config(site=shown.site)
+    assert shown.copying == default.copying
+    assert shown.controller == default.controller == str(controller.config.Config(site="tokyo").listener)
+    assert set(map(str, default.listeners)) <= set(map(str, shown.listeners))
+    assert set(shown.peers) == {"osaka"}
