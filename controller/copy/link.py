@@ -1,0 +1,216 @@
+"""The data link: NBD reads from the other site that never wait for ever.
+
+Owns libnbd handles, deadlines and the pieces in flight; knows nothing of
+journals. libnbd and nbdkit have no timeout of their own, so every command is
+started asynchronously and polled here. A link that moved no byte for
+`deadline_seconds` is dead, however healthy TCP believes it to be.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import nbd
+
+from controller.errors import IntegrityError, PeerError
+
+PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slower
+PIECES_IN_FLIGHT: Final = 4
+RATE_BYTES_MIN: Final = 64 << 10  # a link slower than this a second cannot carry a pair
+STATUS_BYTES_MAX: Final = 1 << 30
+_SLICE_SECONDS: Final = 0.1  # how soon a stop is noticed on a link that is silent
+
+Range = tuple[int, int, memoryview]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A part of an export; `zero` means that it reads as zeros and need not be read."""
+
+    offset: int
+    length: int
+    zero: bool
+
+
+class DataLink:
+    """One export of the other site, for one thread at a time.
+
+    Connects at first use. After any error the connection is thrown away, with
+    whatever was in flight, and PeerError (a retry can help) is raised; the next
+    use connects again. `stop` ends a wait early. `connections` counts
+    connections made, so that an owner knows when to check again who answers.
+    """
+
+    def __init__(
+        self, uri: str, *, deadline_seconds: float = 3.0, stop: threading.Event | None = None, allocation: bool = False
+    ) -> None:
+        self.uri = uri
+        self.deadline_seconds = deadline_seconds
+        self.connections = 0
+        self._stop = stop or threading.Event()
+        self._allocation = allocation
+        self._handle: Any = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the export; connects when there is no connection."""
+        handle = self._connected()
+        try:
+            return int(handle.get_size())
+        except nbd.Error as error:
+            raise self._broken(error) from error
+
+    @property
+    def can_flush(self) -> bool:
+        """Whether the export takes a flush at all."""
+        return bool(self._connected().can_flush())
+
+    def read_ranges(self, ranges: Iterable[Range]) -> None:
+        """Read (offset, length, view of that length) each; the views are filled when this returns.
+
+        After an error their content is undefined. Nothing writes into a view
+        once this has returned or raised.
+        """
+        pieces = deque(_pieces(ranges))
+        if pieces:
+            total = sum(len(view) for _, view in pieces)
+            handle = self._connected()
+            budget = Deadline(self.deadline_seconds, total, self._stop)
+            try:
+                _read_pieces(handle, pieces, budget)
+            except (nbd.Error, TimeoutError) as error:
+                raise self._broken(error) from error
+
+    def flush(self, deadline_seconds: float = 10.0) -> None:
+        """Make durable, at the other site, everything that this connection could have read."""
+        handle = self._connected()
+        if not handle.can_flush():
+            raise IntegrityError(
+                f"{self.uri} takes no flush: what is read from it may not be durable there",
+                hint="Serve the volume with a server that supports flush.",
+                uri=self.uri,
+            )
+        try:
+            _finish(handle, handle.aio_flush(), Deadline(deadline_seconds, 0, self._stop))
+        except (nbd.Error, TimeoutError) as error:
+            raise self._broken(error) from error
+
+    def extents(self, offset: int, count: int) -> list[Extent]:
+        """What of a range reads as zeros (block status), covering a prefix of it at least one byte long.
+
+        A server without block status says that all is data.
+        """
+        count = min(count, STATUS_BYTES_MAX)
+        handle = self._connected()
+        found: list[Extent] = []
+
+        def status(context: str, start: int, entries: list[int], error: Any) -> int:
+            if context == nbd.CONTEXT_BASE_ALLOCATION:
+                found.extend(_clip(start, entries, offset + count))
+            return 0
+
+        try:
+            if not handle.can_meta_context(nbd.CONTEXT_BASE_ALLOCATION):
+                return [Extent(offset, count, False)]
+            budget = Deadline(self.deadline_seconds, 0, self._stop)
+            _finish(handle, handle.aio_block_status(count, offset, status), budget)
+        except (nbd.Error, TimeoutError) as error:
+            raise self._broken(error) from error
+        return found or [Extent(offset, count, False)]
+
+    def close(self) -> None:
+        """Throw the connection away; nothing in flight touches a view afterwards."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            # The binding closes when the last reference goes, and the traceback of an error may hold one for long.
+            handle.__del__()
+            del handle._o
+
+    def _connected(self) -> Any:
+        if self._handle is None:
+            self._handle = handle = nbd.NBD()
+            handle.set_pread_initialize(False)  # a pass over the map less; after an error the views are undefined
+            if self._allocation:
+                handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
+            budget = Deadline(self.deadline_seconds, 0, self._stop)
+            try:
+                handle.aio_connect_uri(self.uri)
+                while not handle.aio_is_ready():
+                    if handle.aio_is_dead() or handle.aio_is_closed():
+                        raise TimeoutError("the server closed the connection")
+                    budget.poll(handle)
+            except (nbd.Error, TimeoutError) as error:
+                raise self._broken(error) from error
+            self.connections += 1
+        return self._handle
+
+    def _broken(self, error: Exception) -> PeerError:
+        self.close()
+        words = error.string.partition(": ")[2] if isinstance(error, nbd.Error) else str(error)
+        return PeerError(
+            f"data link {self.uri}: {words.lower()}",
+            hint="It is tried again by itself; look at the other site and the network between if it stays down.",
+            uri=self.uri,
+        )
+
+
+class Deadline:
+    """How long one call may take: silence, and the whole of it, are both bounded."""
+
+    def __init__(self, silence_seconds: float, total_bytes: int, stop: threading.Event) -> None:
+        self._silence_seconds = silence_seconds
+        self._stop = stop
+        self._heard = time.monotonic()
+        self._end = self._heard + silence_seconds + total_bytes / RATE_BYTES_MIN
+
+    def poll(self, handle: Any) -> None:
+        """Wait until the handle moved; TimeoutError when it is silent too long or a stop is asked for."""
+        while True:
+            if self._stop.is_set():
+                raise TimeoutError("stopped")
+            now = time.monotonic()
+            left = min(self._heard + self._silence_seconds, self._end) - now
+            if left <= 0:
+                raise TimeoutError(f"no answer for {self._silence_seconds:g} s")
+            if handle.poll(math.ceil(min(left, _SLICE_SECONDS) * 1000)):
+                self._heard = time.monotonic()
+                return
+
+
+def _pieces(ranges: Iterable[Range]) -> Iterator[tuple[int, memoryview]]:
+    for offset, length, view in ranges:
+        for start in range(0, length, PIECE_BYTES):
+            yield offset + start, view[start : min(start + PIECE_BYTES, length)]
+
+
+def _read_pieces(handle: Any, pieces: deque[tuple[int, memoryview]], budget: Deadline) -> None:
+    in_flight = 0
+    while pieces or in_flight:
+        while pieces and in_flight < PIECES_IN_FLIGHT:
+            offset, view = pieces.popleft()
+            handle.aio_pread(nbd.Buffer.from_buffer(view), offset)
+            in_flight += 1
+        while in_flight and (cookie := handle.aio_peek_command_completed()):
+            handle.aio_command_completed(cookie)  # raises when that read failed
+            in_flight -= 1
+        if in_flight == PIECES_IN_FLIGHT or (in_flight and not pieces):
+            budget.poll(handle)
+
+
+def _finish(handle: Any, cookie: int, budget: Deadline) -> None:
+    while not handle.aio_command_completed(cookie):
+        budget.poll(handle)
+
+
+def _clip(start: int, entries: list[int], end: int) -> Iterator[Extent]:
+    """Pairs of (length, flags) as extents; a server may answer beyond what was asked."""
+    for length, flags in zip(entries[::2], entries[1::2], strict=True):
+        if start < end and length:
+            yield Extent(start, min(length, end - start), bool(flags & nbd.STATE_ZERO))
+        start += length
