@@ -1,0 +1,90 @@
+"""Log-writes disks as files and as a mounted file system, for the length of a `with`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.crash.log_disk.log import Entry, read_log
+from tests.support.nbdkit import start_nbdkit, unix_uri
+from tests.support.processes import Processes
+from tests.support.waiting import wait_until
+
+PLUGIN = Path(__file__).with_name("plugin.py")
+
+
+class LogDisks:
+    """A running log-writes server. `images` (name -> file) are what the disks begin as."""
+
+    def __init__(self, processes: Processes, directory: Path, images: Mapping[str, Path]) -> None:
+        self.directory = directory
+        self.names = list(images)
+        self.bases = {name: image.read_bytes() for name, image in images.items()}
+        self.socket = directory / "disks.sock"
+        self._log = directory / "writes.log"
+        self._processes = processes
+        words = [f"disk={name}:{image}" for name, image in images.items()]
+        start_nbdkit(processes, self.socket, ["python", PLUGIN, f"log={self._log}", *words], "disks")
+
+    def log(self) -> list[Entry]:
+        """Everything logged so far."""
+        return read_log(self._log, self.names)
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        """A disk as a plain file of its size: it can be mapped, and a sync of it is a flush of the disk."""
+        point = self.directory / f"{name}.d"
+        point.mkdir()
+        path = point / name
+        process = self._processes.start(["nbdfuse", path, unix_uri(self.socket, name)], f"nbdfuse-{name}")
+        try:
+            wait_until(path.exists, 10, f"{path} to be served")
+            yield path
+        finally:
+            subprocess.run(["fusermount3", "-u", point], check=True)
+            process.wait(10)
+
+    @contextmanager
+    def files(self) -> Iterator[dict[str, Path]]:
+        """All disks as files."""
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(self.file(name)) for name in self.names}
+
+    @contextmanager
+    def mounted(self, name: str) -> Iterator[Path]:
+        """A disk that holds an ext4, mounted through a loop device."""
+        point = self.directory / f"{name}.mnt"
+        point.mkdir()
+        with self.file(name) as path, attached(path, direct_io=True) as device, mounted_ext4(device, point):
+            yield point
+
+
+@contextmanager
+def attached(path: Path, *, direct_io: bool = False) -> Iterator[Path]:
+    """A loop device on a file."""
+    words = ["losetup", "-f", "--show", *(["--direct-io=on"] if direct_io else []), str(path)]
+    device = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield Path(device)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
+@contextmanager
+def mounted_ext4(device: Path, point: Path, options: str = "errors=remount-ro") -> Iterator[Path]:
+    """An ext4 on a block device, mounted; its own journal is replayed by this."""
+    subprocess.run(["mount", "-t", "ext4", "-o", options, device, point], check=True, capture_output=True)
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", point], check=True)
+
+
+def make_ext4(path: Path, size_bytes: int) -> None:
+    """A new file with an ext4 as users have it, all of it laid out at once so that no thread does it later."""
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+    words = ["mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
+    subprocess.run([*words, str(path)], check=True, capture_output=True)

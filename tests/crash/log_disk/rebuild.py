@@ -1,0 +1,118 @@
+"""What a power cut may leave on log-writes disks: rebuilt from the log at any point.
+
+Prefix: everything that the disk was given up to the cut. Reorder: everything
+up to each disk's last flush, and of the writes after it any subset, each torn
+in units of 512 or 4096 bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.crash.log_disk.log import Entry, Kind
+
+Images = dict[str, bytearray]
+
+
+@dataclass
+class _Disk:
+    flushed: bytearray  # as it was at its last flush
+    pending: list[Entry] = field(default_factory=list)  # given to it since
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A power cut: after entry `index`, before the next one, which came at `before_ns`."""
+
+    index: int
+    before_ns: int
+    mode: str  # prefix, or reorder with its unit and seed: enough to make it again
+
+    def __str__(self) -> str:
+        return f"after entry {self.index}, {self.mode}"
+
+
+class Rebuilder:
+    """Walks a log forward; `advance` only goes on, so ask for cuts in order."""
+
+    def __init__(self, log: Sequence[Entry], bases: Mapping[str, bytes]) -> None:
+        self._log = log
+        self._next = 0
+        self._disks = {name: _Disk(bytearray(base)) for name, base in bases.items()}
+
+    def advance(self, index: int) -> None:
+        """Take every entry up to and with `index`."""
+        while self._next <= index:
+            entry = self._log[self._next]
+            disk = self._disks[entry.disk]
+            if entry.kind == Kind.FLUSH:
+                for pending in disk.pending:
+                    put(disk.flushed, pending, 0, pending.length)
+                disk.pending.clear()
+            else:
+                disk.pending.append(entry)
+            self._next += 1
+
+    def prefix(self) -> Images:
+        """The disks with all they were given so far."""
+        images = {}
+        for name, disk in self._disks.items():
+            image = images[name] = bytearray(disk.flushed)
+            for entry in disk.pending:
+                put(image, entry, 0, entry.length)
+        return images
+
+    def reorder(self, chooser: random.Random, unit: int) -> Images:
+        """The disks with a random part of what was not flushed; each cut is lucky to its own degree."""
+        images = {}
+        for name, disk in self._disks.items():
+            image = images[name] = bytearray(disk.flushed)
+            chance = chooser.choice((0.0, 0.1, 0.5, 0.9, 1.0))
+            for entry in disk.pending:
+                for start, length in pieces(entry, unit):
+                    if chooser.random() < chance:
+                        put(image, entry, start, length)
+        return images
+
+
+def pieces(entry: Entry, unit: int) -> Iterator[tuple[int, int]]:
+    """An entry cut where the disk's blocks end: (start within the entry, length)."""
+    at = 0
+    while at < entry.length:
+        length = min(unit - (entry.offset + at) % unit, entry.length - at)
+        yield at, length
+        at += length
+
+
+def put(image: bytearray, entry: Entry, start: int, length: int) -> None:
+    """Write part of an entry into an image."""
+    at = entry.offset + start
+    image[at : at + length] = entry.data[start : start + length] if entry.kind == Kind.WRITE else bytes(length)
+
+
+def cuts(log: Sequence[Entry], count: int, seed: int, reorder_share: float = 0.6) -> list[Cut]:
+    """`count` cuts spread over the whole log, in order, in both modes."""
+    chooser = random.Random(seed)
+    points = sorted(chooser.randrange(len(log)) for _ in range(count))
+    made = []
+    for index in points:
+        before_ns = log[index + 1].time_ns if index + 1 < len(log) else log[index].time_ns + 1
+        mode = "prefix"
+        if chooser.random() < reorder_share:
+            mode = f"reorder {chooser.choice((512, 4096, 4096))} {chooser.randrange(1 << 32)}"
+        made.append(Cut(index, before_ns, mode))
+    return made
+
+
+def states(log: Sequence[Entry], bases: Mapping[str, bytes], wanted: Sequence[Cut]) -> Iterator[tuple[Cut, Images]]:
+    """The disks at each cut; `wanted` in order of index."""
+    rebuilder = Rebuilder(log, bases)
+    for cut in wanted:
+        rebuilder.advance(cut.index)
+        words = cut.mode.split()
+        if words[0] == "prefix":
+            yield cut, rebuilder.prefix()
+        else:
+            yield cut, rebuilder.reorder(random.Random(int(words[2])), int(words[1]))
