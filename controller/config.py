@@ -65,6 +65,7 @@ class Config(BaseModel):
     run_directory: Path = Path("/run/pairvol")
     listen: str = ""
     data_address: str = "127.0.0.1"
+    advertised_address: str = ""  # where the other site finds the data servers, such as the near end of a tunnel
     servers: ServerSettings = Field(default_factory=ServerSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
 
@@ -98,10 +99,23 @@ class Config(BaseModel):
             refusing(parse_listener, value)
         return value
 
-    @field_validator("data_address")
+    @property
+    def link_address(self) -> str:
+        """The host in the addresses that the other site is told."""
+        return self.advertised_address or self.data_address
+
+    @field_validator("data_address", "advertised_address")
     @classmethod
     def _loopback(cls, value: str) -> str:
-        refusing(check_loopback, value)
+        if value:
+            refusing(check_loopback, value)
+        return value
+
+    @field_validator("data_address")
+    @classmethod
+    def _given(cls, value: str) -> str:
+        if not value:
+            raise RefusedValueError("no address is given", "Write 127.0.0.1, or leave the key out.")
         return value
 
 
