@@ -1,0 +1,154 @@
+"""The restore program: journals of the secondary's journal volume become the SVOL.
+
+Owns already_restored and restore_scheduled. Knows nothing of the other site:
+what lies up to the given limit in the local journal is enough for it.
+
+A crash at any step leaves already_restored at or behind what the SVOL holds,
+and applying journals again is harmless, so the program goes on by opening the
+files again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from controller.errors import IntegrityError
+from controller.journal.layout import BLOCK_BYTES, Kind, Records, group_tag
+from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.journal.volume import JournalVolume
+from controller.restore.apply import apply
+from controller.restore.targets import Targets, refused
+from controller.restore.verify import Damage, Expectation, check_data, check_records
+
+BATCH_RECORDS: Final = 16384
+BATCH_BLOCKS: Final = (64 << 20) // BLOCK_BYTES
+SYNC_SECONDS_MIN: Final = 0.02
+SYNC_SECONDS_MAX: Final = 0.1
+SYNC_SHARE: Final = 3  # wait this many times as long as the last sync took
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A marker journal as it is reported, in order."""
+
+    sequence: int
+    time_ns: int
+    payload: bytes
+
+
+class RestoreProgram:
+    """Restores one group; for one thread at a time.
+
+    `applied` is what has been written to the SVOL, `restored` what is durable
+    there. Markers are handed to `on_markers` before already_restored passes
+    them: after a crash they may come again, never not at all.
+    """
+
+    def __init__(
+        self,
+        journal: JournalVolume,
+        pointers: PointerPage,
+        targets: Targets,
+        on_markers: Callable[[list[Marker]], None] = lambda markers: None,
+    ) -> None:
+        self._journal = journal
+        self._pointers = pointers
+        self._targets = targets
+        self._on_markers = on_markers
+        self.bytes_written = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at the durable point, as after a crash; what was applied beyond it is applied again."""
+        self.restored = self.applied = self._pointers.read(Pointer.ALREADY_RESTORED)
+        self._epoch = self._targets.epoch
+        self._touched: set[int] = set()
+        self._markers: list[Marker] = []
+        self._synced_at = 0.0
+        self._sync_seconds = 0.0
+
+    @property
+    def pending(self) -> bool:
+        """True while something was applied and is not yet durable."""
+        return self.applied.sequence > self.restored.sequence
+
+    def step(self, limit: int) -> bool:
+        """Apply one batch of journals up to sequence `limit`; False when there is none.
+
+        IntegrityError names the first journal that cannot be used; all before
+        it are then restored and durable, and none after it is touched.
+        """
+        first = self.applied.sequence + 1
+        last = min(limit, self.applied.sequence + BATCH_RECORDS)
+        if last < first:
+            return False
+        records, damage = self._usable(first, last)
+        if not len(records):
+            self.settle()
+            raise IntegrityError(
+                f"journal volume {self._journal.path}: {damage}",
+                hint="Nothing at or after it was restored. Keep the journal volume and look at the disk.",
+                sequence=first,
+                path=self._journal.path,
+            )
+        end = records[-1]
+        position = Position(
+            int(end["sequence"]), int(end["data_position"]) + int(end["data_blocks"]), int(end["time_ns"])
+        )
+        self._pointers.publish(Pointer.RESTORE_SCHEDULED, position)
+        self._apply(first, position.sequence, records)
+        self.applied = position
+        return True
+
+    def sync_due_seconds(self) -> float:
+        """How long until `settle` should be called; syncs may take a part of the time only."""
+        pause = min(max(SYNC_SECONDS_MIN, SYNC_SHARE * self._sync_seconds), SYNC_SECONDS_MAX)
+        return self._synced_at + pause - time.monotonic()
+
+    def settle(self) -> None:
+        """Make what was applied durable in the SVOL, report markers, and move already_restored."""
+        if not self.pending:
+            return
+        started = time.monotonic()
+        self._targets.sync(self._epoch, self._touched)
+        self._synced_at = time.monotonic()
+        self._sync_seconds = self._synced_at - started
+        if self._markers:
+            self._on_markers(self._markers)
+        self._pointers.publish(Pointer.ALREADY_RESTORED, self.applied)
+        self.restored = self.applied
+        self._touched, self._markers = set(), []
+
+    def _usable(self, first: int, last: int) -> tuple[Records, Damage]:
+        """A batch of bounded size, cut before the first record that is not right."""
+        records = self._journal.records(first, last)
+        expected = Expectation(
+            tag=group_tag(self._journal.header.group_uuid),
+            generation_min=1,
+            generation_max=self._journal.header.generation,
+            volume_blocks={i: b.size_bytes // BLOCK_BYTES for i, b in self._targets.backings.items()},
+        )
+        good, damage = check_records(records, self.applied, expected)
+        ends = records["data_position"][:good] + records["data_blocks"][:good] - np.uint64(self.applied.data_position)
+        fitting = max(1, int(np.searchsorted(ends, BATCH_BLOCKS, side="right")))
+        records = records[: min(good, fitting)]
+        right, data_damage = check_data(self._journal, records)
+        return records[:right], data_damage or damage
+
+    def _apply(self, first: int, last: int, records: Records) -> None:
+        for record in records[records["kind"] == Kind.MARKER]:
+            views = self._journal.data_views(int(record["data_position"]), int(record["data_blocks"]))
+            self._markers.append(Marker(int(record["sequence"]), int(record["time_ns"]), b"".join(views)))
+        volumes = np.unique(records["volume"][records["kind"] != Kind.MARKER]).tolist()
+        self._touched.update(volumes)
+        with self._targets.lock:
+            try:
+                self.bytes_written += apply(self._journal, self._targets.backings, first, last).bytes_written
+            except OSError as error:
+                backing = self._targets.backings[volumes[0]]
+                raise refused(backing, error) from error

@@ -1,0 +1,124 @@
+"""Whether records and their data may be used: nothing reaches a volume that fails here.
+
+Checks and names, decides nothing, writes nothing. The copy program asks before
+it publishes what it pulled, the restore program again before it touches a
+volume: journals may lie for hours between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import crc32c
+import numpy as np
+import numpy.typing as npt
+
+from controller.journal.layout import BLOCK_BYTES, Flag, Kind, Records, records_valid
+from controller.journal.pointers import Position
+from controller.journal.volume import JournalVolume
+
+VOLUMES_MAX: Final = 64
+_KINDS: Final = tuple(int(kind) for kind in Kind)
+_FLAGS: Final = (0, int(Flag.ZERO), int(Flag.TRIM), int(Flag.ZERO | Flag.TRIM))
+
+Damage = str
+Passed = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What every record of a group must agree with. `volume_blocks`: length of each volume by its index."""
+
+    tag: int
+    generation_min: int
+    generation_max: int
+    volume_blocks: Mapping[int, int]
+
+
+def check_records(records: Records, after: Position, expected: Expectation) -> tuple[int, Damage]:
+    """How many records from the first on are right, and in words what is wrong with the next.
+
+    They must be the ones that follow `after`. Their data is not looked at.
+    """
+    good, words = len(records), ""
+    for passed, describe in _checks(records, after, expected):
+        failed = np.flatnonzero(~passed[:good])
+        if len(failed):
+            good = int(failed[0])
+            words = describe(records[good])
+    return good, f"record {after.sequence + 1 + good} {words}" if words else ""
+
+
+def _checks(records: Records, after: Position, expected: Expectation) -> list[tuple[Passed, Callable[[Any], str]]]:
+    """Each check with the words for its first failure; the earlier explains more than the later."""
+    sequences = np.arange(after.sequence + 1, after.sequence + 1 + len(records), dtype=np.uint64)
+    ends = records["data_position"] + records["data_blocks"]
+    starts = np.concatenate((np.asarray([after.data_position], dtype=np.uint64), ends[:-1]))[: len(records)]
+    low, high = expected.generation_min, expected.generation_max
+    marker = records["kind"] == Kind.MARKER
+    limits = _limits(records, expected.volume_blocks)
+    count = records["block_count"].astype(np.int64)
+    first = records["volume_lba"]
+    return [
+        (records_valid(records), lambda record: "fails its checksum"),
+        (records["sequence"] == sequences, lambda record: f"is missing: its slot holds record {record['sequence']}"),
+        (records["group_tag"] == expected.tag, lambda record: "belongs to another group"),
+        (records["generation"] >= low, lambda record: f"is of generation {record['generation']}, lower than {low}"),
+        (records["generation"] <= high, lambda record: f"is of generation {record['generation']}, higher than {high}"),
+        (
+            records["data_position"] == starts,
+            lambda record: f"has data at {record['data_position']}, not where the data before it ends",
+        ),
+        (np.isin(records["kind"], _KINDS), lambda record: f"is of unknown kind {record['kind']}"),
+        (np.isin(records["flags"], _FLAGS), lambda record: f"has unknown flags {record['flags']}"),
+        (marker | (limits >= 0), lambda record: f"speaks of volume {record['volume']}, which the group does not have"),
+        (
+            marker | ((first <= limits.astype(np.uint64)) & (count <= limits - first.astype(np.int64))),
+            lambda record: f"lies outside volume {record['volume']}: block {record['volume_lba']}",
+        ),
+        (
+            _lengths_agree(records, marker),
+            lambda record: f"has {record['data_blocks']} blocks of data for {record['block_count']} of the volume",
+        ),
+    ]
+
+
+def _limits(records: Records, volume_blocks: Mapping[int, int]) -> npt.NDArray[np.int64]:
+    """The length in blocks of each record's volume; -1 for one that the group does not have."""
+    table = np.full(VOLUMES_MAX + 1, -1, dtype=np.int64)
+    for volume, blocks in volume_blocks.items():
+        table[volume] = blocks
+    return np.asarray(table[np.minimum(records["volume"], VOLUMES_MAX)])
+
+
+def _lengths_agree(records: Records, marker: Passed) -> Passed:
+    """Data as long as the write, none for zero and trim; a marker has no place on a volume."""
+    clear = records["flags"] != 0
+    blocks, data = records["block_count"], records["data_blocks"]
+    return np.asarray(np.where(marker, (blocks == 0) & ~clear, np.where(clear, data == 0, data == blocks)))
+
+
+def check_data(journal: JournalVolume, records: Records) -> tuple[int, Damage]:
+    """The same for the data of records that passed `check_records`, as it lies in `journal`."""
+    if not len(records):
+        return 0, ""
+    begin = int(records[0]["data_position"])
+    end = int(records[-1]["data_position"]) + int(records[-1]["data_blocks"])
+    views = [*journal.data_views(begin, end - begin), memoryview(b"")]
+    head, tail, split = views[0], views[1], len(views[0])
+    starts = ((records["data_position"] - np.uint64(begin)) * np.uint64(BLOCK_BYTES)).tolist()
+    lengths = (records["data_blocks"].astype(np.int64) * BLOCK_BYTES).tolist()
+    checksum = crc32c.crc32c
+    for index, (start, length, stored) in enumerate(zip(starts, lengths, records["data_crc"].tolist(), strict=True)):
+        stop = start + length
+        if stop <= split:
+            found = checksum(head[start:stop])
+        elif start >= split:
+            found = checksum(tail[start - split : stop - split])
+        else:  # the end of the data area is in the middle of it
+            found = checksum(tail[: stop - split], checksum(head[start:]))
+        if found != stored:
+            return index, f"the data of record {int(records[index]['sequence'])} fails its checksum"
+    return len(records), ""
