@@ -58,6 +58,11 @@ class DataLink:
         self._handle: Any = None
 
     @property
+    def connected(self) -> bool:
+        """Whether the next use will find a connection (it may be dead without anyone knowing)."""
+        return self._handle is not None
+
+    @property
     def size_bytes(self) -> int:
         """Length of the export; connects when there is no connection."""
         handle = self._connected()

@@ -1,0 +1,239 @@
+"""The copy program: journals are read from the primary into the secondary's journal volume.
+
+Owns read_scheduled and already_read, and the order of checks: metadata is
+verified as a whole before any of it is used, data before any record is stored,
+and already_read moves only when all of it is durable here. A record that is
+not right is never skipped and nothing after it is taken; what came before it
+is whole and in order, so that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from controller.copy.remote import RemoteJournal
+from controller.errors import CapacityError, IntegrityError, StorageError
+from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, RECORD_DTYPE, Records, group_tag, records_valid
+from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.journal.volume import JournalVolume
+from controller.restore.space import JournalSpace
+from controller.restore.verify import Damage, Expectation, check_data, check_records
+
+WINDOW_RECORDS: Final = 16384
+WINDOW_BLOCKS: Final = (32 << 20) // BLOCK_BYTES
+REREADS_MAX: Final = 2  # a window that fails may have been spoiled on the wire
+
+
+class Outcome(StrEnum):
+    """What a step came to."""
+
+    NOTHING = "nothing"  # everything durable at the primary, or up to the limit, is here
+    MOVED = "moved"  # and that was all
+    MORE = "more"  # moved, and more is waiting
+    FULL = "full"  # no room here until restore has freed some
+    REREAD = "reread"  # the window failed verification and is read once more
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    outcome: Outcome
+    durable: Position  # of the primary, when the step began
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one window may hold at most."""
+
+    records: int
+    blocks: int
+
+
+class JournalPull:
+    """Pulls one group's journals; for one thread at a time. `volume_blocks`: lengths by volume index."""
+
+    def __init__(
+        self,
+        journal: JournalVolume,
+        pointers: PointerPage,
+        space: JournalSpace,
+        volume_blocks: Mapping[int, int],
+    ) -> None:
+        self._journal = journal
+        self._pointers = pointers
+        self._space = space
+        self._volume_blocks = volume_blocks
+        self._remote: RemoteJournal | None = None
+        self._known = 0  # the remote's session in which its journal was recognised
+        self._metadata = bytearray(WINDOW_RECORDS * RECORD_BYTES)
+        self._suspected = 0
+        self.rereads = 0
+        self.bytes_read = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at the durable point, as after a crash."""
+        self.read = self._pointers.read(Pointer.ALREADY_READ)
+        self._known = self._suspected = 0
+
+    def connect(self, remote: RemoteJournal) -> None:
+        """Read from this primary from now on."""
+        self.close()
+        self._remote = remote
+        self._known = 0
+
+    def close(self) -> None:
+        """Drop the connections."""
+        if self._remote is not None:
+            self._remote.close()
+
+    def step(self, limit: int | None = None) -> Pulled:
+        """Pull one window of what is durable at the primary, up to sequence `limit`.
+
+        PeerError: nothing was published, try again. IntegrityError and
+        CapacityError name the record; StorageError: this journal's disk refused.
+        """
+        remote = self._remote
+        assert remote is not None
+        self._recognise(remote)
+        durable = remote.durable()
+        if durable.sequence < self.read.sequence:
+            self._known = 0  # a primary that starts again: look at its records before the next one is taken
+        wanted = (durable.sequence if limit is None else min(limit, durable.sequence)) - self.read.sequence
+        if wanted <= 0:
+            return Pulled(Outcome.NOTHING, durable)
+        room = self._room(wanted, durable)
+        count = min(wanted, room.records)
+        if count <= 0:
+            return Pulled(Outcome.FULL, durable)
+        records, damage, too_long = self._fetch(remote, count, durable, room)
+        if len(records):
+            self._publish(records)
+            more = self.read.sequence < durable.sequence
+            return Pulled(Outcome.MORE if more else Outcome.MOVED, durable)
+        if too_long:
+            return Pulled(self._full(too_long), durable)
+        return Pulled(self._suspect(remote, damage), durable)
+
+    def _recognise(self, remote: RemoteJournal) -> None:
+        """Once for each connection: is it the named journal, and does it hold the record that we end with."""
+        if self._known and self._known == remote.session:
+            return
+        remote.greet()
+        last = self.read.sequence
+        if last:
+            mine, theirs = self._journal.records(last, last), remote.record(last)
+            comparable = theirs["sequence"][0] == last == mine["sequence"][0] and bool(records_valid(theirs)[0])
+            if comparable and mine.tobytes() != theirs.tobytes():
+                raise IntegrityError(
+                    f"record {last} differs between here and {remote.source.site}: the journals have diverged",
+                    hint="Nothing was copied. Find out which side was written to, then pair again.",
+                    sequence=last,
+                )
+        self._known = remote.session
+
+    def _room(self, wanted: int, durable: Position) -> Room:
+        slots, blocks = self._space.room(self.read)
+        due = durable.data_position - self.read.data_position
+        if slots < min(wanted, WINDOW_RECORDS) or blocks < min(due, WINDOW_BLOCKS):
+            self._space.reclaim()
+            slots, blocks = self._space.room(self.read)
+        return Room(min(slots, WINDOW_RECORDS), blocks)
+
+    def _fetch(self, remote: RemoteJournal, count: int, durable: Position, room: Room) -> tuple[Records, Damage, int]:
+        """Metadata, then data into its place here; both at once when the pointers say where it ends.
+
+        Returns the verified records, what is wrong with the next, and the
+        blocks it needs when it is right but does not fit.
+        """
+        first, start = self.read.sequence + 1, self.read.data_position
+        view = memoryview(self._metadata)[: count * RECORD_BYTES]
+        metadata = remote.record_ranges(first, count, view)
+        due = durable.data_position - start
+        if first + count - 1 == durable.sequence and 0 <= due <= min(room.blocks, WINDOW_BLOCKS):
+            self._pointers.publish(Pointer.READ_SCHEDULED, durable)
+            remote.read(metadata, remote.data_ranges(start, self._journal.data_views(start, due)))
+            present = due
+        else:
+            remote.read(metadata)
+            present = -1
+        records = np.frombuffer(view, RECORD_DTYPE)
+        good, damage = check_records(records, self.read, self._expected(remote))
+        records, too_long = _cut(records[:good], start, room)
+        if not len(records):
+            return records, damage, too_long
+        end = _end(records[-1])
+        blocks = end.data_position - start
+        if blocks > present:
+            self._pointers.publish(Pointer.READ_SCHEDULED, end)
+            remote.read(remote.data_ranges(start, self._journal.data_views(start, blocks)))
+        right, data_damage = check_data(self._journal, records)
+        return records[:right], data_damage or damage, 0
+
+    def _expected(self, remote: RemoteJournal) -> Expectation:
+        generation = remote.source.generation
+        tag = group_tag(self._journal.header.group_uuid)
+        return Expectation(tag, generation, generation, self._volume_blocks)
+
+    def _publish(self, records: Records) -> None:
+        """Records after their data, the sync after both, the pointer after the sync."""
+        self._journal.write_records(self.read.sequence + 1, records)
+        try:
+            self._journal.sync()
+        except OSError as error:
+            raise StorageError(
+                f"journal volume {self._journal.path}: {(error.strerror or str(error)).lower()}",
+                hint="Look at the disk, then order the copy again; nothing is lost at the primary.",
+                path=self._journal.path,
+            ) from error
+        end = _end(records[-1])
+        self.bytes_read += len(records) * RECORD_BYTES + (end.data_position - self.read.data_position) * BLOCK_BYTES
+        self._pointers.publish(Pointer.ALREADY_READ, end)
+        self.read = end
+        self._suspected = 0
+
+    def _full(self, blocks: int) -> Outcome:
+        if blocks > self._journal.data_blocks:
+            raise CapacityError(
+                f"record {self.read.sequence + 1} has {blocks} blocks of data, "
+                f"the journal volume here holds {self._journal.data_blocks}",
+                hint="Make the secondary's journal volume larger.",
+                sequence=self.read.sequence + 1,
+            )
+        return Outcome.FULL
+
+    def _suspect(self, remote: RemoteJournal, damage: Damage) -> Outcome:
+        """Read again over a new connection, a few times; then it is damage and no accident of the wire."""
+        self._suspected += 1
+        if self._suspected <= REREADS_MAX:
+            self.rereads += 1
+            remote.close()
+            return Outcome.REREAD
+        self._suspected = 0
+        raise IntegrityError(
+            f"journal of {remote.source.site}: {damage}",
+            hint="Nothing at or after it was copied. Keep both journal volumes and look at the primary's disk.",
+            sequence=self.read.sequence + 1,
+            attempts=REREADS_MAX + 1,
+        )
+
+
+def _end(record: np.void) -> Position:
+    return Position(
+        int(record["sequence"]), int(record["data_position"]) + int(record["data_blocks"]), int(record["time_ns"])
+    )
+
+
+def _cut(records: Records, start: int, room: Room) -> tuple[Records, int]:
+    """The first records whose data fits, one at least if it fits at all; else the blocks that the first needs."""
+    if not len(records):
+        return records, 0
+    ends = records["data_position"] + records["data_blocks"] - np.uint64(start)
+    fitting = int(np.searchsorted(ends, min(room.blocks, WINDOW_BLOCKS), side="right"))
+    if fitting == 0 and int(ends[0]) <= room.blocks:
+        fitting = 1
+    return records[:fitting], 0 if fitting else int(ends[0])

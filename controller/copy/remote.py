@@ -1,0 +1,138 @@
+"""The primary's journal as the secondary sees it over the data link.
+
+Owns the addresses of the other site: where a sequence and a data position lie
+in a journal volume of that size, and whether the volume that answers is the
+one that was named. Trusts no record: the caller verifies.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from controller.api.models import CopySource
+from controller.copy.link import DataLink, Range
+from controller.errors import IntegrityError
+from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_BYTES, RECORD_DTYPE, Header, Records
+from controller.journal.pointers import PAGE_BYTES, Pointer, Position, parse_page
+
+PAGE_READS_MAX: Final = 5
+
+
+class RemoteJournal:
+    """Reads one primary's journal; for one thread at a time.
+
+    Every method may raise PeerError (retry) and connects by itself.
+    """
+
+    def __init__(
+        self, source: CopySource, *, deadline_seconds: float = 3.0, stop: threading.Event | None = None
+    ) -> None:
+        self.source = source
+        self._journal = DataLink(source.links.journal_uri, deadline_seconds=deadline_seconds, stop=stop)
+        self._pages = DataLink(source.links.pointers_uri, deadline_seconds=deadline_seconds, stop=stop)
+        area = source.composition
+        self.slot_count = area.metadata_block_count * BLOCK_BYTES // RECORD_BYTES
+        self._records_start = area.metadata_head_lba * BLOCK_BYTES
+        self._data_start = area.data_head_lba * BLOCK_BYTES
+        self._data_bytes = area.data_block_count * BLOCK_BYTES
+        self._page = bytearray(PAGE_BYTES)
+
+    @property
+    def session(self) -> int:
+        """Number of the journal's present connection; 0 when there is none."""
+        return self._journal.connections if self._journal.connected else 0
+
+    def durable(self) -> Position:
+        """The newest journal that the primary cannot lose."""
+        return read_durable(self._pages, self._page)
+
+    def greet(self) -> None:
+        """Connect, and refuse a journal volume that is not the one which the order names."""
+        slots = bytearray(max(HEADER_SLOT_LBAS) * BLOCK_BYTES + BLOCK_BYTES)
+        self._journal.read_ranges([(0, len(slots), memoryview(slots))])
+        header = _newest_header(slots, self._journal.uri)
+        area, named = self.source.composition, self.source
+        found = (header.metadata_head_lba, header.metadata_block_count, header.data_head_lba, header.data_block_count)
+        stated = (area.metadata_head_lba, area.metadata_block_count, area.data_head_lba, area.data_block_count)
+        for what, seen, wanted in (
+            ("group", header.group_uuid, str(uuid.UUID(named.uuid))),
+            ("journal volume", header.journal_uuid, str(uuid.UUID(area.journal_uuid))),
+            ("composition", found, stated),
+        ):
+            if seen != wanted:
+                raise IntegrityError(
+                    f"{self._journal.uri} answers with {what} {seen}, the order names {wanted}",
+                    hint="Check the address of the primary's journal server; nothing was copied.",
+                    uri=self._journal.uri,
+                )
+
+    def record_ranges(self, first: int, count: int, view: memoryview) -> Iterator[Range]:
+        """What to read for records `first` and following, into a view of their length."""
+        size = self.slot_count * RECORD_BYTES
+        return _wrapped(self._records_start, size, first * RECORD_BYTES, [view[: count * RECORD_BYTES]])
+
+    def data_ranges(self, position: int, views: Sequence[memoryview]) -> Iterator[Range]:
+        """What to read for data from `position` on, into views that lie one behind the other."""
+        return _wrapped(self._data_start, self._data_bytes, position * BLOCK_BYTES, views)
+
+    def read(self, *ranges: Iterator[Range]) -> None:
+        """Fetch ranges at once, several reads in flight."""
+        self._journal.read_ranges(piece for group in ranges for piece in group)
+
+    def record(self, sequence: int) -> Records:
+        """The one slot of a sequence, whatever it holds."""
+        buffer = bytearray(RECORD_BYTES)
+        self.read(self.record_ranges(sequence, 1, memoryview(buffer)))
+        return np.frombuffer(buffer, RECORD_DTYPE)
+
+    def close(self) -> None:
+        """Drop the connections; the next use makes new ones."""
+        self._journal.close()
+        self._pages.close()
+
+
+def read_durable(link: DataLink, buffer: bytearray) -> Position:
+    """The DURABLE pointer of a page read over the link.
+
+    A page caught while both lines of a pointer were in motion is read again.
+    """
+    for attempt in range(PAGE_READS_MAX):
+        link.read_ranges([(0, PAGE_BYTES, memoryview(buffer))])
+        try:
+            return parse_page(bytes(buffer))[Pointer.DURABLE]
+        except IntegrityError:
+            if attempt == PAGE_READS_MAX - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _wrapped(start: int, size: int, at: int, views: Sequence[memoryview]) -> Iterator[Range]:
+    """Pieces of a ring of `size` bytes at `start`, from the ring's byte `at` on, one for each view and wrap."""
+    for view in views:
+        done = 0
+        while done < len(view):
+            offset = (at + done) % size
+            length = min(len(view) - done, size - offset)
+            yield start + offset, length, view[done : done + length]
+            done += length
+        at += done
+
+
+def _newest_header(slots: bytearray, uri: str) -> Header:
+    found: list[Header] = []
+    failure: IntegrityError | None = None
+    for lba in HEADER_SLOT_LBAS:
+        block = bytes(slots[lba * BLOCK_BYTES : (lba + 1) * BLOCK_BYTES])
+        try:
+            found.append(Header.unpack(block, uri))
+        except IntegrityError as error:
+            failure = failure or error
+    if not found:
+        assert failure is not None
+        raise failure
+    return max(found, key=lambda header: header.serial)
