@@ -10,6 +10,7 @@ from __future__ import annotations
 import filecmp
 import tomllib
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,21 +35,18 @@ class LinkedSites:
     def __init__(self, directory: Path) -> None:
         self.sites = TwoSites.create(directory)
         self.first, self.second = self.sites.primary, self.sites.secondary
-        self.proxies: list[Proxy] = []
+        self.control_links: list[Proxy] = []
+        self.data_links: list[Proxy] = []
         self.agents: dict[str, Agent] = {}
         self._stack = ExitStack()
         for site, other in ((self.first, self.second), (self.second, self.first)):
-            proxy = self._proxy(("127.0.0.1", other.agent_port), ("127.0.0.1", 0))
+            proxy = self._stack.enter_context(Proxy(("127.0.0.1", other.agent_port)))
+            self.control_links.append(proxy)
             site.peers[other.name] = f"http://127.0.0.1:{proxy.address[1]}"
             site.write_configuration()
             text = site.configuration(Daemon.CONTROLLER).read_text()
             assert "advertised_address" not in tomllib.loads(text)
             site.configuration(Daemon.CONTROLLER).write_text(f'advertised_address = "{FAR_ADDRESS}"\n{text}')
-
-    def _proxy(self, target: tuple[str, int], listen: tuple[str, int]) -> Proxy:
-        proxy = self._stack.enter_context(Proxy(target, listen))
-        self.proxies.append(proxy)
-        return proxy
 
     def __enter__(self) -> Self:
         self._stack.callback(self.sites.stop)
@@ -116,16 +114,16 @@ class LinkedSites:
         links = wait_until(lambda: self.group(self.first, group).links, 30, "the data servers to be up")
         assert links is not None
         uris = [links.journal_uri, links.pointers_uri, *links.volume_uris.values()]
-        known = {proxy.address for proxy in self.proxies}
+        known = {proxy.address for proxy in self.data_links}
         for host, port in {(parts.hostname or "", parts.port or 0) for parts in map(urlsplit, uris)}:
             assert host == FAR_ADDRESS, f"{host} is not the advertised address"
             if (host, port) not in known:
-                self._proxy(("127.0.0.1", port), (host, port))
+                self.data_links.append(self._stack.enter_context(Proxy(("127.0.0.1", port), (host, port))))
 
     def set_links(self, faults: Faults) -> None:
         """The same faults on every link, both ways."""
-        for proxy in self.proxies:
-            proxy.set(faults)
+        for proxy in (*self.control_links, *self.data_links):
+            proxy.set(replace(faults))
 
     def wait_protected(self, group: str, timeout: float = 60.0) -> None:
         def protected() -> bool:
