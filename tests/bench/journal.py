@@ -1,104 +1,224 @@
 """Rows 7 and 8: moving journals to the second site, and applying them there.
 
-Library calls on a journal made for the purpose: 4k writes all over a volume.
-The peers are what the machine can do at best with the same bytes.
+The copy and restore programs themselves, on a journal made for the purpose:
+4k writes all over a volume. The peers are what the machine can do at best
+with the same bytes.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from crc32c import crc32c
 
-from controller.journal.layout import BLOCK_BYTES, Kind, group_tag, pack_record
+from controller.api.models import Composition, CopySource, Links
+from controller.copy.pull import JournalPull, Outcome
+from controller.copy.remote import RemoteJournal
+from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, Kind, group_tag, pack_record
+from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
-from controller.restore.apply import apply, merge
+from controller.restore.apply import merge
+from controller.restore.program import RestoreProgram
+from controller.restore.space import JournalSpace
+from controller.restore.targets import Targets
 from controller.volume.backing import Backing
 from tests.bench.peers import MIB, filled_file
 from tests.bench.rows import Row, alternate, compare
+from tests.support.processes import Processes, free_port
+from tests.support.waiting import wait_until
 
 ROWS = ("7", "8")
 WRITE_BYTES = 4096
 JOURNALS = 64 * 1024  # 256 MiB
 VOLUME_BYTES = 512 * MIB
+JOURNAL_BYTES = 320 * MIB
+MOVED_BYTES = JOURNALS * (WRITE_BYTES + RECORD_BYTES)
 DECODED_GOAL = 300_000.0  # journals a second
 
 
-@contextmanager
-def random_journal(path: Path) -> Iterator[JournalVolume]:
-    """A journal that holds JOURNALS random 4k writes, durable."""
-    group = str(uuid.uuid4())
-    JournalVolume.create(str(path), 320 * MIB, group, 1)
-    journal = JournalVolume.open(str(path), writable=True, group_uuid=group)
-    chooser, blocks, tag = random.Random(1), WRITE_BYTES // BLOCK_BYTES, group_tag(group)
-    data = os.urandom(WRITE_BYTES)
-    try:
-        for sequence in range(1, JOURNALS + 1):
-            position = (sequence - 1) * blocks
-            journal.write_data(position, data)
-            record = pack_record(
-                sequence=sequence,
-                time_ns=time.time_ns(),
-                volume_lba=chooser.randrange(VOLUME_BYTES // WRITE_BYTES) * blocks,
-                data_position=position,
-                block_count=blocks,
-                data_blocks=blocks,
-                volume=0,
-                kind=Kind.UPDATE,
-                flags=0,
-                generation=1,
-                data_crc=crc32c(data),
-                tag=tag,
-            )
-            journal.write_record(sequence, record)
-        journal.sync()
-        yield journal
-    finally:
-        journal.close()
+@dataclass(frozen=True)
+class Side:
+    """One journal volume with its pointer page, in a directory of their own."""
+
+    directory: Path
+    journal: JournalVolume
+    pointers: PointerPage
+
+    @classmethod
+    def create(cls, stack: ExitStack, directory: Path, group: str) -> Side:
+        directory.mkdir()
+        path = str(directory / "journal")
+        JournalVolume.create(path, JOURNAL_BYTES, group, 1)
+        PointerPage.create(str(directory / "pointers")).close()
+        side = cls(
+            directory,
+            JournalVolume.open(path, writable=True, group_uuid=group),
+            PointerPage.open(str(directory / "pointers")),
+        )
+        stack.callback(side.journal.close)
+        stack.callback(side.pointers.close)
+        return side
+
+
+def fill(side: Side) -> None:
+    """JOURNALS random 4k writes, durable."""
+    chooser, blocks = random.Random(1), WRITE_BYTES // BLOCK_BYTES
+    tag, data = group_tag(side.journal.header.group_uuid), os.urandom(WRITE_BYTES)
+    now = time.time_ns()
+    for sequence in range(1, JOURNALS + 1):
+        position = (sequence - 1) * blocks
+        side.journal.write_data(position, data)
+        record = pack_record(
+            sequence=sequence,
+            time_ns=now,
+            volume_lba=chooser.randrange(VOLUME_BYTES // WRITE_BYTES) * blocks,
+            data_position=position,
+            block_count=blocks,
+            data_blocks=blocks,
+            volume=0,
+            kind=Kind.UPDATE,
+            flags=0,
+            generation=1,
+            data_crc=crc32c(data),
+            tag=tag,
+        )
+        side.journal.write_record(sequence, record)
+    side.journal.sync()
+    side.pointers.publish(Pointer.DURABLE, Position(JOURNALS, JOURNALS * blocks, now))
 
 
 def measure_rows(wanted: set[str], directory: Path, rounds: int) -> list[Row]:
     if not wanted & set(ROWS):
         return []
-    with random_journal(directory / "journal") as journal:
-        return list(restore_rows(journal, directory, rounds)) if "8" in wanted else []
+    group = str(uuid.uuid4())
+    with ExitStack() as stack:
+        primary = Side.create(stack, directory / "primary", group)
+        fill(primary)
+        rows: list[Row] = []
+        if "7" in wanted:
+            rows += transfer_rows(stack, primary, directory, group, rounds)
+        if "8" in wanted:
+            rows += restore_rows(primary, directory, rounds)
+        return rows
 
 
-def restore_rows(journal: JournalVolume, directory: Path, rounds: int) -> Iterator[Row]:
+def transfer_rows(stack: ExitStack, primary: Side, directory: Path, group: str, rounds: int) -> Iterator[Row]:
+    """The copy program over TCP into a durable journal, against nbdcopy of as many bytes into a file, flushed."""
+    processes = stack.enter_context(Processes(directory / "journal-logs"))
+    source = copy_source(primary, served(processes, directory, primary.directory), group)
+    plain = directory / "plain"
+    plain.mkdir()
+    copied = filled_file(plain / "bytes", MOVED_BYTES // MIB * MIB)
+    plain_port = served(processes, directory, plain)
+    target = filled_file(directory / "copied", copied.stat().st_size)
+    secondary = Side.create(stack, directory / "secondary", group)
+
+    def transfer(_: int) -> float:
+        os.sync()
+        # Back to the beginning: the same journals move again into the same, allocated, journal volume.
+        secondary.pointers.publish(Pointer.ALREADY_READ, Position())
+        space = JournalSpace(secondary.journal, secondary.pointers)
+        pull = JournalPull(secondary.journal, secondary.pointers, space, {0: VOLUME_BYTES // BLOCK_BYTES})
+        pull.connect(RemoteJournal(source))
+        started = time.perf_counter()
+        while pull.step().outcome is Outcome.MORE:
+            pass
+        seconds = time.perf_counter() - started
+        pull.close()
+        assert pull.read.sequence == JOURNALS, pull.read
+        return MOVED_BYTES / seconds / MIB
+
+    def nbdcopy(_: int) -> float:
+        os.sync()
+        started = time.perf_counter()
+        subprocess.run(["nbdcopy", "--flush", "--allocated", f"nbd://127.0.0.1:{plain_port}/bytes", target], check=True)
+        return copied.stat().st_size / (time.perf_counter() - started) / MIB
+
+    transfer(-1)  # the first one fills pages that nbdcopy's target already has
+    ours, theirs = alternate([transfer, nbdcopy], rounds)
+    yield compare("7", "journal transfer, loopback TCP, plain", "transfer", "nbdcopy", "MiB/s", ours, theirs, 0.9)
+
+
+def served(processes: Processes, directory: Path, exported: Path) -> int:
+    """The port of a stock `nbdkit file` that exports a directory, as a journal server does."""
+    port = free_port()
+    pidfile = directory / f"{port}.pid"
+    words: list[str | Path] = [
+        "nbdkit",
+        "-f",
+        "-r",
+        "--pidfile",
+        pidfile,
+        "-i",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "file",
+        f"dir={exported}",
+    ]
+    processes.start(words, f"nbdkit-{port}")
+    wait_until(pidfile.exists, 20, f"nbdkit to serve {exported}")
+    return port
+
+
+def copy_source(primary: Side, port: int, group: str) -> CopySource:
+    header = primary.journal.header
+    composition = Composition(
+        journal_uuid=header.journal_uuid,
+        metadata_head_lba=header.metadata_head_lba,
+        metadata_block_count=header.metadata_block_count,
+        data_head_lba=header.data_head_lba,
+        data_block_count=header.data_block_count,
+    )
+    uri = f"nbd://127.0.0.1:{port}/"
+    links = Links(journal_uri=f"{uri}journal", pointers_uri=f"{uri}pointers", volume_uris={})
+    return CopySource(site="tokyo", uuid=group, generation=1, composition=composition, links=links)
+
+
+def restore_rows(side: Side, directory: Path, rounds: int) -> Iterator[Row]:
+    """The restore program, against one pwrite for each run of the same bytes, sorted and merged before."""
     backing = Backing.open(str(filled_file(directory / "restored.img", VOLUME_BYTES)), VOLUME_BYTES)
     plain = Backing.open(str(filled_file(directory / "sorted.img", VOLUME_BYTES)), VOLUME_BYTES)
     try:
-        runs = list(merge(journal.records(1, JOURNALS)))
-        merged_bytes = sum(blocks for _, sources in runs for _, blocks in sources) * BLOCK_BYTES
+        runs = [
+            (lba * BLOCK_BYTES, sum(blocks for _, blocks in sources) * BLOCK_BYTES)
+            for lba, sources in merge(side.journal.records(1, JOURNALS))
+        ]
 
         def restore(_: int) -> float:
             os.sync()
+            side.pointers.publish(Pointer.ALREADY_RESTORED, Position())
+            program = RestoreProgram(side.journal, side.pointers, Targets({0: backing}))
             started = time.perf_counter()
-            written = apply(journal, {0: backing}, 1, JOURNALS).bytes_written
-            backing.sync()
-            return written / (time.perf_counter() - started) / MIB
+            while program.step(JOURNALS):
+                if program.sync_due_seconds() <= 0:
+                    program.settle()
+            program.settle()
+            return program.bytes_written / (time.perf_counter() - started) / MIB
 
         def sorted_writes(_: int) -> float:
             os.sync()
-            data = {count: os.urandom(count) for count in {sum(b for _, b in s) * BLOCK_BYTES for _, s in runs}}
+            data = {length: os.urandom(length) for length in {length for _, length in runs}}
             started = time.perf_counter()
-            for lba, sources in runs:
-                os.pwrite(plain.file, data[sum(blocks for _, blocks in sources) * BLOCK_BYTES], lba * BLOCK_BYTES)
+            for offset, length in runs:
+                os.pwrite(plain.file, data[length], offset)
             plain.sync()
-            return merged_bytes / (time.perf_counter() - started) / MIB
+            return sum(length for _, length in runs) / (time.perf_counter() - started) / MIB
 
         ours, theirs = alternate([restore, sorted_writes], rounds)
         yield compare("8", "restore of random 4k journals", "restore", "sorted pwrite", "MiB/s", ours, theirs, 0.9)
 
         def decode(_: int) -> float:
             started = time.perf_counter()
-            assert list(merge(journal.records(1, JOURNALS)))
+            assert list(merge(side.journal.records(1, JOURNALS)))
             return JOURNALS / (time.perf_counter() - started)
 
         decoded, goal = alternate([decode, lambda _: DECODED_GOAL], rounds)
