@@ -1,0 +1,64 @@
+"""FORMAT.md once more, record by record and slowly: what the quick checks of the product are held against.
+
+Shares no code with the product but the checksum itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crc32c import crc32c
+
+RECORD = struct.Struct("<QQQQIIHBBIIIII")
+UPDATE, BASE, MARKER = 1, 2, 3
+ZERO, TRIM = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What the reader knows before it reads: where it stands, whose records they must be, what they may touch."""
+
+    sequence: int
+    data_position: int
+    tag: int
+    generations: range
+    volume_blocks: Mapping[int, int]
+
+
+def first_wrong(records: bytes, group: Group) -> int | None:
+    """Index of the first record that must be refused for what it says; None when all are right."""
+    position = group.data_position
+    for index in range(len(records) // RECORD.size):
+        raw = records[index * RECORD.size : (index + 1) * RECORD.size]
+        if not right(raw, group, group.sequence + 1 + index, position):
+            return index
+        position += RECORD.unpack(raw)[5]
+    return None
+
+
+def right(raw: bytes, group: Group, sequence: int, position: int) -> bool:
+    """Whether one record may follow a journal that ends at `sequence - 1` and `position`."""
+    found, _, lba, at, blocks, data_blocks, volume, kind, flags, generation, _, tag, _, crc = RECORD.unpack(raw)
+    if crc != crc32c(raw[:60]) or found != sequence or at != position:
+        return False
+    if tag != group.tag or generation not in group.generations:
+        return False
+    if kind == MARKER:
+        return bool(blocks == 0 and flags == 0)
+    if kind not in (UPDATE, BASE) or flags > (ZERO | TRIM):
+        return False
+    if volume not in group.volume_blocks or lba + blocks > group.volume_blocks[volume]:
+        return False
+    return bool(data_blocks == (0 if flags else blocks))
+
+
+def first_wrong_data(records: bytes, data: bytes, begin: int) -> int | None:
+    """Index of the first record whose data fails its checksum; `data` holds data positions from `begin` on."""
+    for index in range(len(records) // RECORD.size):
+        fields = RECORD.unpack_from(records, index * RECORD.size)
+        start = (fields[3] - begin) * 512
+        if crc32c(data[start : start + fields[5] * 512]) != fields[10]:
+            return index
+    return None

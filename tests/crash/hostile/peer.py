@@ -1,0 +1,122 @@
+"""A primary that serves whatever it is told to, and a real secondary that copies and restores from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from controller.api.models import Composition, CopySource, Links
+from controller.copy.link import DataLink, Range
+from controller.copy.pull import JournalPull, Outcome
+from controller.errors import CapacityError, IntegrityError, PeerError
+from controller.journal.layout import BLOCK_BYTES
+from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.journal.volume import JournalVolume
+from controller.restore.program import RestoreProgram
+from controller.restore.space import JournalSpace
+from controller.restore.targets import Targets
+from controller.volume.backing import Backing
+from tests.crash.hostile.mutations import Run
+
+PRIMARY_BYTES, SECONDARY_BYTES = 1 << 20, 3 << 20
+
+
+class MemoryLink(DataLink):
+    """Reads a file of the primary without a network between."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"file:{path}")
+        self.connections = 1
+        self._path = path
+        self._file = os.open(path, os.O_RDONLY)
+
+    def read_ranges(self, ranges: Iterable[Range]) -> None:
+        for offset, length, view in ranges:
+            if os.preadv(self._file, [view[:length]], offset) != length:
+                raise PeerError(f"{self._path} ends before byte {offset + length}")
+
+    def close(self) -> None:
+        self.connections += 1
+
+    def end(self) -> None:
+        os.close(self._file)
+
+
+class HostilePrimary:
+    """A journal volume and a pointer page into which anything may be written."""
+
+    def __init__(self, directory: Path, group_uuid: str, generation: int) -> None:
+        self.journal_path, self.pointers_path = directory / "primary-journal", directory / "primary-pointers"
+        JournalVolume.create(str(self.journal_path), PRIMARY_BYTES, group_uuid, generation)
+        self.pointers = PointerPage.create(str(self.pointers_path))
+        self.journal = JournalVolume.open(str(self.journal_path), writable=True)
+        self.generation = generation
+
+    def source(self, journal_uri: str, pointers_uri: str) -> CopySource:
+        """What an order to copy from here says."""
+        header = self.journal.header
+        return CopySource(
+            uuid=header.group_uuid,
+            site="tokyo",
+            generation=self.generation,
+            composition=Composition(
+                journal_uuid=header.journal_uuid,
+                metadata_head_lba=header.metadata_head_lba,
+                metadata_block_count=header.metadata_block_count,
+                data_head_lba=header.data_head_lba,
+                data_block_count=header.data_block_count,
+            ),
+            links=Links(journal_uri=journal_uri, pointers_uri=pointers_uri, volume_uris={}),
+        )
+
+    def serve(self, run: Run, durable: Position) -> None:
+        """Put a run where its reader looks for it, and call all of it durable."""
+        self.journal.write_records(run.group.sequence + 1, run.records)
+        if run.data:
+            self.journal.write_data(run.group.data_position, run.data)
+        self.pointers.publish(Pointer.DURABLE, durable)
+
+    def close(self) -> None:
+        self.journal.close()
+        self.pointers.close()
+
+
+class Secondary:
+    """The product's copy and restore programs over their own files."""
+
+    def __init__(self, directory: Path, group_uuid: str, generation: int, volume_blocks: dict[int, int]) -> None:
+        JournalVolume.create(str(directory / "journal"), SECONDARY_BYTES, group_uuid, generation)
+        self.pointers = PointerPage.create(str(directory / "pointers"))
+        self.journal = JournalVolume.open(str(directory / "journal"), writable=True)
+        self.volumes = {}
+        for index, blocks in volume_blocks.items():
+            path = directory / f"svol{index}"
+            path.write_bytes(bytes(blocks * BLOCK_BYTES))
+            self.volumes[index] = Backing.open(str(path), blocks * BLOCK_BYTES)
+        self.pull = JournalPull(self.journal, self.pointers, JournalSpace(self.journal, self.pointers), volume_blocks)
+        self.restore = RestoreProgram(self.journal, self.pointers, Targets(self.volumes))
+
+    def copy(self) -> str:
+        """Copy all there is; the words of the refusal, or nothing when the primary has no more."""
+        try:
+            while self.pull.step().outcome is not Outcome.NOTHING:
+                pass
+        except (IntegrityError, CapacityError) as error:
+            return error.message
+        return ""
+
+    def restore_all(self) -> None:
+        while self.restore.step(self.pull.read.sequence):
+            pass
+        self.restore.settle()
+
+    def image(self, index: int) -> bytes:
+        backing = self.volumes[index]
+        return Path(backing.path).read_bytes()
+
+    def close(self) -> None:
+        self.journal.close()
+        self.pointers.close()
+        for backing in self.volumes.values():
+            backing.close()
