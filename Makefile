@@ -3,8 +3,9 @@
 # Works from any folder (`make -C PATH` or `make -f PATH/Makefile`), with any
 # HOME, without a terminal, and two at a time.
 
-ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
-VENV := $(ROOT).venv
+# By the shell, because make's own functions take a path with a space for two.
+ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
+VENV := $(ROOT)/.venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
@@ -28,9 +29,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 .PHONY: help setup system demo test lint format bench clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' '$(ROOT)Makefile' | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
-
-setup: system $(READY) ## install what is missing (Debian packages as root, Python packages into .venv)
+	@grep -hE '^[a-z]+:.*##' '$(ROOT)/Makefile' | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 # Asks dpkg, not a stamp: packages can go away behind our back, and asking takes some ten milliseconds.
 system:
@@ -47,10 +46,11 @@ system:
 	apt-get -qq -o DPkg::Lock::Timeout=300 update; \
 	apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $$missing
 
-# The lock lets two `make` at once share one environment: the second finds the stamp of the first.
-$(READY): $(ROOT)pyproject.toml | system
-	@exec 9>'$(ROOT).venv.lock'; flock 9; \
-	if [ '$(READY)' -nt '$(ROOT)pyproject.toml' ]; then exit 0; fi; \
+# Stamped. The lock lets two `make` at once share one environment: the second finds the stamp of the first.
+setup: system ## install what is missing (Debian packages as root, Python packages into .venv)
+	@[ '$(READY)' -nt '$(ROOT)/pyproject.toml' ] && exit 0; \
+	exec 9>'$(ROOT)/.venv.lock'; flock 9; \
+	[ '$(READY)' -nt '$(ROOT)/pyproject.toml' ] && exit 0; \
 	echo "preparing $(VENV) (half a minute)"; \
 	'$(PYTHON)' -c '' 2>/dev/null || '$(SYSTEM_PYTHON)' -m venv --clear --system-site-packages '$(VENV)'; \
 	cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.[dev]' </dev/null; \
