@@ -1,0 +1,95 @@
+"""The append step: the next sequence, the data into the ring, the record into its slot.
+
+Owns the sequence number, the data position and the time of the journal's
+newest record, and the limits up to which the ring may be filled. This is the
+hottest code of the volume server and is kept small and apart, so that a
+compiled one can take its place. It takes no lock and never waits: one thread
+at a time calls it, and the order of the calls is the order of the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import crc32c
+from typing_extensions import Buffer
+
+from controller.journal.layout import BLOCK_BYTES, Flag, Kind, group_tag, pack_record
+from controller.journal.pointers import Position
+from controller.journal.volume import JournalVolume
+
+
+class Appender:
+    """Appends host writes to an open journal.
+
+    An append that raises has used up nothing: its sequence is given again. It
+    survives the death of this process when it returns, a power cut from the
+    next sync of the journal on.
+    """
+
+    def __init__(self, journal: JournalVolume, tail: Position, clock: Callable[[], int] = time.time_ns) -> None:
+        self.sequence = tail.sequence  # of the newest record
+        self.data_position = tail.data_position
+        self.time_ns = tail.time_ns
+        self._journal = journal
+        self._clock = clock
+        self._generation = journal.header.generation
+        self._tag = group_tag(journal.header.group_uuid)
+        self._sequence_limit = 0
+        self._data_limit = 0
+
+    @property
+    def tail(self) -> Position:
+        """The position of the newest record."""
+        return Position(self.sequence, self.data_position, self.time_ns)
+
+    def release(self, out: Position) -> None:
+        """Let the space up to and with `out` be used again; its pointer must be durable by now."""
+        self._sequence_limit = out.sequence + self._journal.slot_count
+        self._data_limit = out.data_position + self._journal.data_blocks
+
+    def fits(self, blocks: int) -> bool:
+        """True when one more record with that much data overwrites nothing that is needed."""
+        return self.sequence < self._sequence_limit and self.data_position + blocks <= self._data_limit
+
+    def write(self, volume: int, lba: int, data: Buffer, blocks: int) -> int:
+        """Append a write of `blocks` blocks; the data position that its data is at."""
+        position = self.data_position
+        self._journal.write_data(position, data)
+        self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c.crc32c(data))
+        return position
+
+    def clear(self, volume: int, lba: int, blocks: int, flag: Flag) -> None:
+        """Append a zero or a trim: a record without data."""
+        self._record(volume, lba, blocks, 0, flag, 0)
+
+    def _record(self, volume: int, lba: int, blocks: int, data_blocks: int, flags: int, data_crc: int) -> None:
+        sequence = self.sequence + 1
+        now = self._clock()
+        if now <= self.time_ns:
+            now = self.time_ns + 1
+        record = pack_record(
+            sequence=sequence,
+            time_ns=now,
+            volume_lba=lba,
+            data_position=self.data_position,
+            block_count=blocks,
+            data_blocks=data_blocks,
+            volume=volume,
+            kind=Kind.UPDATE,
+            flags=flags,
+            generation=self._generation,
+            data_crc=data_crc,
+            tag=self._tag,
+        )
+        self._journal.write_record(sequence, record)
+        self.sequence = sequence
+        self.data_position += data_blocks
+        self.time_ns = now
+
+
+def piece_bytes_max(journal: JournalVolume) -> int:
+    """The longest data of one record: long writes are cut so that a small ring can take them."""
+    eighth = journal.data_blocks * BLOCK_BYTES // 8
+    return max(4096, min(32 << 20, eighth // 4096 * 4096))
