@@ -1,0 +1,195 @@
+"""Destage and checkpoint: journaled writes into the backing stores, and journal space freed behind them.
+
+Owns the thread that does it and the positions `destaged`, `checkpoint` and
+`out`. The order is the invariant: a segment's journals are durable before any
+of them is applied (I2), the stores are synced before CHECKPOINT says so, and
+the pointers are synced before space behind them is used again. Knows nothing
+of host requests.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from controller.errors import PairvolError, StorageError
+from controller.journal.layout import BLOCK_BYTES
+from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.journal.volume import JournalVolume
+from controller.restore.apply import apply
+from controller.volume.append import Appender
+from controller.volume.backing import Backing
+from controller.volume.commit import GroupCommit
+from controller.volume.overlay import Overlay
+
+CHECKPOINT_SECONDS: Final = 5.0  # the oldest write not yet in a checkpoint
+CHECKPOINT_BYTES: Final = 256 << 20
+LOOK_SECONDS: Final = 1.0  # between looks at CONFIRMED while something is unconfirmed
+LOOK_SECONDS_WANTED: Final = 0.005  # the same while a write waits for space
+
+
+class Destager:
+    """The destage thread of one journal.
+
+    `changed` guards the overlay, the appender and everything here that other
+    threads see; it is notified whenever a position moves. `fail` is called
+    without it.
+    """
+
+    def __init__(
+        self,
+        changed: threading.Condition,
+        journal: JournalVolume,
+        pointers: PointerPage,
+        backings: Mapping[int, Backing],
+        overlay: Overlay,
+        appender: Appender,
+        commit: GroupCommit,
+        fail: Callable[[PairvolError], None],
+    ) -> None:
+        self.destaged = self.checkpoint = appender.tail
+        self.out = Position()
+        self.room_wanted = False  # a write waits for journal space
+        self._changed = changed
+        self._journal = journal
+        self._pointers = pointers
+        self._backings = backings
+        self._overlay = overlay
+        self._appender = appender
+        self._commit = commit
+        self._fail = fail
+        self._destage_wanted = 0
+        self._checkpoint_wanted = 0
+        self._dirty_since: float | None = None
+        self._next_look = 0.0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="destage", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def want_destaged(self, sequence: int) -> None:
+        """Ask that the stores hold everything up to `sequence` soon (`changed` held)."""
+        self._destage_wanted = max(self._destage_wanted, sequence)
+        self._changed.notify_all()
+
+    def want_checkpoint(self, sequence: int) -> None:
+        """Ask for a checkpoint at or beyond `sequence` (`changed` held)."""
+        self._checkpoint_wanted = max(self._checkpoint_wanted, sequence)
+        self.want_destaged(sequence)
+
+    def stop(self) -> None:
+        """End the thread after what it is doing; nothing more is destaged."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def take_checkpoint(self) -> None:
+        """Sync the stores, move CHECKPOINT to what is destaged, free what every reader has too."""
+        position = self.destaged
+        for backing in self._backings.values():
+            backing.sync()
+        self._pointers.publish(Pointer.CHECKPOINT, position)
+        with self._changed:
+            self.checkpoint = position
+            if self._appender.sequence == position.sequence:
+                self._dirty_since = None
+        self.release_space(checkpoint_moved=True)
+
+    def release_space(self, checkpoint_moved: bool = False) -> None:
+        """Move JOURNAL_OUT to the lower of CONFIRMED and CHECKPOINT; durable before the space is used."""
+        out = min(self._pointers.read(Pointer.CONFIRMED), self.checkpoint)
+        moved = out > self.out
+        if moved:
+            self._pointers.publish(Pointer.JOURNAL_OUT, out)
+        if moved or checkpoint_moved:
+            self._pointers.persist()
+        with self._changed:
+            self.out = max(out, self.out)
+            self._appender.release(self.out)
+            self._next_look = time.monotonic() + (LOOK_SECONDS_WANTED if self.room_wanted else LOOK_SECONDS)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while (step := self._next_step()) is not None:
+                step()
+        except OSError as error:
+            self._fail(
+                StorageError(
+                    f"cannot bring journals up to the backing store: {error.strerror or error}",
+                    hint="Every write is kept in the journal. Mend that disk and restart the volume server.",
+                    destaged=self.destaged.sequence,
+                )
+            )
+        except PairvolError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - the thread's main: a dead thread must not look like a slow one
+            self._fail(StorageError(f"destage ended: {error!r}", hint="Every write is kept in the journal."))
+
+    def _next_step(self) -> Callable[[], None] | None:
+        """What to do next, waited for; None at the end."""
+        with self._changed:
+            while not self._stopping:
+                now = time.monotonic()
+                self._raise_wanted(now)
+                if self._checkpoint_due():
+                    return self.take_checkpoint
+                if self._destage_wanted >= self._overlay.active.first:
+                    self._overlay.freeze(self._appender.tail)
+                if self._overlay.frozen:
+                    return self._destage
+                if self._look_due(now):
+                    return self.release_space
+                self._changed.wait(self._pause(now))
+            return None
+
+    def _destage(self) -> None:
+        segment = self._overlay.oldest  # frozen: nobody else changes or drops it
+        self._commit.wait(segment.end.sequence)
+        apply(self._journal, self._backings, segment.first, segment.end.sequence)
+        with self._changed:
+            self._overlay.drop_oldest()
+            self.destaged = segment.end
+            self._changed.notify_all()
+
+    def _raise_wanted(self, now: float) -> None:
+        """Want a checkpoint of everything when the oldest write waited long enough, or a write waits for space."""
+        tail = self._appender.sequence
+        if self._dirty_since is None:
+            if tail > self.checkpoint.sequence:
+                self._dirty_since = now
+        elif now - self._dirty_since >= CHECKPOINT_SECONDS:
+            self._checkpoint_wanted = self._destage_wanted = tail
+            self._dirty_since = now  # for what is written from here on
+        if self.room_wanted:
+            self._checkpoint_wanted = self._destage_wanted = tail
+
+    def _checkpoint_due(self) -> bool:
+        if self.destaged.sequence >= self._checkpoint_wanted > self.checkpoint.sequence:
+            return True
+        records = self.destaged.sequence - self.checkpoint.sequence
+        blocks = self.destaged.data_position - self.checkpoint.data_position
+        return records > self._journal.slot_count // 4 or blocks > min(
+            self._journal.data_blocks // 4, CHECKPOINT_BYTES // BLOCK_BYTES
+        )
+
+    def _look_due(self, now: float) -> bool:
+        if self.out.sequence == self.checkpoint.sequence:
+            return False
+        if self.room_wanted:
+            self._next_look = min(self._next_look, now + LOOK_SECONDS_WANTED)
+        return now >= self._next_look
+
+    def _pause(self, now: float) -> float | None:
+        """How long nothing can be due by itself; None: until somebody notifies."""
+        due = []
+        if self._dirty_since is not None:
+            due.append(self._dirty_since + CHECKPOINT_SECONDS - now)
+        if self.out.sequence != self.checkpoint.sequence:
+            due.append(self._next_look - now)
+        return max(0.0, min(due)) if due else None

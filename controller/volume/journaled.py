@@ -1,0 +1,272 @@
+"""The journaled path: host writes go into the journal first and to the backing store later.
+
+Owns the one lock whose order is the order of sequence numbers (I1), and what
+is done under it: append, overlay, waiting for journal space. Destaging, group
+commit and the byte layout are their own modules. Knows nothing of modes and
+of how a full journal is answered: it says FULL.
+
+Why reads are right without a lock around the backing store. A lookup happens
+under the lock. What it finds in the journal is copied under the same hold, so
+the space cannot be given to a newer write meanwhile. What it does not find is
+in the backing store already, because a segment leaves the overlay, under the
+lock, only after all of it was applied. Between the lookup and the read of the
+store, the store can only change by the destaging of newer writes to these
+blocks; such a write was issued before the read ended and acknowledged after it
+began, so the read may return the block from before or after it. Destaging
+never brings back older data: segments are applied in order, by one thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from controller.api.models import AcquisitionMode
+from controller.errors import PairvolError, StorageError
+from controller.journal.layout import BLOCK_BYTES, Flag
+from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.journal.volume import JournalVolume
+from controller.volume.append import Appender, piece_bytes_max
+from controller.volume.backing import Backing
+from controller.volume.commit import BackgroundSync, GroupCommit
+from controller.volume.destage import Destager
+from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
+from controller.volume.overlay import BELOW, ZEROES, Overlay
+
+SEGMENT_RECORDS_MAX: Final = 16384
+SEGMENT_BYTES_MAX: Final = 64 << 20
+FROZEN_MAX: Final = 16  # segments waiting for a slow backing store before writes wait too
+
+
+class JournaledPath(HostPath):
+    """Takes host requests for all volumes of a group whose journal is open and recovered.
+
+    `tail` is the newest record; the backing stores hold everything up to it.
+    """
+
+    mode = AcquisitionMode.JOURNAL
+
+    def __init__(
+        self,
+        journal: JournalVolume,
+        pointers: PointerPage,
+        backings: Mapping[int, Backing],
+        tail: Position,
+        full_wait_seconds: float,
+    ) -> None:
+        super().__init__()
+        self.journal = journal
+        self.pointers = pointers
+        self.appender = Appender(journal, tail)
+        self.overlay = Overlay(tail.sequence + 1)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._full_wait_seconds = full_wait_seconds
+        self._piece_bytes = piece_bytes_max(journal)
+        self._segment_records = min(SEGMENT_RECORDS_MAX, max(1, journal.slot_count // 8))
+        self._segment_blocks = min(SEGMENT_BYTES_MAX // BLOCK_BYTES, max(1, journal.data_blocks // 8))
+        self._closed = False
+        self._busy = False  # the fast way into the journal is barred: closed, failed, or others wait
+        self._waiting: deque[object] = deque()
+        self.commit = GroupCommit(tail, self._newest, journal.sync, self._publish_durable, self.fail)
+        self.background = BackgroundSync(self.commit, self._lock, lambda: self.appender.sequence)
+        self.destager = Destager(
+            self._changed, journal, pointers, backings, self.overlay, self.appender, self.commit, self.fail
+        )
+
+    def start(self) -> None:
+        """Take the first checkpoint, which opens the journal's space, and start the threads."""
+        self._publish_durable(self.appender.tail)
+        self.destager.take_checkpoint()
+        self.background.start()
+        self.destager.start()
+
+    def close(self) -> None:
+        """End the threads and let go of the journal. What is not destaged stays in it."""
+        self.background.stop()
+        self.destager.stop()
+        self.journal.close()
+        self.pointers.close()
+
+    # host requests
+
+    def read(self, volume: ServedVolume, buffer: memoryview, offset: int) -> None:
+        with self._lock:
+            pieces = self.overlay.locate(volume.first_block + offset // BLOCK_BYTES, len(buffer) // BLOCK_BYTES)
+            if pieces is not None:
+                for start, blocks, position in pieces:
+                    if position != BELOW:
+                        self._read_piece(buffer, start, blocks, position)
+        if pieces is None:
+            volume.backing.pread_into(buffer, offset)
+            return
+        for start, blocks, position in pieces:
+            if position == BELOW:
+                volume.backing.pread_into(_part(buffer, start, blocks), offset + start * BLOCK_BYTES)
+
+    def write(self, volume: ServedVolume, data: memoryview, offset: int, fua: bool) -> Refusal | None:
+        length = len(data)
+        if length <= self._piece_bytes:
+            refused = self._append(volume, data, offset // BLOCK_BYTES, length // BLOCK_BYTES)
+        else:
+            refused = self._append_pieces(volume, data, offset)
+        if refused is None and fua:
+            self.commit.wait(self.appender.sequence)
+        return refused
+
+    def clear(self, volume: ServedVolume, offset: int, count: int, flag: Flag, fua: bool) -> Refusal | None:
+        lba, blocks = offset // BLOCK_BYTES, count // BLOCK_BYTES
+        with self._lock:
+            if self._busy or not self.appender.fits(0):
+                refused = self._enter(0)
+                if refused is not None:
+                    return refused
+            self.appender.clear(volume.index, lba, blocks, flag)
+            self.overlay.active.clear(volume.first_block + lba, blocks)
+            self._appended(0)
+        if fua:
+            self.commit.wait(self.appender.sequence)
+        return None
+
+    def flush(self, volume: ServedVolume) -> None:
+        self.check_failure()
+        self.commit.wait(self.appender.sequence)
+
+    def extents(self, volume: ServedVolume, offset: int, count: int) -> list[Extent]:
+        with self._changed:
+            sequence = self.appender.sequence
+            self.destager.want_destaged(sequence)
+            self._wait_until(lambda: self.destager.destaged.sequence >= sequence)
+        return volume.backing.extents(offset, count)
+
+    # changes of mode
+
+    def close_gate(self) -> None:
+        with self._changed:
+            self._closed = self._busy = True
+            self._changed.notify_all()
+
+    def open_gate(self) -> None:
+        with self._changed:
+            self._closed = False
+
+    def take_checkpoint(self) -> Position:
+        """Bring everything appended so far to the backing stores, durably; raises the path's failure."""
+        with self._changed:
+            sequence = self.appender.sequence
+            self.destager.want_checkpoint(sequence)
+            self._wait_until(lambda: self.destager.checkpoint.sequence >= sequence)
+            return self.destager.checkpoint
+
+    def fail(self, error: PairvolError) -> None:
+        with self._changed:
+            self._fail_locked(error)
+
+    # under the lock
+
+    def _append(self, volume: ServedVolume, data: memoryview, lba: int, blocks: int) -> Refusal | None:
+        with self._lock:
+            if self._busy or not self.appender.fits(blocks):
+                refused = self._enter(blocks)
+                if refused is not None:
+                    return refused
+            try:
+                position = self.appender.write(volume.index, lba, data, blocks)
+            except OSError as error:
+                failure = StorageError(
+                    f"cannot write to the journal: {error.strerror}", hint="Look at the journal's disk."
+                )
+                self._fail_locked(failure)
+                raise failure from error
+            self.overlay.active.insert(volume.first_block + lba, blocks, position)
+            self._appended(blocks)
+        return None
+
+    def _append_pieces(self, volume: ServedVolume, data: memoryview, offset: int) -> Refusal | None:
+        for start in range(0, len(data), self._piece_bytes):
+            piece = data[start : start + self._piece_bytes]
+            refused = self._append(volume, piece, (offset + start) // BLOCK_BYTES, len(piece) // BLOCK_BYTES)
+            if refused is not None:
+                return refused
+        return None
+
+    def _appended(self, data_blocks: int) -> None:
+        """What follows each record: counts, and waking the threads that did not know of work."""
+        segment = self.overlay.active
+        segment.records += 1
+        segment.data_blocks += data_blocks
+        if segment.records >= self._segment_records or segment.data_blocks >= self._segment_blocks:
+            self.overlay.freeze(self.appender.tail)
+            if self.overlay.frozen >= FROZEN_MAX:
+                self._busy = True
+            self._changed.notify_all()
+        elif segment.records == 1:
+            self._changed.notify_all()
+        if not self.background.awake:
+            self.background.wake()
+
+    def _enter(self, blocks: int) -> Refusal | None:
+        """Wait until a record with that much data may be appended: in turn, and for a limited time (I9)."""
+        self.check_failure()
+        deadline = time.monotonic() + self._full_wait_seconds
+        turn = object()
+        self._waiting.append(turn)
+        self._busy = True
+        try:
+            while True:
+                self.check_failure()
+                if self._closed:
+                    return Refusal.SUPERSEDED
+                fits = self.appender.fits(blocks)
+                slow_store = self.overlay.frozen >= FROZEN_MAX
+                if fits and not slow_store and self._waiting[0] is turn:
+                    return None
+                left = deadline - time.monotonic()
+                if left <= 0 and not slow_store:  # a slow store is waited for like any disk
+                    return Refusal.FULL
+                if not fits and not self.destager.room_wanted:
+                    self.destager.room_wanted = True
+                    self._changed.notify_all()
+                self._changed.wait(None if slow_store else left)
+        finally:
+            self._waiting.remove(turn)
+            self.destager.room_wanted = False  # who waits on says so again
+            if self._waiting:
+                self._changed.notify_all()
+            else:
+                self._busy = self._closed or self.failure is not None
+
+    def _read_piece(self, buffer: memoryview, start: int, blocks: int, position: int) -> None:
+        part = _part(buffer, start, blocks)
+        if position == ZEROES:
+            part[:] = bytes(len(part))
+        else:
+            self.journal.read_into(position, part)
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.check_failure()
+            self._changed.wait()
+
+    def _fail_locked(self, error: PairvolError) -> None:
+        super().fail(error)
+        self._busy = True
+        self._changed.notify_all()
+
+    # for the group commit
+
+    def _newest(self) -> Position:
+        with self._lock:
+            return self.appender.tail
+
+    def _publish_durable(self, position: Position) -> None:
+        # JOURNAL_IN goes no further than DURABLE: others read the page, and may know of nothing that can be lost (I4).
+        self.pointers.publish(Pointer.JOURNAL_IN, position)
+        self.pointers.publish(Pointer.DURABLE, position)
+
+
+def _part(buffer: memoryview, start: int, blocks: int) -> memoryview:
+    return buffer[start * BLOCK_BYTES : (start + blocks) * BLOCK_BYTES]

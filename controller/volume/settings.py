@@ -1,0 +1,75 @@
+"""What a volume server is told: the shape of server.json.
+
+Owns reading and checking that document, nothing else. The controller writes
+it durably before it starts a server and before each live command.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from controller import durable
+from controller.api.models import Name, Shape
+from controller.errors import UsageError
+from controller.journal.layout import BLOCK_BYTES
+
+
+class VolumeSettings(Shape):
+    """One volume to serve; its export name is its name."""
+
+    index: Annotated[int, Field(ge=0, le=63)]
+    name: Name
+    path: str
+    size_bytes: Annotated[int, Field(gt=0, multiple_of=BLOCK_BYTES)]
+    writable: bool = True
+
+
+class JournalSettings(Shape):
+    """The journal of the group, and whether host writes go into it."""
+
+    path: str
+    pointers: str
+    group_uuid: str
+    generation: Annotated[int, Field(ge=1)]
+    acquire: bool = True
+    full_wait_seconds: Annotated[float, Field(ge=0, le=25)] = 10.0  # kernel clients give up at about 30 s
+    dirty_map: str
+
+
+class ServerSettings(Shape):
+    """Everything one volume server needs."""
+
+    name: Name
+    control: str  # path of the control socket
+    volumes: Annotated[list[VolumeSettings], Field(min_length=1, max_length=64)]
+    journal: JournalSettings | None = None
+
+
+def parse_journal(document: Any) -> JournalSettings:
+    """The journal part alone, as the start command carries it."""
+    try:
+        return JournalSettings.model_validate(document)
+    except ValidationError as error:
+        raise UsageError(f"journal settings are wrong: {_words(error)}") from error
+
+
+def load(path: str | os.PathLike[str]) -> ServerSettings:
+    """Read and check server.json; UsageError names the first thing that is wrong."""
+    document = durable.read_json(path)
+    try:
+        settings = ServerSettings.model_validate(document)
+    except ValidationError as error:
+        raise UsageError(f"configuration {path} is wrong: {_words(error)}", path=str(path)) from error
+    for what in ("index", "name"):
+        values = [getattr(volume, what) for volume in settings.volumes]
+        if len(set(values)) != len(values):
+            raise UsageError(f"configuration {path} gives two volumes the same {what}", path=str(path))
+    return settings
+
+
+def _words(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'document'}: {first['msg'].lower()}"
