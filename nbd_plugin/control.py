@@ -1,0 +1,146 @@
+"""The control socket: the controller's commands to a running volume server.
+
+One JSON object a line each way over a Unix stream socket. Owns the listener
+and the table of commands; what a command does is the write path's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+from controller.errors import ConflictError, PairvolError, UsageError
+from controller.volume.settings import parse_journal
+from controller.volume.write_path import WritePath
+from nbd_plugin.exports import Exports
+
+LINE_BYTES_MAX: Final = 1 << 20
+CLIENTS_MAX: Final = 32
+
+Answer = dict[str, Any]
+
+
+class Commands:
+    """What the controller may ask of a server."""
+
+    def __init__(self, write_path: WritePath, exports: Exports) -> None:
+        self._write_path = write_path
+        self._exports = exports
+        self._table: Final[dict[str, Callable[[dict[str, Any]], Answer]]] = {
+            "status": self._status,
+            "start": self._start,
+            "stop": self._stop,
+            "flush": lambda _: {"durable": asdict(self._write_path.flush_all())},
+            "checkpoint": lambda _: {"checkpoint": asdict(self._write_path.checkpoint())},
+            "writable": self._writable,
+        }
+
+    def answer(self, line: bytes) -> Answer:
+        """Carry out one command; errors become an answer, whatever they are."""
+        try:
+            request = _parse(line)
+            act = self._table.get(str(request.get("command")))
+            if act is None:
+                raise UsageError(
+                    f"unknown command {request.get('command')!r}", hint=f"There is: {', '.join(self._table)}."
+                )
+            return {"ok": True, **act(request)}
+        except PairvolError as error:
+            return {"ok": False, "error": type(error).__name__, "message": error.message, "hint": error.hint}
+        except Exception as error:  # noqa: BLE001 - the boundary: the listener must outlive any command
+            return {"ok": False, "error": "StorageError", "message": f"command failed: {error!r}", "hint": ""}
+
+    def _status(self, _: dict[str, Any]) -> Answer:
+        return {"pid": os.getpid(), **self._write_path.status(), **self._exports.status()}
+
+    def _start(self, request: dict[str, Any]) -> Answer:
+        position = self._write_path.start(parse_journal(request.get("journal")))
+        return {"appended": asdict(position)}
+
+    def _stop(self, _: dict[str, Any]) -> Answer:
+        self._write_path.stop()
+        return {}
+
+    def _writable(self, request: dict[str, Any]) -> Answer:
+        name, writable = request.get("volume"), request.get("writable")
+        if not isinstance(name, str) or not isinstance(writable, bool):
+            raise UsageError("writable needs a volume name and true or false")
+        self._write_path.set_writable(name, writable)
+        return {}
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError as error:
+        raise UsageError(f"a command is not JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise UsageError("a command is not a JSON object")
+    return request
+
+
+class ControlSocket:
+    """Listens at a path, each client in a thread of its own: a status must not wait for a stop."""
+
+    def __init__(self, path: str, commands: Commands) -> None:
+        self._path = path
+        self._commands = commands
+        self._places = threading.BoundedSemaphore(CLIENTS_MAX)
+        self._listener = self._bind(path)
+        self._thread = threading.Thread(target=self._accept, name="control", daemon=True)
+
+    @staticmethod
+    def _bind(path: str) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # The volumes are this process's alone by now, so a socket that is there is a dead server's.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            listener.bind(path)
+            os.chmod(path, 0o600)
+            listener.listen(CLIENTS_MAX)
+        except OSError as error:
+            listener.close()
+            raise ConflictError(f"cannot listen at {path}: {error.strerror}", path=path) from error
+        return listener
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and remove the socket; a command under way is finished."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        if self._thread.is_alive():
+            self._thread.join()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._places.acquire(blocking=False):
+                threading.Thread(target=self._serve, args=(client,), name="control-client", daemon=True).start()
+            else:
+                client.close()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            with client, client.makefile("rwb") as stream:
+                while line := stream.readline(LINE_BYTES_MAX):
+                    stream.write(json.dumps(self._commands.answer(line)).encode() + b"\n")
+                    stream.flush()
+        except OSError:
+            pass  # the client went away; its command was carried out all the same
+        finally:
+            self._places.release()

@@ -1,0 +1,207 @@
+"""The nbdkit plugin: callbacks only.
+
+nbdkit -f -U SOCKET --pidfile PIDFILE python nbd_plugin/plugin.py config=SERVER.JSON
+
+Each callback hands over to the write path and turns whatever is raised into
+an NBD error (`boundary`). With SERIALIZE_REQUESTS a connection's requests come
+one at a time in one thread; connections run side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+import nbdkit
+
+from controller.errors import PairvolError, UsageError
+from controller.volume.settings import ServerSettings, load
+from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
+from nbd_plugin.boundary import refuse
+from nbd_plugin.control import Commands, ControlSocket
+from nbd_plugin.exports import Exports, Session
+from nbd_plugin.threads import keep_state, release_state
+
+API_VERSION = 2
+
+_FUA = nbdkit.FLAG_FUA
+_MAY_TRIM = nbdkit.FLAG_MAY_TRIM
+
+_settings: ServerSettings
+_write_path: WritePath
+_exports: Exports
+_control: ControlSocket | None = None
+_config_path = ""
+
+
+# the life of the server
+
+
+def thread_model() -> int:
+    # PARALLEL gains nothing under the GIL, and nbdkit before 1.34 dies of a hang-up with requests in flight.
+    return int(nbdkit.THREAD_MODEL_SERIALIZE_REQUESTS)
+
+
+def config(key: str, value: str) -> None:
+    global _config_path
+    if key != "config":
+        _give_up(UsageError(f"unknown parameter {key}", hint="Give config=PATH of server.json."))
+    _config_path = os.path.abspath(value)
+
+
+def get_ready() -> None:
+    global _settings, _write_path, _exports
+    try:
+        _settings = load(_config_path)
+        _write_path = WritePath.open(_settings)
+    except PairvolError as error:
+        _give_up(error)
+    _exports = Exports(_write_path.volumes.values())
+
+
+def after_fork() -> None:
+    global _control
+    _control = ControlSocket(_settings.control, Commands(_write_path, _exports))
+    _control.start()
+
+
+def cleanup() -> None:
+    if _control is not None:
+        _control.close()
+    _write_path.close()
+
+
+def _give_up(error: PairvolError) -> None:
+    """End before anything is served: one line and a hint, without nbdkit's traceback around it."""
+    sys.stderr.write(f"pairvol: {error.message}\n" + (f"HINT: {error.hint}\n" if error.hint else ""))
+    sys.stderr.flush()
+    os._exit(1)
+
+
+# exports and connections
+
+
+def list_exports(readonly: bool, is_tls: bool) -> Iterable[str]:
+    return _exports.names
+
+
+def default_export(readonly: bool, is_tls: bool) -> str:
+    return _exports.default
+
+
+def open(readonly: bool) -> Session:
+    try:
+        session = _exports.open(nbdkit.export_name(), readonly)
+        session.thread_token = keep_state()
+        return session
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+
+
+def close(session: Session) -> None:
+    _exports.close(session)
+    release_state(session.thread_token)
+
+
+def get_size(session: Session) -> int:
+    return session.volume.size_bytes
+
+
+def block_size(session: Session) -> tuple[int, int, int]:
+    return 512, 4096, REQUEST_BYTES_MAX
+
+
+def can_write(session: Session) -> bool:
+    return session.volume.writable and not session.readonly
+
+
+def can_flush(session: Session) -> bool:
+    return True
+
+
+def can_trim(session: Session) -> bool:
+    return True
+
+
+def can_zero(session: Session) -> bool:
+    return True
+
+
+def can_extents(session: Session) -> bool:
+    return True
+
+
+def can_multi_conn(session: Session) -> bool:
+    return True
+
+
+def can_fua(session: Session) -> int:
+    return int(nbdkit.FUA_NATIVE)
+
+
+def can_cache(session: Session) -> int:
+    return int(nbdkit.CACHE_NATIVE)
+
+
+def is_rotational(session: Session) -> bool:
+    return False
+
+
+# requests
+
+
+def pread(session: Session, buf: memoryview, offset: int, flags: int) -> None:
+    session.reads += 1
+    try:
+        _write_path.read(session.volume, buf, offset)
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+
+
+def pwrite(session: Session, buf: memoryview, offset: int, flags: int) -> None:
+    session.writes += 1
+    try:
+        _write_path.write(session.volume, buf, offset, flags & _FUA != 0)
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+
+
+def zero(session: Session, count: int, offset: int, flags: int) -> None:
+    session.writes += 1
+    try:
+        _write_path.zero(session.volume, offset, count, flags & _MAY_TRIM != 0, flags & _FUA != 0)
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+
+
+def trim(session: Session, count: int, offset: int, flags: int) -> None:
+    session.writes += 1
+    try:
+        _write_path.trim(session.volume, offset, count, flags & _FUA != 0)
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+
+
+def flush(session: Session, flags: int) -> None:
+    session.flushes += 1
+    try:
+        _write_path.flush(session.volume)
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+
+
+def cache(session: Session, count: int, offset: int, flags: int) -> None:
+    try:
+        _write_path.cache(session.volume, offset, count)
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+
+
+def extents(session: Session, count: int, offset: int, flags: int) -> list[tuple[int, int, int]]:
+    try:
+        found = _write_path.extents(session.volume, offset, count)
+    except BaseException as error:  # noqa: BLE001 - boundary
+        refuse(error)
+    hole = nbdkit.EXTENT_HOLE | nbdkit.EXTENT_ZERO
+    return [(start, length, 0 if is_data else hole) for start, length, is_data in found]
