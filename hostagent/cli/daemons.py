@@ -1,0 +1,41 @@
+"""`pairvol controller run` and `pairvol agent run`: the daemons, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hostagent.cli.session import noun
+
+controller = noun("controller", "The storage controller: volumes, journals, copy and restore.")
+agent = noun("agent", "The host agent: pairs, takeover and block devices.")
+
+ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="Its configuration, a TOML file.")]
+
+
+@controller.callback()
+def _controller() -> None:
+    """The storage controller: volumes, journals, copy and restore."""
+
+
+@agent.callback()
+def _agent() -> None:
+    """The host agent: pairs, takeover and block devices."""
+
+
+@controller.command("run")
+def run_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) -> None:
+    """Run the storage controller in the foreground."""
+    from controller.daemon import run
+
+    run(config)
+
+
+@agent.command("run")
+def run_agent(config: ConfigFile = Path("/etc/pairvol/agent.toml")) -> None:
+    """Run the host agent in the foreground."""
+    from hostagent.daemon import run
+
+    run(config)

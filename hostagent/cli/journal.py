@@ -1,0 +1,79 @@
+"""`pairvol journal`: pointers, fill and rate of a group's journals, and the commands that move them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hostagent.cli.output import count
+from hostagent.cli.session import Session, noun, verb
+
+if TYPE_CHECKING:
+    from controller.api.models import JournalState
+
+app = noun("journal", "Journals of a pair: acquisition, copy, restore, purge.")
+
+RATE_SECONDS = 0.5
+
+GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The pair's group.")]
+ToOption = Annotated[
+    int | None, typer.Option("--to", min=0, metavar="SEQ", help="Up to this journal; everything otherwise.")
+]
+
+
+@verb(app, "status")
+def status(session: Session, group: GroupArgument) -> None:
+    """Show pointers, fill, rate and lag of both journals of a pair."""
+    from hostagent.cli.journal_view import journal_report, journal_text
+
+    earlier = session.agent.journal(group)
+    time.sleep(RATE_SECONDS)  # a rate needs two looks
+    report = journal_report(group, earlier, session.agent.journal(group))
+    if session.json:
+        from hostagent.cli.session import print_json
+
+        print_json(report)
+    else:
+        typer.echo(journal_text(report))
+
+
+@verb(app, "start")
+def start(session: Session, group: GroupArgument) -> None:
+    """Start journal acquisition at the primary."""
+    _show(session, session.agent.start_journal(group))
+
+
+@verb(app, "stop")
+def stop(session: Session, group: GroupArgument) -> None:
+    """Stop journal acquisition at the primary. The SVOL falls behind from then on."""
+    _show(session, session.agent.stop_journal(group))
+
+
+@verb(app, "copy")
+def copy(session: Session, group: GroupArgument, to: ToOption = None) -> None:
+    """Let the secondary read journals now."""
+    _show(session, session.agent.copy_journal(group, to))
+
+
+@verb(app, "restore")
+def restore(session: Session, group: GroupArgument, to: ToOption = None) -> None:
+    """Apply journals that the secondary has read to the SVOL."""
+    _show(session, session.agent.restore_journal(group, to))
+
+
+@verb(app, "purge")
+def purge(session: Session, group: GroupArgument, to: ToOption = None) -> None:
+    """Free journals of the primary that the secondary has confirmed."""
+    _show(session, session.agent.purge_journal(group, to))
+
+
+def _show(session: Session, state: JournalState) -> None:
+    def line() -> str:
+        reached = {name: position.sequence for name, position in state.pointers.items() if position.sequence}
+        pointers = ", ".join(f"{name.replace('_', '-')} {count(sequence)}" for name, sequence in reached.items())
+        acquisition = f"acquisition {'on' if state.acquisition else 'off'}; " if state.role == "primary" else ""
+        return f"{state.group} ({state.role}): {acquisition}{pointers or 'no journals yet'}"
+
+    session.show(state, line)

@@ -1,0 +1,101 @@
+"""Commands that go on for a while: watching, waiting, the progress of an initial copy.
+
+Owns polling and the live display. Ctrl-C ends the display, never the work
+that is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import typer
+
+from controller.errors import PairvolError, PeerError
+from hostagent.api.models import PairState, PairStatus
+from hostagent.cli.pair_view import status_text
+from hostagent.cli.session import Session, plain
+
+POLL_SECONDS = 0.2
+WATCH_SECONDS = 0.5
+QUIET_SECONDS = 2.0  # a copy that is over by then needs no progress bar
+
+
+def watch_status(session: Session, ask: Callable[[], list[PairStatus]]) -> None:
+    """Show the status again and again; as JSON one object a line."""
+    if session.json:
+        while True:
+            for status in ask():
+                typer.echo(json.dumps(plain(status)))
+            time.sleep(WATCH_SECONDS)
+    from rich.live import Live
+    from rich.text import Text
+
+    def picture() -> Text:
+        try:
+            return Text.from_ansi(status_text(ask()))
+        except PeerError as error:  # the agent may come back
+            return Text(f"{error.message}\nHINT: {error.hint}")
+
+    with Live(picture(), auto_refresh=False, transient=False) as live:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            live.update(picture(), refresh=True)
+
+
+def wait_for_state(session: Session, group: str, state: PairState, seconds: float) -> PairStatus:
+    """The status once the pair is in `state`; PeerError after `seconds`, naming the state reached.
+
+    An agent that does not answer may be restarting, so that is waited out too.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        failure: PairvolError | None = None
+        try:
+            status = session.agent.pair_status(group)
+            if status.state == state:
+                return status
+        except PeerError as error:
+            failure = error
+        if time.monotonic() >= deadline:
+            if failure is not None:
+                raise failure
+            raise PeerError(
+                f"{group} did not reach {state} within {seconds:g} s; it is {status.state}: {status.line}",
+                hint=f'Look with "pairvol pair status {group}", or wait longer with --timeout.',
+            )
+        time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def show_initial_copy(session: Session, status: PairStatus) -> PairStatus:
+    """Show the progress of an initial copy until it ends or Ctrl-C; returns the last status."""
+    try:
+        deadline = time.monotonic() + QUIET_SECONDS
+        for now in _while_copying(session, status):
+            status = now
+            if time.monotonic() > deadline:
+                return _progress_bar(session, status)
+    except KeyboardInterrupt:
+        typer.echo(f'the copy goes on; "pairvol pair wait {status.group} --state PAIR" waits for it', err=True)
+    return status
+
+
+def _while_copying(session: Session, status: PairStatus) -> Iterator[PairStatus]:
+    while status.state == PairState.COPY:
+        time.sleep(POLL_SECONDS)
+        status = session.agent.pair_status(status.group)
+        yield status
+
+
+def _progress_bar(session: Session, status: PairStatus) -> PairStatus:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task(f"initial copy of {status.group}", total=100)
+        for now in _while_copying(session, status):
+            status = now
+            done = [side.copy_percent for side in status.sides if side.copy_percent is not None]
+            progress.update(task, completed=done[0] if done else None)
+    return status

@@ -1,0 +1,190 @@
+"""`pairvol pair`: create, watch, take over and delete pairs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controller.units import parse_duration, parse_size
+from hostagent.cli.session import Session, noun, validated, verb
+
+if TYPE_CHECKING:
+    from hostagent.api.models import PairStatus, SiteVolumes
+
+app = noun("pair", "Pairs of volumes at two sites.")
+
+GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The pair's group.")]
+SizeOption = Annotated[str | None, typer.Option(metavar="SIZE", help="Such as 8G; a tenth of the volumes otherwise.")]
+
+
+@verb(app, "create")
+def create(
+    session: Session,
+    group: GroupArgument,
+    primary: Annotated[str, typer.Option(metavar="SITE:VOL[,VOL...]", help="Where hosts write.")],
+    secondary: Annotated[str, typer.Option(metavar="SITE:VOL[,VOL...]", help="Where the copy goes.")],
+    journal_size: SizeOption = None,
+    journal: Annotated[
+        str | None, typer.Option(metavar="VOL[,VOL]", help="Journal volumes by name, from the pool.")
+    ] = None,
+    secondary_journal_size: SizeOption = None,
+    secondary_journal: Annotated[
+        str | None, typer.Option(metavar="VOL[,VOL]", help="Journal volumes of the secondary, from its pool.")
+    ] = None,
+    initial_copy: Annotated[
+        str, typer.Option(metavar="direct|none", help="none: both sides are known to hold the same.")
+    ] = "direct",
+    copy: Annotated[
+        str, typer.Option(metavar="notification|schedule|fill|command", help="What starts a journal copy.")
+    ] = "notification",
+    every: Annotated[str, typer.Option(metavar="TIME", help="With --copy schedule: how often.")] = "60s",
+    fill: Annotated[
+        float, typer.Option(min=1, max=99, metavar="PERCENT", help="Journal fill at which a copy starts in any case.")
+    ] = 50.0,
+    restore: Annotated[
+        str, typer.Option(metavar="at-once|later", help="later: the SVOL moves on command only.")
+    ] = "at-once",
+    purge: Annotated[
+        str, typer.Option(metavar="at-once|command", help="When journals confirmed by the secondary are freed.")
+    ] = "at-once",
+    journal_visible: Annotated[
+        bool, typer.Option("--journal-visible", help="Let hosts see the journal volume (read-only).")
+    ] = False,
+) -> None:
+    """Pair volumes, and copy what they hold now.
+
+    On a terminal the progress of the initial copy is shown; Ctrl-C leaves the
+    display and the copy goes on. Otherwise the command returns at once, and
+    "pairvol pair wait GROUP --state PAIR" waits.
+    """
+    from hostagent.api.models import PairCreate
+
+    order = validated(
+        PairCreate,
+        group=group,
+        primary=site_volumes(primary, "--primary"),
+        secondary=site_volumes(secondary, "--secondary"),
+        journal_bytes=parse_size(journal_size) if journal_size else None,
+        journal_volumes=_names(journal),
+        secondary_journal_bytes=parse_size(secondary_journal_size) if secondary_journal_size else None,
+        secondary_journal_volumes=_names(secondary_journal),
+        journal_visible=journal_visible,
+        initial_copy=initial_copy,
+        policy={
+            "trigger": copy,
+            "schedule_seconds": parse_duration(every),
+            "fill_percent": fill,
+            "restore": restore.replace("-", "_"),
+            "purge": purge.replace("-", "_"),
+        },
+    )
+    status = session.agent.create_pair(order)
+    if sys.stdout.isatty() and not session.json:
+        from hostagent.cli.live import show_initial_copy
+
+        status = show_initial_copy(session, status)
+    _show(session, [status], single=True)
+
+
+@verb(app, "list")
+def list_(session: Session) -> None:
+    """List the pairs this site takes part in."""
+    from hostagent.cli.pair_view import pair_table
+
+    pairs = session.agent.pairs()
+    session.show(pairs, lambda: pair_table(pairs) if pairs else "no pairs")
+
+
+@verb(app, "status")
+def status(
+    session: Session,
+    group: Annotated[str | None, typer.Argument(metavar="GROUP", help="All pairs otherwise.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it until Ctrl-C.")] = False,
+) -> None:
+    """Say whether a pair is protected right now.
+
+    Exit code 0 OK, 1 WARN, 2 CRIT: it works as a monitoring plug-in.
+    """
+
+    def ask() -> list[PairStatus]:
+        return [session.agent.pair_status(group)] if group else session.agent.pair_statuses()
+
+    if watch:
+        from hostagent.cli.live import watch_status
+
+        watch_status(session, ask)
+        return
+    statuses = ask()
+    _show(session, statuses, single=group is not None)
+    raise typer.Exit(exit_code(statuses))
+
+
+@verb(app, "wait")
+def wait(
+    session: Session,
+    group: GroupArgument,
+    state: Annotated[str, typer.Option(metavar="STATE", help="SMPL, COPY, PAIR, PSUS, PFUL, PFUS, PSUE or SSWS.")],
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="Such as 60 or 5m; exit code 50 after it.")] = "60",
+) -> None:
+    """Wait until a pair is in a state."""
+    from hostagent.api.models import PairState
+    from hostagent.cli.live import wait_for_state
+
+    if state.upper() not in set(PairState):
+        raise typer.BadParameter(f"{state} is not a state", param_hint="--state")
+    reached = wait_for_state(session, group, PairState(state.upper()), parse_duration(timeout))
+    _show(session, [reached], single=True)
+
+
+@verb(app, "takeover")
+def takeover(
+    session: Session,
+    group: GroupArgument,
+    force: Annotated[bool, typer.Option("--force", help="Go on although journals will be missing.")] = False,
+) -> None:
+    """Make the secondary site serve the volumes.
+
+    Planned when the primary answers: nothing is missing then. Otherwise
+    forced, with what has arrived; the report says what is missing.
+    """
+    from hostagent.cli.pair_view import takeover_text
+
+    report = session.agent.take_over(group, force=force)
+    session.show(report, lambda: takeover_text(report))
+
+
+@verb(app, "delete", data=False)
+def delete(
+    session: Session,
+    group: GroupArgument,
+    force: Annotated[bool, typer.Option("--force", help="Also when the other site does not answer.")] = False,
+) -> None:
+    """End a pair. Both volumes stay, each with what it holds."""
+    session.agent.delete_pair(group, force=force)
+
+
+def exit_code(statuses: list[PairStatus]) -> int:
+    """The worst verdict, as monitoring takes it."""
+    return max((["OK", "WARN", "CRIT"].index(each.verdict) for each in statuses), default=0)
+
+
+def site_volumes(text: str, option: str) -> SiteVolumes:
+    """`tokyo:data,log`."""
+    from hostagent.api.models import SiteVolumes
+
+    site, colon, volumes = text.partition(":")
+    if not (site and colon and all(volumes.split(","))):
+        raise typer.BadParameter(f"{text!r} is not SITE:VOL[,VOL...]", param_hint=option)
+    return validated(SiteVolumes, site=site, volumes=volumes.split(","))
+
+
+def _names(text: str | None) -> list[str]:
+    return text.split(",") if text else []
+
+
+def _show(session: Session, statuses: list[PairStatus], *, single: bool) -> None:
+    from hostagent.cli.pair_view import status_text
+
+    session.show(statuses[0] if single else statuses, lambda: status_text(statuses) if statuses else "no pairs")

@@ -1,0 +1,96 @@
+"""How pairs are shown: verdict first, both ends on adjacent lines.
+
+Owns text only; what is said about a pair is decided by the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.units import format_duration, format_size
+from hostagent.api.models import Pair, PairSide, PairStatus, TakeoverReport
+from hostagent.cli.output import NONE, clock, clock_tenths, count, percent, table, verdict
+
+HEAD = ("GROUP", "SIDE", "SITE", "VOLUMES", "STATE", "SEQ", "JOURNAL", "COPY", "LAG")
+RIGHT = ("SEQ",)
+
+
+def status_text(statuses: Sequence[PairStatus]) -> str:
+    """The verdict of each pair, then one table of all ends."""
+    lines = [line for status in statuses for line in verdict_lines(status)]
+    rows = [side_row(status, side) for status in statuses for side in status.sides]
+    return "\n".join([*lines, table(HEAD, rows, RIGHT)])
+
+
+def verdict_lines(status: PairStatus) -> list[str]:
+    """`OK    db is protected ...`, and below it what the first line does not say yet."""
+    lines = [verdict(status.verdict, status.line)]
+    for word, text in (("cause", status.cause), ("next", status.next_command)):
+        if text and text not in status.line:
+            lines.append(f"      {word}: {text}")
+    return lines
+
+
+def side_row(status: PairStatus, side: PairSide) -> tuple[str, ...]:
+    """One end of a pair; of an end that does not answer nothing is claimed but since when."""
+    name = (status.group, side.side, side.site, ",".join(side.volumes))
+    if side.state is None:
+        since = f"unknown since {clock(side.unknown_since_ns)}" if side.unknown_since_ns else "unknown"
+        return (*name, since, NONE, NONE, NONE, NONE)
+    return (
+        *name,
+        side.state.value,
+        count(side.sequence),
+        journal_fill(side.journal_percent, side.journal_bytes),
+        percent(side.copy_percent),
+        NONE if side.lag_seconds is None else format_duration(side.lag_seconds),
+    )
+
+
+def journal_fill(fill: float | None, size_bytes: int | None) -> str:
+    """`3 % of 8 GiB`."""
+    if fill is None or size_bytes is None:
+        return NONE
+    return f"{percent(fill)} of {format_size(size_bytes)}"
+
+
+def pair_table(pairs: Sequence[Pair]) -> str:
+    """One line a pair: who copies to whom."""
+    rows = []
+    for pair in pairs:
+        writer, reader = (pair.secondary, pair.primary) if pair.taken_over else (pair.primary, pair.secondary)
+        rows.append(
+            (
+                pair.group,
+                f"{pair.primary.site}:{','.join(pair.primary.volumes)}",
+                f"{pair.secondary.site}:{','.join(pair.secondary.volumes)}",
+                f"taken over by {writer.site} from {reader.site}" if pair.taken_over else f"served by {writer.site}",
+                str(pair.generation),
+            )
+        )
+    return table(("GROUP", "PRIMARY", "SECONDARY", "SERVICE", "GENERATION"), rows, right=("GENERATION",))
+
+
+def takeover_text(report: TakeoverReport) -> str:
+    """What was done, up to which moment, and what is missing."""
+    lines = [
+        verdict(
+            "OK" if not report.missing_journals and report.missing_journals is not None else "WARN",
+            f"{report.group} is taken over ({report.kind}, generation {report.generation}) "
+            f"in {format_duration(report.seconds)}",
+        ),
+        f"      restored to journal {count(report.restored_sequence)} of {clock_tenths(report.restored_time_ns)}, "
+        f"{count(report.journals_restored)} of them just now",
+    ]
+    if report.missing_journals is None:
+        lines.append(
+            "      the primary did not answer: what it holds beyond that cannot be counted; its journal keeps it"
+        )
+    elif report.missing_journals:
+        lines.append(
+            f"      missing here: {count(report.missing_journals)} journals "
+            f"({format_size(report.missing_bytes or 0)}); the old primary's journal keeps them"
+        )
+    else:
+        lines.append("      nothing is missing")
+    return "\n".join(lines)

@@ -1,0 +1,161 @@
+"""What `pairvol check` looks at: configuration, programs, devices, rights, daemons and peers.
+
+Each probe yields findings and changes nothing. A finding that is not OK says
+how to mend it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from controller.errors import PairvolError
+from hostagent.cli.output import clock
+from hostagent.cli.session import Session
+
+CONTROLLER_CONFIGURATION: Final = Path("/etc/pairvol/controller.toml")
+AGENT_CONFIGURATION: Final = Path("/etc/pairvol/agent.toml")
+PLUGINS: Final = {"python": "nbdkit-plugin-python", "file": "nbdkit", "nbd": "nbdkit"}
+
+
+class Level(StrEnum):
+    """How a finding is; the order is that of the exit codes."""
+
+    OK = "OK"
+    WARNING = "WARNING"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    subject: str
+    level: Level
+    detail: str
+    mend: str = ""
+
+
+def findings(session: Session) -> Iterator[Finding]:
+    """All probes in the order in which trouble is best mended."""
+    yield from programs()
+    yield from devices()
+    yield rights()
+    yield from configurations(session)
+    yield from daemons(session)
+
+
+def programs() -> Iterator[Finding]:
+    """nbdkit with its plugins, libnbd's binding and what makes block devices."""
+    nbdkit = shutil.which("nbdkit")
+    yield _program("nbdkit", "nbdkit")
+    for plugin, package in PLUGINS.items():
+        subject = f"nbdkit {plugin} plugin"
+        if nbdkit and _succeeds(nbdkit, "--dump-plugin", plugin):
+            yield Finding(subject, Level.OK, "installed")
+        else:
+            yield Finding(subject, Level.FAILED, "not there", f"apt-get install {package}")
+    if importlib.util.find_spec("nbd") is not None:
+        yield Finding("libnbd for Python", Level.OK, "installed")
+    else:
+        mend = "apt-get install python3-libnbd; the virtual environment needs --system-site-packages"
+        yield Finding("libnbd for Python", Level.FAILED, "not there", mend)
+
+
+def devices() -> Iterator[Finding]:
+    """Block devices: kernel nbd, or nbdfuse and a loop device."""
+    kernel = Path("/sys/module/nbd").exists() or Path("/dev/nbd0").exists()
+    level = Level.OK if kernel else Level.WARNING
+    parts = [
+        _program("nbdfuse", "libnbd-bin", level_without=level),
+        _program("fusermount3", "fuse3", level_without=level),
+        _program("losetup", "mount", level_without=level),
+        _node("/dev/fuse", "modprobe fuse", level),
+        _node("/dev/loop-control", "modprobe loop", level),
+    ]
+    loops = all(part.level is Level.OK for part in parts)
+    yield from parts
+    if kernel:
+        yield Finding("kernel nbd", Level.OK, "loaded")
+    elif loops:
+        yield Finding("kernel nbd", Level.OK, "not there; nbdfuse and loop devices do its work")
+    else:
+        mend = "modprobe nbd, or mend nbdfuse and loop devices above"
+        yield Finding("block devices", Level.FAILED, "neither kernel nbd nor nbdfuse with loop", mend)
+
+
+def rights() -> Finding:
+    """Block devices need root."""
+    if os.geteuid() == 0:
+        return Finding("rights", Level.OK, "root")
+    return Finding("rights", Level.WARNING, "not root: no block devices", "run as root, or attach with --uri")
+
+
+def configurations(session: Session) -> Iterator[Finding]:
+    """The files of both daemons, read by the readers that the daemons use."""
+    from controller.config import load as load_controller
+    from hostagent.config import load as load_agent
+
+    yield _configuration("controller", CONTROLLER_CONFIGURATION, load_controller, named=False)
+    named = session.config is not None
+    yield _configuration("agent", session.config or AGENT_CONFIGURATION, load_agent, named=named)
+
+
+def daemons(session: Session) -> Iterator[Finding]:
+    """The agent, and through it the controller and the peers."""
+    try:
+        agent = session.agent
+        info = agent.info()
+    except PairvolError as error:
+        mend = error.hint or 'start it: "pairvol agent run"'
+        yield Finding("agent", Level.FAILED, error.message, f"{mend} Or name it with --agent or PAIRVOL_AGENT.")
+        return
+    yield Finding("agent", Level.OK, f"{info.site}, version {info.version}, at {agent.address}")
+    if info.controller_ok:
+        yield Finding("controller", Level.OK, "answers its agent")
+    else:
+        yield Finding("controller", Level.FAILED, "does not answer its agent", 'start it: "pairvol controller run"')
+    for peer in info.peers:
+        subject = f"peer {peer.site}"
+        if peer.ok:
+            yield Finding(subject, Level.OK, f"heard {clock(peer.last_contact_ns)} at {peer.agent}")
+            continue
+        since = f"last heard {clock(peer.last_contact_ns)}" if peer.last_contact_ns else "never heard"
+        detail = f"{since}{': ' + peer.failure if peer.failure else ''}"
+        yield Finding(subject, Level.FAILED, detail, f"look at the agent and the link at {peer.agent}")
+
+
+def _program(name: str, package: str, level_without: Level = Level.FAILED) -> Finding:
+    path = shutil.which(name)
+    if path:
+        return Finding(name, Level.OK, path)
+    return Finding(name, level_without, "not installed", f"apt-get install {package}")
+
+
+def _node(path: str, mend: str, level_without: Level) -> Finding:
+    if os.access(path, os.R_OK | os.W_OK):
+        return Finding(path, Level.OK, "usable")
+    detail = "no permission" if Path(path).exists() else "not there"
+    return Finding(path, level_without, detail, mend)
+
+
+def _configuration(daemon: str, path: Path, load: Callable[[Path], object], *, named: bool) -> Finding:
+    subject = f"{daemon} configuration"
+    if not path.exists() and not named:
+        return Finding(subject, Level.WARNING, f"{path} is not there", "write it, if this machine runs one")
+    try:
+        load(path)
+    except PairvolError as error:
+        return Finding(subject, Level.FAILED, error.message, error.hint)
+    return Finding(subject, Level.OK, str(path))
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False, timeout=10).returncode == 0

@@ -1,0 +1,175 @@
+"""What every command shares: which agent, which form of output, and how a verb is declared.
+
+Owns the options --agent, --config and --json and the choice of the agent's
+address. Must not know what any command does. The client and the models are
+imported when first used: `--help` must not wait for them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from controller.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from hostagent.client import Agent
+
+ENVIRONMENT: Final = "PAIRVOL_AGENT"
+CONFIGURATION: Final = Path("/etc/pairvol/agent.toml")
+
+AgentOption = Annotated[
+    str | None,
+    typer.Option("--agent", metavar="URL|unix:PATH", help=f"The host agent to talk to, instead of {ENVIRONMENT}."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="The agent's configuration file; its address is used."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print data as JSON.")]
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+Order = TypeVar("Order", bound="BaseModel")
+
+
+@dataclass
+class Session:
+    """One run of one command."""
+
+    agent_address: str | None = None
+    config: Path | None = None
+    json: bool = False
+
+    @cached_property
+    def agent(self) -> Agent:
+        """The client of the chosen agent."""
+        from hostagent.client import Agent
+
+        return Agent(self.address)
+
+    @property
+    def address(self) -> str | None:
+        """--agent, else --config, else PAIRVOL_AGENT, else the installed configuration, else the client's default."""
+        if self.agent_address:
+            return checked_address(self.agent_address)
+        if self.config is not None:
+            return listen_address(self.config)
+        if named := os.environ.get(ENVIRONMENT):
+            return checked_address(named)
+        return listen_address(CONFIGURATION) if CONFIGURATION.exists() else None
+
+    def show(self, data: BaseModel | Iterable[BaseModel], text: Callable[[], str]) -> None:
+        """Print `data` as JSON when that was asked for, else what `text` makes of it."""
+        if self.json:
+            print_json(data)
+        else:
+            typer.echo(text())
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output."""
+    typer.echo(json.dumps(plain(data), indent=2))
+
+
+def plain(data: Any) -> Any:
+    """JSON-ready form of models, and of lists and dicts that hold them."""
+    if hasattr(data, "model_dump"):
+        return data.model_dump(mode="json")
+    if isinstance(data, dict):
+        return {key: plain(value) for key, value in data.items()}
+    if isinstance(data, (str, int, float, type(None))):
+        return data
+    return [plain(item) for item in data]
+
+
+def checked_address(text: str) -> str:
+    """An agent's address as the client takes it; a bare HOST:PORT is HTTP."""
+    if text.startswith(("unix:/", "http://", "https://")):
+        return text
+    if text.startswith("/"):
+        return f"unix:{text}"
+    if "/" not in text and text.rpartition(":")[2].isdigit():
+        return f"http://{text}"
+    raise UsageError(f"{text!r} is not an agent's address", hint="Write http://HOST:PORT or unix:/PATH.")
+
+
+def listen_address(path: Path) -> str | None:
+    """Where the agent configured by `path` listens; None when it leaves that to the default."""
+    try:
+        listen = tomllib.loads(path.read_text()).get("listen")
+    except FileNotFoundError:
+        raise NotFoundError(f"configuration file {path} does not exist", hint="Check --config.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read configuration {path}: {error}", hint='Run "pairvol check".') from None
+    if isinstance(listen, list):  # an agent may listen at several addresses
+        listen = listen[0] if listen else None
+    return checked_address(str(listen)) if listen else None
+
+
+def validated(shape: type[Order], **values: Any) -> Order:
+    """An order made of what was typed; what the shape refuses is wrong usage, named by its option."""
+    from pydantic import ValidationError
+
+    try:
+        return shape(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{first['input']!r} is not a valid {where.replace('_', ' ')}: {first['msg'].lower()}",
+            hint="Correct it; nothing was done.",
+        ) from None
+
+
+def verb(app: typer.Typer, name: str, *, data: bool = True) -> Callable[[Verb], Verb]:
+    """Declare a command whose first parameter is its Session.
+
+    The options that choose the agent, and --json when it prints data, are
+    added here; what was given before the noun (`pairvol --agent X pair list`)
+    counts unless the command itself says otherwise.
+    """
+
+    def register(function: Verb) -> Verb:
+        signature = inspect.signature(function, eval_str=True)
+        added: list[tuple[str, Any, Any]] = [("agent", AgentOption, None), ("config", ConfigOption, None)]
+        if data:
+            added.append(("json", JsonOption, False))
+        parameters = list(signature.parameters.values())[1:]
+        parameters += [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for key, annotation, default in added
+        ]
+        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+
+        def run(context: typer.Context, **values: Any) -> Any:
+            session: Session = context.find_root().obj or Session()
+            session.agent_address = values.pop("agent") or session.agent_address
+            session.config = values.pop("config") or session.config
+            session.json = values.pop("json", False) or session.json
+            return function(session, **values)
+
+        everything = [context, *parameters]
+        run.__signature__ = signature.replace(parameters=everything)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in everything}
+        run.__doc__ = function.__doc__
+        run.__name__ = function.__name__
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+def noun(name: str, help_text: str) -> typer.Typer:
+    """A group of verbs."""
+    return typer.Typer(name=name, help=help_text, no_args_is_help=True, rich_markup_mode="rich")
