@@ -60,6 +60,7 @@ TRANSITIONS: Final[dict[tuple[Activity, Happening], Activity]] = {
     (Activity.FAILED, Happening.ORDERED): Activity.FAILED,
     (Activity.FAILED, Happening.EXPLICIT): Activity.RUNNING,
     (Activity.FAILED, Happening.HALT): Activity.HALTED,
+    (Activity.HALTED, Happening.DONE): Activity.HALTED,
     (Activity.HALTED, Happening.HALT): Activity.HALTED,
 }
 

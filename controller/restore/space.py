@@ -31,6 +31,11 @@ class JournalSpace:
             self._journal.data_blocks - (read.data_position - freed.data_position),
         )
 
+    @property
+    def reclaimable(self) -> bool:
+        """Whether something was freed since the last time that was made durable."""
+        return self._pointers.read(Pointer.ALREADY_RESTORED).sequence != self._freed.sequence
+
     def reclaim(self) -> bool:
         """Make the newest already_restored durable and its space usable; False when nothing was freed."""
         with self._lock:

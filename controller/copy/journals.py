@@ -1,0 +1,107 @@
+"""The thread that copies journals while an order holds, and the pace at which it asks.
+
+Owns the data link's state as this side sees it. Polls the primary's pointer
+page every 2 ms while journals arrive, ever slower down to 100 ms when none do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from controller.api.models import CopyMode, CopyOrder, CopySource
+from controller.copy.loop import Loop, OnEvent
+from controller.copy.orders import CopyOrders
+from controller.copy.pull import JournalPull, Outcome, Pulled
+from controller.copy.remote import RemoteJournal
+from controller.errors import PeerError
+
+POLL_SECONDS_MIN: Final = 0.002
+POLL_SECONDS_MAX: Final = 0.1
+LINK_SECONDS_MAX: Final = 3.0  # of silence; a dead link must be seen within 5 s
+
+
+class JournalCopy(Loop):
+    """Runs a JournalPull. `on_read` is called after already_read moved."""
+
+    def __init__(self, pull: JournalPull, orders: CopyOrders, on_read: Callable[[], None], on_event: OnEvent) -> None:
+        super().__init__("copy", on_event)
+        self.pull = pull
+        self.link_ok: bool | None = None
+        self.link_contact_ns = 0
+        self._orders = orders
+        self._on_read = on_read
+        self._source: CopySource | None = None
+        self._poll_seconds = POLL_SECONDS_MIN
+        self._waits_for_room = False
+
+    @property
+    def order_active(self) -> bool:
+        """Whether an order holds now."""
+        with self.changed:
+            return self._orders.active(time.monotonic()) is not None
+
+    def take(self, order: CopyOrder) -> None:
+        """A copy order, new or renewed."""
+        with self.changed:
+            self.order(explicit=self._orders.accept(order, time.monotonic()))
+
+    def check(self, source: CopySource) -> None:
+        """ConflictError for a source that this group does not follow."""
+        self._orders.check(source)
+
+    def room_freed(self) -> None:
+        """Restore has moved; wakes the thread only when it waits for that."""
+        if self._waits_for_room:
+            self.wake()
+
+    def turn(self) -> float | None:
+        if self.done_unless(lambda: self.order_active):
+            return None
+        with self.changed:
+            order, limit = self._orders.order, self._orders.limit
+        assert order is not None
+        if order.source != self._source:
+            self.pull.connect(RemoteJournal(order.source, deadline_seconds=LINK_SECONDS_MAX, stop=self.stop))
+            self._source = order.source
+        try:
+            pulled = self.pull.step(limit)
+        except PeerError:
+            self.link_ok = False
+            raise
+        self.link_ok, self.link_contact_ns = True, time.time_ns()
+        return self._after(order, pulled)
+
+    def _after(self, order: CopyOrder, pulled: Pulled) -> float:
+        """What follows from one step: who is told, and how long to wait."""
+        moved = pulled.outcome in (Outcome.MOVED, Outcome.MORE)
+        if order.mode is CopyMode.ONCE:
+            self._account(order, pulled, moved)
+        if moved:
+            self._on_read()
+            self._poll_seconds = POLL_SECONDS_MIN
+        elif pulled.outcome is Outcome.NOTHING:
+            self._poll_seconds = min(2 * self._poll_seconds, POLL_SECONDS_MAX)
+        self._waits_for_room = pulled.outcome is Outcome.FULL
+        if pulled.outcome in (Outcome.MORE, Outcome.REREAD):
+            return 0.0
+        return POLL_SECONDS_MAX if self._waits_for_room else self._poll_seconds
+
+    def _account(self, order: CopyOrder, pulled: Pulled, moved: bool) -> None:
+        with self.changed:
+            if self._orders.order is not order:  # replaced while the step ran
+                return
+            if self._orders.limit is None:
+                self._orders.limit = pulled.durable.sequence  # once: what was there when it was first looked at
+            if self.pull.read.sequence >= self._orders.limit:
+                self._orders.end()
+            elif moved:
+                self._orders.progressed(time.monotonic())
+
+    def restart(self) -> None:
+        self.pull.reset()
+        self._source = None
+
+    def finished(self) -> None:
+        self.pull.close()

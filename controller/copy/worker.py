@@ -1,0 +1,257 @@
+"""One secondary journal group at work: journal copy, restore and initial copy, as the controller drives them.
+
+Owns the group's open journal volume and pointer page, and the three threads.
+Everything it must remember is in files: a group that was killed at any moment
+goes on when it is opened again. It takes orders and makes no policy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from controller.api import models
+from controller.api.models import CopyOrder, Failure, InitialCopy, InitialCopyOrder, RestoreMode
+from controller.copy.activity import Activity
+from controller.copy.initials import InitialCopying
+from controller.copy.journals import JournalCopy
+from controller.copy.loop import OnEvent
+from controller.copy.orders import CopyOrders
+from controller.copy.pull import JournalPull
+from controller.copy.restoring import Restoring
+from controller.errors import ConflictError, PeerError
+from controller.journal.layout import BLOCK_BYTES
+from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.journal.recovery import recover
+from controller.journal.volume import JournalVolume
+from controller.restore.program import Marker, RestoreProgram
+from controller.restore.space import JournalSpace
+from controller.restore.targets import Targets
+from controller.volume.backing import Backing
+
+POINTERS: Final = (
+    Pointer.READ_SCHEDULED,
+    Pointer.ALREADY_READ,
+    Pointer.RESTORE_SCHEDULED,
+    Pointer.ALREADY_RESTORED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The part of the journal state that a secondary group knows; names as in models.JournalState."""
+
+    pointers: dict[str, models.Position]
+    records_used: int
+    records_capacity: int
+    data_used_bytes: int
+    data_capacity_bytes: int
+    fill_percent: float
+    initial_copy: InitialCopy
+    consistent_sequence: int | None
+    copy_order_active: bool
+    link_ok: bool | None
+    link_contact_ns: int
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRestore(Position):
+    """Where the SVOL stands after `finish_restore`, and how many journals that call applied."""
+
+    journals: int = 0
+
+
+class SecondaryGroup:
+    """An open secondary group. Any thread may call until `stop`; `targets` stay the caller's to close.
+
+    `on_event` goes to the event log. `on_markers` gets marker journals in
+    order, before already_restored passes them, from the restore thread.
+    """
+
+    def __init__(
+        self,
+        group_name: str,
+        uuid: str,
+        generation: int,
+        journal_path: str,
+        pointers_path: str,
+        targets: Mapping[int, Backing],
+        state_path: str | Path,
+        on_event: OnEvent,
+        on_markers: Callable[[list[Marker]], None] = lambda markers: None,
+    ) -> None:
+        self.name = group_name
+        self._on_event = on_event
+        self._moved = threading.Condition()
+        self._taken_over = False
+        self._targets = Targets(targets)
+        with ExitStack() as undo:
+            self._journal = JournalVolume.open(journal_path, writable=True, group_uuid=uuid)
+            undo.callback(self._journal.close)
+            self._pointers = PointerPage.open(pointers_path)
+            undo.callback(self._pointers.close)
+            self._journal.set_generation(generation)
+            _recover(self._journal, self._pointers)
+            space = JournalSpace(self._journal, self._pointers)
+            self._initial = InitialCopying(state_path, self._targets, self._event)
+            undo.pop_all()
+        blocks = {index: backing.size_bytes // BLOCK_BYTES for index, backing in targets.items()}
+        self._copy = JournalCopy(
+            JournalPull(self._journal, self._pointers, space, blocks),
+            CopyOrders(uuid, generation),
+            self._on_read,
+            self._event,
+        )
+        program = RestoreProgram(self._journal, self._pointers, self._targets, on_markers)
+        self._restore = Restoring(program, self._pointers, space, self._on_restored, self._event)
+        for loop in (self._copy, self._restore, self._initial):
+            loop.start()
+
+    # -- orders ---------------------------------------------------------------
+
+    def order_copy(self, order: CopyOrder) -> None:
+        """The journal copy request: new, or renewed before its lease ends."""
+        self._check_secondary()
+        self._copy.take(order)
+        self._restore.follow(order.restore is RestoreMode.AT_ONCE)
+
+    def order_restore(self, to_sequence: int | None = None) -> None:
+        """The restore request: up to a sequence, as it arrives; None: what is read by now."""
+        self._check_secondary()
+        self._restore.restore(to_sequence)
+
+    def order_initial_copy(self, order: InitialCopyOrder) -> None:
+        """Begin the initial copy, or let it go on; the same order again changes nothing."""
+        self._check_secondary()
+        self._copy.check(order.source)
+        self._initial.take(order)
+
+    def finish_restore(self, timeout: float | None = None) -> FinishedRestore:
+        """Stop copying, restore every journal that is here, and return where the SVOL then stands.
+
+        Afterwards the group takes no orders. Raises what stopped the restore,
+        or PeerError when `timeout` seconds are over; it may be called again.
+        """
+        self._taken_over = True
+        self._copy.halt()
+        self._initial.halt()
+        before = self._pointers.read(Pointer.ALREADY_RESTORED).sequence
+        self._restore.restore(None)
+        read = self._pointers.read(Pointer.ALREADY_READ).sequence
+
+        def ended() -> bool:
+            restored = self._pointers.read(Pointer.ALREADY_RESTORED).sequence
+            return restored >= read or self._restore.activity in (Activity.FAILED, Activity.HALTED)
+
+        with self._moved:
+            in_time = self._moved.wait_for(ended, timeout)
+        if self._restore.error is not None:
+            raise self._restore.error
+        if not in_time:
+            raise PeerError(f"restore of {self.name} did not end within {timeout} s", hint="Try again; it goes on.")
+        restored = self._pointers.read(Pointer.ALREADY_RESTORED)
+        self._pointers.persist()
+        return FinishedRestore(
+            restored.sequence, restored.data_position, restored.time_ns, journals=restored.sequence - before
+        )
+
+    def stop(self) -> None:
+        """End the threads and close the files. The group can be opened again."""
+        for loop in (self._copy, self._initial, self._restore):
+            loop.halt()
+        self._pointers.persist()
+        self._pointers.close()
+        self._journal.close()
+
+    # -- what is known --------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The state as it is now."""
+        pointers = self._pointers.read_all()
+        read, restored = pointers[Pointer.ALREADY_READ], pointers[Pointer.ALREADY_RESTORED]
+        records = max(0, read.sequence - restored.sequence)
+        blocks = max(0, read.data_position - restored.data_position)
+        fill = max(records / self._journal.slot_count, blocks / self._journal.data_blocks)
+        return Snapshot(
+            pointers={str(pointer): _shape(pointers[pointer]) for pointer in POINTERS},
+            records_used=records,
+            records_capacity=self._journal.slot_count,
+            data_used_bytes=blocks * BLOCK_BYTES,
+            data_capacity_bytes=self._journal.data_blocks * BLOCK_BYTES,
+            fill_percent=round(100 * fill, 2),
+            initial_copy=self._initial.state(),
+            consistent_sequence=self._initial.consistent_sequence,
+            copy_order_active=self._copy.order_active,
+            link_ok=self._copy.link_ok,
+            link_contact_ns=self._copy.link_contact_ns,
+            failure=self._copy.failure or self._restore.failure,
+        )
+
+    def wait_already_read(self, after: int, timeout: float) -> Position:
+        """Wait until already_read passes `after` or time is up; where it then is."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._pointers.read(Pointer.ALREADY_READ).sequence > after, timeout)
+        return self._pointers.read(Pointer.ALREADY_READ)
+
+    # -- between the threads --------------------------------------------------
+
+    def _on_read(self) -> None:
+        self._restore.wake()
+        self._notify()
+
+    def _on_restored(self) -> None:
+        self._copy.room_freed()
+        self._notify()
+
+    def _event(self, level: str, name: str, message: str, facts: dict[str, Any]) -> None:
+        self._on_event(level, name, message, facts)
+        self._notify()
+
+    def _notify(self) -> None:
+        with self._moved:
+            self._moved.notify_all()
+
+    def _check_secondary(self) -> None:
+        if self._taken_over:
+            raise ConflictError(
+                f"group {self.name} is taken over here: it takes no copy and restore orders",
+                hint="Its volumes are served to hosts; pair them again to copy.",
+            )
+
+
+def _shape(position: Position) -> models.Position:
+    return models.Position(sequence=position.sequence, data_position=position.data_position, time_ns=position.time_ns)
+
+
+def _recover(journal: JournalVolume, pointers: PointerPage) -> None:
+    """Find the end of what is here, and let already_read say so.
+
+    Records beyond the hint are good, but the process that wrote them never
+    saw their sync succeed. They are written again before they are synced: a
+    sync that failed once is not repeated by the kernel.
+    """
+    restored, read = pointers.read(Pointer.ALREADY_RESTORED), pointers.read(Pointer.ALREADY_READ)
+    tail = recover(journal, restored, read)
+    if tail.sequence > read.sequence:
+        _rewrite(journal, max(read, restored).sequence + 1, tail.sequence)
+        journal.sync()
+        pointers.publish(Pointer.ALREADY_READ, tail)
+    # No request is under way any more.
+    pointers.publish(Pointer.READ_SCHEDULED, tail)
+    pointers.publish(Pointer.RESTORE_SCHEDULED, restored)
+
+
+def _rewrite(journal: JournalVolume, first: int, last: int) -> None:
+    records = journal.records(first, last)
+    for record in records:
+        position = int(record["data_position"])
+        for view in journal.data_views(position, int(record["data_blocks"])):
+            journal.write_data(position, bytes(view))
+            position += len(view) // BLOCK_BYTES
+    if len(records):
+        journal.write_records(first, records)
