@@ -76,4 +76,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[st
 
 def width(cell: str) -> int:
     """Columns on the screen."""
-    return len(_STYLE.sub("", cell))
+    return len(unstyled(cell))
+
+
+def unstyled(text: str) -> str:
+    """Without colours."""
+    return _STYLE.sub("", text)

@@ -69,6 +69,11 @@ class Session:
             return checked_address(named)
         return listen_address(CONFIGURATION) if CONFIGURATION.exists() else None
 
+    def close(self) -> None:
+        """Close the client, if one was needed."""
+        if "agent" in self.__dict__:
+            self.agent.close()
+
     def show(self, data: BaseModel | Iterable[BaseModel], text: Callable[[], str]) -> None:
         """Print `data` as JSON when that was asked for, else what `text` makes of it."""
         if self.json:
@@ -157,7 +162,10 @@ def verb(app: typer.Typer, name: str, *, data: bool = True) -> Callable[[Verb], 
             session.agent_address = values.pop("agent") or session.agent_address
             session.config = values.pop("config") or session.config
             session.json = values.pop("json", False) or session.json
-            return function(session, **values)
+            try:
+                return function(session, **values)
+            finally:
+                session.close()
 
         everything = [context, *parameters]
         run.__signature__ = signature.replace(parameters=everything)  # type: ignore[attr-defined]

@@ -1,0 +1,182 @@
+"""`pairvol pair`: what is printed, what is sent, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from controller.errors import ConflictError
+from hostagent.api.models import Pair
+from tests.unit.cli.conftest import Pairvol
+from tests.unit.cli.fake_agent import FakeAgent
+from tests.unit.cli.samples import TIME_NS, copying, pair_status, unreachable
+
+THIN = "\N{THIN SPACE}"
+REPORT = {
+    "group": "db",
+    "kind": "planned",
+    "generation": 2,
+    "restored_sequence": 411_001,
+    "restored_time_ns": TIME_NS,
+    "journals_restored": 130,
+    "missing_journals": 0,
+    "missing_bytes": 0,
+    "seconds": 0.42,
+}
+
+
+def test_status_is_verdict_first_then_both_ends_on_adjacent_lines(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.statuses = [pair_status()]
+    shown = pairvol("pair", "status", "db")
+    assert shown.code == 0
+    assert shown.lines == [
+        "OK    db is protected: tokyo -> osaka, lag 0.2 s (1.1 MiB), last restored 10:15:03.2",
+        "GROUP  SIDE   SITE   VOLUMES   STATE      SEQ  JOURNAL       COPY   LAG",
+        f"db     P-VOL  tokyo  data,log  PAIR   411{THIN}001  3 % of 8 GiB  -      -",
+        f"db     S-VOL  osaka  data,log  PAIR   410{THIN}871  1 % of 8 GiB  100 %  0.2 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "word"),
+    [(pair_status(), 0, "OK    "), (copying(41), 1, "WARN  "), (unreachable(), 2, "CRIT  ")],
+)
+def test_status_works_as_a_monitoring_plug_in(
+    agent: FakeAgent, pairvol: Pairvol, status: object, code: int, word: str
+) -> None:
+    agent.statuses = [status]  # type: ignore[list-item]
+    shown = pairvol("pair", "status", "db")
+    assert shown.code == code
+    assert shown.out.startswith(word)
+    assert pairvol("pair", "status", "db", "--json").code == code
+
+
+def test_a_side_that_does_not_answer_is_unknown_with_cause_and_next_command(
+    agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: TIME_NS)
+    agent.statuses = [unreachable()]
+    lines = pairvol("pair", "status", "db").lines
+    assert lines[1] == "      cause: the host agent of tokyo does not answer"
+    assert lines[2] == "      next: pairvol pair takeover db"
+    assert "tokyo  data,log  unknown since 14:15:03Z" in lines[4]
+    assert "411" not in lines[4]  # never its last known value
+
+
+def test_status_of_all_pairs_takes_the_worst_verdict(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.statuses = [pair_status(), unreachable()]
+    shown = pairvol("pair", "status")
+    assert shown.code == 2
+    assert [line[:4] for line in shown.lines if line.startswith(("OK", "CRIT"))] == ["OK  ", "CRIT"]
+    assert len(pairvol("pair", "status", "--json").json) == 2
+
+
+def test_status_json_is_the_agents_answer(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.statuses = [pair_status()]
+    assert pairvol("pair", "status", "db", "--json").json == json.loads(pair_status().model_dump_json())
+
+
+def test_create_sends_the_whole_order(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.statuses = [copying(0)]
+    words = "pair create db --primary tokyo:data,log --secondary osaka:data,log --journal-size 8G"
+    shown = pairvol(*words.split(), "--secondary-journal-size", "16G", "--restore", "later", "--copy", "fill")
+    assert shown.code == 0
+    method, path, order = agent.requests[0]
+    assert (method, path) == ("POST", "/v1/pairs")
+    assert order["primary"] == {"site": "tokyo", "volumes": ["data", "log"]}
+    assert order["journal_bytes"] == 8 << 30
+    assert order["secondary_journal_bytes"] == 16 << 30
+    assert order["policy"]["restore"] == "later"
+    assert order["policy"]["trigger"] == "fill"
+    assert order["initial_copy"] == "direct"
+
+
+@pytest.mark.parametrize(
+    ("options", "about"),
+    [
+        (["--primary", "tokyo", "--secondary", "osaka:b"], "--primary"),
+        (["--primary", "tokyo:a,", "--secondary", "osaka:b"], "--primary"),
+        (["--primary", "tokyo:a"], "--secondary"),
+        (["--primary", "tokyo:a", "--secondary", "osaka:b", "--journal-size", "much"], "'much' is not a size"),
+        (["--primary", "tokyo:a", "--secondary", "osaka:b", "--restore", "never"], "restore"),
+        (["--primary", "tokyo:../a", "--secondary", "osaka:b"], "'../a'"),
+    ],
+)
+def test_create_refuses_wrong_words_and_sends_nothing(
+    agent: FakeAgent, pairvol: Pairvol, options: list[str], about: str
+) -> None:
+    refused = pairvol("pair", "create", "db", *options)
+    assert refused.code == 2
+    assert about in refused.err.splitlines()[0]
+    assert refused.err.splitlines()[1].startswith("HINT: ")
+    assert len(refused.err.splitlines()) == 2
+    assert not agent.requests
+
+
+def test_wait_returns_when_the_state_is_reached(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.statuses = [copying(10), copying(60), pair_status()]
+    shown = pairvol("pair", "wait", "db", "--state", "pair", "--timeout", "20")
+    assert shown.code == 0
+    assert shown.out.startswith("OK    db is protected")
+
+
+def test_wait_gives_up_with_the_state_reached(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.statuses = [copying(41)]
+    refused = pairvol("pair", "wait", "db", "--state", "PAIR", "--timeout", "0.1")
+    assert refused.code == 50
+    assert "it is COPY: db is copying 41 %" in refused.err
+    assert not refused.out
+
+
+def test_wait_refuses_a_state_that_does_not_exist(agent: FakeAgent, pairvol: Pairvol) -> None:
+    assert pairvol("pair", "wait", "db", "--state", "FINE").code == 2
+
+
+def test_takeover_says_which_kind_and_what_is_missing(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.answers["POST /v1/pairs/db/takeover"] = REPORT
+    shown = pairvol("pair", "takeover", "db")
+    assert shown.lines[0] == "OK    db is taken over (planned, generation 2) in 0.4 s"
+    assert shown.lines[-1].strip() == "nothing is missing"
+    agent.answers["POST /v1/pairs/db/takeover"] = REPORT | {
+        "kind": "forced",
+        "missing_journals": 131,
+        "missing_bytes": 1_153_434,
+    }
+    shown = pairvol("pair", "takeover", "db", "--force")
+    assert shown.lines[0].startswith("WARN  db is taken over (forced")
+    assert "missing here: 131 journals (1.1 MiB)" in shown.lines[-1]
+    assert agent.requests[-1][2] == {"force": True}
+
+
+def test_a_refused_takeover_is_one_line_and_a_hint(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.refusal = ConflictError("cannot take over db: osaka holds journals not yet restored", hint="Add --force.")
+    refused = pairvol("pair", "takeover", "db", "--json")
+    assert refused.code == 20
+    assert refused.err == ("pairvol: cannot take over db: osaka holds journals not yet restored\nHINT: Add --force.\n")
+    assert refused.out == ""
+
+
+def test_list_says_who_serves(agent: FakeAgent, pairvol: Pairvol) -> None:
+    assert pairvol("pair", "list").out == "no pairs\n"
+    agent.pairs = [
+        Pair.model_validate(
+            {
+                "group": "db",
+                "uuid": "6a0f2c0e-7a44-4a1e-9f8e-0d7b7e6b1c11",
+                "generation": 2,
+                "primary": {"site": "tokyo", "volumes": ["data"]},
+                "secondary": {"site": "osaka", "volumes": ["data"]},
+                "initial_copy": "direct",
+                "policy": {},
+                "taken_over": True,
+                "created_ns": TIME_NS,
+            }
+        )
+    ]
+    assert "taken over by osaka from tokyo" in pairvol("pair", "list").lines[1]
+
+
+def test_delete_passes_force_on(agent: FakeAgent, pairvol: Pairvol) -> None:
+    assert pairvol("pair", "delete", "db", "--force").code == 0
+    assert agent.requests[-1][:2] == ("DELETE", "/v1/pairs/db?force=true")

@@ -1,0 +1,115 @@
+"""The program itself: help, usage errors, the choice of the agent, start-up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from controller.api.models import Event
+from hostagent.cli.main import app
+from tests.unit.cli.conftest import Pairvol
+from tests.unit.cli.fake_agent import FakeAgent, info
+from tests.unit.cli.samples import TIME_NS, pair_status
+
+HEAVY = ("pydantic", "httpx", "fastapi", "uvicorn", "numpy", "rich", "psutil", "hostagent.client")
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = f"import sys, hostagent.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pair", "stauts"], "pairvol: no such command 'stauts'"),
+        (["volume", "show"], "pairvol: missing argument 'NAME'"),
+        (["pair", "list", "extra"], "pairvol: got unexpected extra argument"),
+        (["pair", "status", "--nonsense"], "pairvol: no such option: --nonsense"),
+        (["--agent", "nowhere", "pair", "list"], "pairvol: 'nowhere' is not an agent's address"),
+        (["--config", "/nonexistent.toml", "pair", "list"], "pairvol: configuration file /nonexistent.toml"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_a_hint(pairvol: Pairvol, words: list[str], message: str) -> None:
+    refused = pairvol(*words)
+    assert refused.code in (2, 10)
+    lines = refused.err.splitlines()
+    assert lines[0].startswith(message)
+    assert not lines[0].endswith(".")
+    assert lines[1].startswith("HINT: ")
+    assert len(lines) == 2
+    assert refused.out == ""
+
+
+def test_every_command_has_help(pairvol: Pairvol) -> None:
+    import typer
+
+    top = typer.main.get_command(app)
+    for name, command in top.commands.items():  # type: ignore[attr-defined]
+        for words in [[name, verb] for verb in getattr(command, "commands", {})] or [[name]]:
+            shown = pairvol(*words, "--help")
+            assert shown.code == 0
+            assert f"pairvol {' '.join(words)}" in shown.out
+
+
+def test_an_agent_that_does_not_answer(pairvol: Pairvol) -> None:
+    refused = pairvol("--agent", "http://127.0.0.1:9", "pair", "list", "--json")
+    assert refused.code == 50
+    assert "unreachable" in refused.err
+    assert refused.out == ""
+
+
+def test_agent_is_chosen_before_or_after_the_command(
+    agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.statuses = [pair_status()]
+    monkeypatch.setenv("PAIRVOL_AGENT", "http://127.0.0.1:9")
+    assert pairvol("pair", "status").code == 50
+    assert pairvol("--agent", agent.url, "pair", "status").code == 0
+    assert pairvol("pair", "status", "--agent", agent.url.removeprefix("http://")).code == 0
+    assert pairvol("--agent", "http://127.0.0.1:9", "pair", "status", "--agent", agent.url).code == 0
+
+
+@pytest.mark.parametrize("form", ['"{}"', '["{}", "unix:/run/x"]'])
+def test_configuration_says_where_the_agent_listens(
+    agent: FakeAgent, pairvol: Pairvol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.delenv("PAIRVOL_AGENT")
+    agent.statuses = [pair_status()]
+    configuration = tmp_path / "agent.toml"
+    configuration.write_text(f"site = 'tokyo'\nlisten = {form.format(agent.url.removeprefix('http://'))}\n")
+    assert pairvol("pair", "status", "--config", str(configuration)).code == 0
+
+
+def test_json_may_be_given_in_front(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.statuses = [pair_status()]
+    assert pairvol("--json", "pair", "status", "db").json["group"] == "db"
+
+
+def test_events_are_one_object_a_line(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.events = [
+        Event(number=number, time_ns=TIME_NS, level="info", name="pair.created", message="made", group=group)
+        for number, group in ((1, "db"), (2, "web"), (3, "db"))
+    ]
+    lines = pairvol("events").lines
+    assert [json.loads(line)["number"] for line in lines] == [1, 2, 3]
+    assert [json.loads(line)["number"] for line in pairvol("events", "--group", "db", "--after", "1").lines] == [3]
+
+
+def test_check_names_each_failure_with_its_mend(agent: FakeAgent, pairvol: Pairvol) -> None:
+    peer = {"site": "osaka", "agent": "http://127.0.0.1:9", "ok": False, "last_contact_ns": 0, "failure": "refused"}
+    agent.info = info(controller_ok=False, peers=[peer])
+    shown = pairvol("check")
+    assert shown.code == 2
+    lines = shown.lines
+    failed = next(index for index, line in enumerate(lines) if line.startswith("FAILED   controller "))
+    assert lines[failed + 1].strip() == 'mend: start it: "pairvol controller run"'
+    assert any(line.startswith("FAILED   peer osaka") and "never heard: refused" in line for line in lines)
+    report = pairvol("check", "--json")
+    assert report.json["verdict"] == "FAILED"
+    assert report.code == 2
