@@ -167,7 +167,7 @@ class Site:
         process = self.daemon_process(daemon)
         if process is not None:
             _send([process], number)
-            psutil.wait_procs([process], timeout=STOP_SECONDS)
+            ended([process], STOP_SECONDS)
         self._reap()
 
     def kill_site(self) -> int:
@@ -176,7 +176,7 @@ class Site:
         # Those who restart others go first.
         processes.sort(key=lambda process: process.pid not in {child.pid for child in self._children.values()})
         _send(processes, signal.SIGKILL)
-        psutil.wait_procs(processes, timeout=STOP_SECONDS)
+        ended(processes, STOP_SECONDS)
         self._reap()
         return len(processes)
 
@@ -186,9 +186,9 @@ class Site:
         self.kill(Daemon.CONTROLLER, signal.SIGTERM)
         left = self.processes()
         _send(left, signal.SIGTERM)
-        _, alive = psutil.wait_procs(left, timeout=STOP_SECONDS)
-        _send(alive, signal.SIGKILL)
-        psutil.wait_procs(alive, timeout=STOP_SECONDS)
+        if not ended(left, STOP_SECONDS):
+            _send(left, signal.SIGKILL)
+            ended(left, STOP_SECONDS)
         self._reap()
 
     def processes(self, name: str | None = None) -> list[psutil.Process]:
@@ -265,6 +265,18 @@ def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.0
             return False
         time.sleep(every)
     return True
+
+
+def ended(processes: list[psutil.Process], seconds: float) -> bool:
+    """Wait until all have ended. A zombie has: whether its parent has looked is not our affair."""
+
+    def alive(process: psutil.Process) -> bool:
+        try:
+            return bool(process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.Error:
+            return False
+
+    return wait_until(lambda: not any(map(alive, processes)), seconds, every=0.01)
 
 
 def _send(processes: list[psutil.Process], number: signal.Signals) -> None:

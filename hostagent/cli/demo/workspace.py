@@ -19,7 +19,7 @@ import psutil
 
 from controller.errors import ConflictError, NotFoundError, PairvolError
 from hostagent.cli.demo import devices
-from hostagent.cli.demo.sites import MARK, Site, TwoSites, marked_processes
+from hostagent.cli.demo.sites import MARK, Site, TwoSites, ended, marked_processes
 
 PARENT: Final = Path("/var/tmp")  # survives a reboot of /tmp on tmpfs, and has room for journals
 PREFIX: Final = "pairvol-demo-"
@@ -137,7 +137,7 @@ def end_processes(directory: Path) -> None:
             writer.kill()
         except psutil.Error:
             continue
-    psutil.wait_procs(writers, timeout=END_SECONDS)
+    ended(writers, END_SECONDS)
 
 
 def writer_environment(directory: Path) -> dict[str, str]:
