@@ -196,6 +196,7 @@ class Exchange(Shape):
     site: Name
     pair: Pair
     state: JournalState | None  # of the teller's controller; None: it does not answer
+    failure: Failure | None = None  # why there is no state
     composition: Composition | None = None
     links: Links | None = None
     generation_known: int = 0
@@ -205,4 +206,7 @@ class ExchangeAnswer(Shape):
     site: Name
     pair: Pair | None
     state: JournalState | None
+    failure: Failure | None = None
+    composition: Composition | None = None
+    links: Links | None = None
     generation_known: int = 0

@@ -1,0 +1,115 @@
+"""The configuration file of the host agent (TOML).
+
+Owns its keys, their defaults and their errors. Every listener, the controller
+and every peer must be on loopback or a Unix socket: links are not
+authenticated, so an agent reachable from elsewhere would obey anybody.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from controller.addresses import Address, check_loopback, parse_address, parse_listener
+from controller.api.models import Name
+from controller.config import RefusedValueError, load_settings, refusing
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Percent = Annotated[float, Field(gt=0, lt=100)]
+
+
+class PeerSettings(BaseModel):
+    """Where another site's agent is reached."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agent: str
+
+    @field_validator("agent")
+    @classmethod
+    def _local(cls, value: str) -> str:
+        refusing(check_called, value)
+        return value
+
+
+class CopySettings(BaseModel):
+    """Pace and thresholds of the copy manager, for all pairs of this agent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beat_seconds: Seconds = 1.0  # between exchanges while journals are on their way
+    idle_beat_seconds: Seconds = 2.0  # the longest silence between two agents
+    fast_beat_seconds: Seconds = 0.1  # while the primary's journal fills
+    lease_seconds: Seconds = 10.0  # how long a copy order lasts without renewal
+    unknown_after_seconds: Seconds = 4.5  # a peer that is silent for longer is unknown
+    high_water_percent: Percent = 80.0
+    lag_warn_seconds: Seconds = 30.0
+
+
+class Config(BaseModel):
+    """Settings of one host agent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    site: Name
+    state_directory: Path = Path("/var/lib/pairvol-agent")
+    run_directory: Path | None = None  # mount points of block devices; default: state_directory/run
+    listen: list[str] = Field(default=["unix:/run/pairvol/agent.sock"], min_length=1)
+    controller: str = "unix:/run/pairvol/controller.sock"
+    peers: dict[Name, PeerSettings] = Field(default_factory=dict)
+    copying: CopySettings = Field(default_factory=CopySettings, alias="copy")
+
+    @property
+    def listeners(self) -> list[Address]:
+        return [parse_listener(address) for address in self.listen]
+
+    @property
+    def mount_directory(self) -> Path:
+        """Holds a directory for each volume attached through FUSE."""
+        return self.run_directory or self.state_directory / "run"
+
+    @field_validator("state_directory", "run_directory")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise RefusedValueError(f"{value} is not an absolute path", "Write the path from the root.")
+        return value
+
+    @field_validator("listen", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("listen")
+    @classmethod
+    def _listeners(cls, value: list[str]) -> list[str]:
+        for address in value:
+            refusing(parse_listener, address)
+        return value
+
+    @field_validator("controller")
+    @classmethod
+    def _local(cls, value: str) -> str:
+        refusing(check_called, value)
+        return value
+
+    @model_validator(mode="after")
+    def _others(self) -> Config:
+        if self.site in self.peers:
+            raise RefusedValueError(f"peers.{self.site} is this site itself", "Name only the other sites.")
+        return self
+
+
+def check_called(text: str) -> None:
+    """Refuse an address to call that is neither a Unix socket nor loopback."""
+    address = parse_address(text)
+    if address.path is None:
+        check_loopback(address.host)
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """Read and check the configuration file of a host agent."""
+    return load_settings(Config, path)

@@ -1,0 +1,225 @@
+"""What an agent knows about one pair, from whom, and since when.
+
+Owns the facts and how an answer, a message or a failure changes them. Must
+not do I/O, read a clock, or decide anything: `manager.py` decides on facts,
+`observe.py` reads a state out of them. Facts are volatile; an agent that
+starts knows nothing and asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from controller.api.models import Composition, CopySource, Failure, Group, JournalState, Links, Position, Role
+from controller.errors import NotFoundError, PairvolError, PeerError
+from controller.journal.pointers import Pointer
+from hostagent.actions import Action, QueryState
+from hostagent.api.models import Exchange, ExchangeAnswer, Pair
+
+SAMPLES_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Instant:
+    """A moment: seconds of a clock that never steps, and the wall clock for people."""
+
+    seconds: float
+    wall_ns: int
+
+
+@dataclass(slots=True)
+class SideFacts:
+    """What is known of the storage controller of one site."""
+
+    state: JournalState | None = None  # the last one, however old
+    heard: Instant | None = None  # when that was had
+    failure: Failure | None = None  # why there is no answer now; None while it answers
+    absent: bool = False  # it answers, and has no such group
+
+    def position(self, pointer: Pointer) -> Position:
+        """Where a pointer stood when last heard of; the beginning when it never was."""
+        if self.state is None:
+            return Position()
+        return self.state.pointers.get(pointer.value, Position())
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything known about one pair at the agent of `site`."""
+
+    site: str
+    pair: Pair
+    started: Instant
+    own: SideFacts = field(default_factory=SideFacts)
+    peer: SideFacts = field(default_factory=SideFacts)
+    asked: Instant | None = None  # when the own controller was last asked, with or without an answer
+    contact: Instant | None = None  # when the other agent was last heard
+    contact_failure: Failure | None = None  # why the last request to it failed, if nothing was heard since
+    peer_pair: Pair | None = None
+    peer_lacks_pair: bool = False  # it answers, and has no such pair
+    peer_generation: int = 0
+    composition: Composition | None = None  # of the primary's journal
+    links: Links | None = None  # to the primary
+    source_generation: int = 0  # of the records behind those links
+    refusals: dict[str, Failure] = field(default_factory=dict)  # by kind of action: why it was refused last
+    covered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
+    fill_percent_rate: float = 0.0  # of the own journal, percent points a second
+
+    @property
+    def is_primary(self) -> bool:
+        return self.pair.primary.site == self.site
+
+    @property
+    def peer_site(self) -> str:
+        return self.pair.secondary.site if self.is_primary else self.pair.primary.site
+
+    @property
+    def primary(self) -> SideFacts:
+        return self.own if self.is_primary else self.peer
+
+    @property
+    def secondary(self) -> SideFacts:
+        return self.peer if self.is_primary else self.own
+
+    @property
+    def source(self) -> CopySource | None:
+        """Where the secondary reads; None until the primary has told."""
+        if self.composition is None or self.links is None:
+            return None
+        return CopySource(
+            site=self.pair.primary.site,
+            uuid=self.pair.uuid,
+            generation=self.source_generation,
+            composition=self.composition,
+            links=self.links,
+        )
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether the secondary site is known to serve the volumes; this is never undone, so old news will do."""
+        state, told = self.secondary.state, self.peer_pair
+        return (
+            self.pair.taken_over
+            or (state is not None and state.uuid == self.pair.uuid and state.role is Role.TAKEN_OVER)
+            or (told is not None and told.uuid == self.pair.uuid and told.taken_over)
+        )
+
+    @property
+    def generation_known(self) -> int:
+        """The highest generation that this agent has seen anywhere."""
+        own = self.own.state.generation if self.own.state else 0
+        return max(self.pair.generation, own, self.peer_generation)
+
+    # -- from the own controller ------------------------------------------------
+
+    def own_state(self, now: Instant, state: JournalState, asked: bool = True) -> None:
+        """The own controller told its state: asked for it, or as the answer to an order."""
+        if asked:
+            self.asked = now
+        if _older(state, self.own.state):
+            return
+        if self.own.state is not None and self.own.heard is not None:
+            elapsed = now.seconds - self.own.heard.seconds
+            if elapsed > 0.01:
+                self.fill_percent_rate = (state.fill_percent - self.own.state.fill_percent) / elapsed
+        _take(self.own, now, state)
+        if self.is_primary:
+            self._sample()
+
+    def own_group(self, now: Instant, group: Group) -> None:
+        """The own controller told its group: at the primary, where the journal is read."""
+        if self.is_primary:
+            self.composition, self.links = group.composition, group.links
+            self.source_generation = group.generation
+
+    def own_failed(self, now: Instant, error: PairvolError) -> None:
+        """The own controller did not answer, or has no such group."""
+        self.asked = now
+        self.own.failure = failure_of(error, now)
+        self.own.absent = isinstance(error, NotFoundError)
+
+    def noted(self, now: Instant, action: Action, result: object) -> None:
+        """An action given to the own controller ended with what it answered, or with an error."""
+        kind = type(action).__name__
+        if not isinstance(result, PairvolError):
+            self.refusals.pop(kind, None)
+        if isinstance(result, JournalState):
+            self.own_state(now, result, asked=isinstance(action, QueryState))
+        elif isinstance(result, Group):
+            self.own_group(now, result)
+        elif isinstance(result, PairvolError):
+            if isinstance(action, QueryState) or isinstance(result, PeerError | NotFoundError):
+                self.own_failed(now, result)
+            else:
+                self.refusals[kind] = failure_of(result, now)
+
+    # -- from the other agent ---------------------------------------------------
+
+    def heard(self, now: Instant, message: Exchange | ExchangeAnswer) -> None:
+        """The other agent told, or answered, what it knows. Late and repeated messages do no harm."""
+        self.contact, self.contact_failure = now, None
+        # Another pair of that name is as good as none.
+        self.peer_lacks_pair = message.pair is None or message.pair.uuid != self.pair.uuid
+        if message.pair is None or self.peer_lacks_pair:
+            self.peer_pair = message.pair
+            return
+        known = self.peer_pair
+        if known is None or known.uuid != self.pair.uuid or message.pair.generation >= known.generation:
+            self.peer_pair = message.pair
+        self.peer_generation = max(self.peer_generation, message.generation_known, message.pair.generation)
+        if message.state is None:
+            silent = PeerError(f"the storage controller of {self.peer_site} does not answer its agent")
+            self.peer.failure = message.failure or failure_of(silent, now)
+            self.peer.absent = self.peer.failure.error == NotFoundError.__name__
+            return
+        fresh = not _older(message.state, self.peer.state)
+        if fresh:
+            _take(self.peer, now, message.state)
+        if fresh and not self.is_primary:
+            self._sample()
+            if message.composition is not None and message.links is not None:
+                self.composition, self.links = message.composition, message.links
+                self.source_generation = message.state.generation
+
+    def not_heard(self, now: Instant, error: PairvolError) -> None:
+        """A request to the other agent failed."""
+        self.contact_failure = failure_of(error, now)
+
+    def _sample(self) -> None:
+        """Remember that at this moment of the primary's clock, journals ended here: see `observe.lag`."""
+        state = self.primary.state
+        if state is not None:
+            sequence = self.primary.position(Pointer.JOURNAL_IN).sequence
+            if self.covered and self.covered[-1][0] == sequence:
+                self.covered.pop()
+            self.covered.append((sequence, state.time_ns))
+
+
+def failure_of(error: PairvolError, now: Instant) -> Failure:
+    return Failure(error=type(error).__name__, message=error.message, hint=error.hint, time_ns=now.wall_ns)
+
+
+def _take(side: SideFacts, now: Instant, state: JournalState) -> None:
+    side.state, side.heard = state, now
+    side.failure, side.absent = None, False
+
+
+def _older(state: JournalState, known: JournalState | None) -> bool:
+    """Whether this was said before what is known, and overtaken on its way.
+
+    The sender's clock alone does not tell, since it may step; nor do pointers
+    alone, since after a power cut some are found again. Both together do.
+    """
+    if known is None or known.uuid != state.uuid:
+        return False
+    if known.generation != state.generation:
+        return state.generation < known.generation
+    return state.time_ns < known.time_ns and (
+        any(
+            position.sequence < known.pointers.get(name, Position()).sequence
+            for name, position in state.pointers.items()
+        )
+        or (known.consistent_sequence is not None and state.consistent_sequence is None)
+    )

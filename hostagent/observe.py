@@ -1,0 +1,214 @@
+"""From facts to what they mean: who is unknown, how far behind, which state.
+
+Pure functions; they own the rules by which facts are judged and nothing else.
+A side that does not answer is unknown: nothing below uses its last known
+state except to say since when, and that a takeover happened (which cannot be
+undone).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from controller.api.models import AcquisitionMode, CopyState, Failure, JournalState, Role, ServerState
+from controller.journal.pointers import Pointer
+from hostagent.config import CopySettings
+from hostagent.facts import Facts, Instant, SideFacts
+from hostagent.pairs import PairEvent
+
+NANOSECONDS: Final = 1_000_000_000
+BLOCK_BYTES: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A side that does not answer."""
+
+    site: str
+    since_ns: int
+    failure: Failure | None
+    agent_answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Age and size of what the primary acknowledged and the secondary does not have durably; both 0 when it has all."""
+
+    seconds: float
+    data_bytes: int
+    journals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the facts say: the event, its cause in words, and what to type next."""
+
+    event: PairEvent
+    cause: str | None = None
+    hint: str | None = None
+    unknown: tuple[Unknown, ...] = ()
+
+
+def unknown_sides(facts: Facts, now: Instant, settings: CopySettings) -> tuple[Unknown, ...]:
+    """The sides whose controller cannot be spoken for now: own site first."""
+    found = []
+    own = facts.own
+    if not own.absent and (own.failure is not None or own.heard is None):
+        found.append(Unknown(facts.site, _since(own.heard, facts), own.failure, True))
+    if peer_silent(facts, now, settings):
+        found.append(Unknown(facts.peer_site, _since(facts.contact, facts), facts.contact_failure, False))
+    elif not facts.peer_lacks_pair and not facts.peer.absent and (facts.peer.failure or facts.peer.heard is None):
+        found.append(Unknown(facts.peer_site, _since(facts.peer.heard, facts), facts.peer.failure, True))
+    return tuple(found)
+
+
+def peer_silent(facts: Facts, now: Instant, settings: CopySettings) -> bool:
+    """Whether the other agent cannot be heard: a request failed, or nothing came for too long."""
+    if facts.contact is None or facts.contact_failure is not None:
+        return True
+    return now.seconds - facts.contact.seconds > settings.unknown_after_seconds
+
+
+def _since(heard: Instant | None, facts: Facts) -> int:
+    return (heard or facts.started).wall_ns
+
+
+def lag(facts: Facts) -> Lag | None:
+    """How far the secondary is behind; None when one side was never heard.
+
+    The seconds are counted on the primary's clock, from the last moment up to
+    which everything is known to be at the secondary: the time in the newest
+    journal there, or a later moment at which the primary had no newer one. So
+    the figure may be too large by the age of the last look, never too small.
+    """
+    primary = facts.primary.state
+    if primary is None or facts.secondary.state is None:
+        return None
+    newest = facts.primary.position(Pointer.JOURNAL_IN)
+    read = facts.secondary.position(Pointer.ALREADY_READ)
+    if read.sequence >= newest.sequence:
+        return Lag(0.0, 0, 0)
+    covered = [time_ns for sequence, time_ns in facts.covered if sequence <= read.sequence]
+    reached_ns = max([read.time_ns, *covered])
+    if reached_ns == 0:  # nothing was ever read, and the primary was not seen empty
+        reached_ns = facts.pair.created_ns
+    return Lag(
+        seconds=max(0.0, (primary.time_ns - reached_ns) / NANOSECONDS),
+        data_bytes=max(0, newest.data_position - read.data_position) * BLOCK_BYTES,
+        journals=newest.sequence - read.sequence,
+    )
+
+
+def copied(facts: Facts) -> bool:
+    """Whether the secondary is a usable copy: the initial copy is done and what was written meanwhile is in place."""
+    state = facts.secondary.state
+    if state is None or state.initial_copy.state is not CopyState.DONE or state.consistent_sequence is None:
+        return False
+    # With restore at once the volumes must be there; else the journal must hold what a takeover restores.
+    needed = Pointer.ALREADY_RESTORED if facts.pair.policy.restore == "at_once" else Pointer.ALREADY_READ
+    return facts.secondary.position(needed).sequence >= state.consistent_sequence
+
+
+def observe(facts: Facts, now: Instant, settings: CopySettings) -> Observed:
+    """The most severe thing that the facts say."""
+    unknown = unknown_sides(facts, now, settings)
+    if facts.taken_over:
+        return Observed(PairEvent.TAKEN_OVER, unknown=unknown)
+    if unknown:
+        first = unknown[0]
+        return Observed(
+            PairEvent.FAILED,
+            first.failure.message if first.failure else f"{first.site} has not been heard",
+            first.failure.hint if first.failure else None,
+            unknown,
+        )
+    fault = _fault(facts, now, settings)
+    if fault is not None:
+        return Observed(PairEvent.FAILED, *fault)
+    state = facts.primary.state
+    assert state is not None  # else it would be unknown
+    return _healthy(facts, state, settings)
+
+
+def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Observed:
+    """The state of a pair whose sides both answer and neither has failed."""
+    primary, secondary = facts.pair.primary.site, facts.pair.secondary.site
+    if state.mode is not AcquisitionMode.JOURNAL:
+        if not state.acquisition:
+            return Observed(
+                PairEvent.STOPPED,
+                f"acquisition at {primary} is stopped",
+                f'Start it with "pairvol journal start {facts.pair.group}".',
+            )
+        return Observed(
+            PairEvent.FULL,
+            f"the journal of {primary} was full",
+            f'Mend the link, then pair again: "pairvol pair delete {facts.pair.group}" and "pairvol pair create".',
+        )
+    if not copied(facts):
+        return Observed(PairEvent.COPYING, "the initial copy is not done")
+    if state.fill_percent >= settings.high_water_percent:
+        return Observed(
+            PairEvent.FILLING,
+            f"{secondary} reads more slowly than {primary} writes",
+            f'See "pairvol journal status {facts.pair.group}".',
+        )
+    return Observed(PairEvent.PROTECTED)
+
+
+def _fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str, str | None] | None:
+    """What is wrong although both sides answer: (cause, hint)."""
+    group = facts.pair.group
+    again = f'Give "pairvol pair create" again to finish it, or "pairvol pair delete {group} --force".'
+    if facts.peer_lacks_pair:
+        return f"{facts.peer_site} knows no pair {group}", again
+    for site, side, role in (
+        (facts.pair.primary.site, facts.primary, Role.PRIMARY),
+        (facts.pair.secondary.site, facts.secondary, Role.SECONDARY),
+    ):
+        if side.absent:
+            return f"{site} has no journal group {group}", again
+        fault = _side_fault(facts, site, side, role)
+        if fault is not None:
+            return fault
+    return _link_fault(facts, now, settings)
+
+
+def _side_fault(facts: Facts, site: str, side: SideFacts, role: Role) -> tuple[str, str | None] | None:
+    state = side.state
+    assert state is not None
+    group = facts.pair.group
+    if state.uuid != facts.pair.uuid:
+        return f"{site} has another journal group named {group}", "Delete it there, then give the command again."
+    if state.role is Role.FENCED:
+        return (
+            f"{site} is fenced: a takeover was begun and not ended",
+            f'End it with "pairvol pair takeover {group}".',
+        )
+    if state.role is not role:
+        return f"{site} is {state.role} of {group}, not {role}", None
+    if state.failure is not None:
+        return f"{site}: {state.failure.message}", state.failure.hint or None
+    if state.mode is AcquisitionMode.FAILED:
+        return f"{site}: a disk of {group} refused", "Look at the log of its controller."
+    if state.initial_copy.state is CopyState.FAILED:
+        reason = state.initial_copy.failure
+        return f"the initial copy failed: {reason.message if reason else 'no reason given'}", (
+            (reason.hint or None) if reason else None
+        )
+    if ServerState.FAILED in (state.volume_server, state.journal_server):
+        which = "volume" if state.volume_server is ServerState.FAILED else "journal"
+        return f"the {which} server of {group} at {site} does not run", "Look at the log of its controller."
+    return None
+
+
+def _link_fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str, str | None] | None:
+    primary, secondary = facts.pair.primary.site, facts.pair.secondary.site
+    state = facts.secondary.state
+    assert state is not None
+    if state.link_ok is False and state.time_ns - state.link_contact_ns > settings.unknown_after_seconds * NANOSECONDS:
+        return f"{secondary} cannot read the journal of {primary}", "Look at the data link between the sites."
+    for failure in facts.refusals.values():
+        return failure.message, failure.hint or None
+    return None

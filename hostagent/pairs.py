@@ -1,0 +1,157 @@
+"""Pairs: what is kept durably about each, and how their state may change.
+
+Owns `pairs.json` and the table of state changes. The state of a pair is never
+stored: `hostagent/facts.py` sees it in what both controllers say, and this
+table says which change is possible and which command is allowed.
+"""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from controller import durable
+from controller.errors import ConflictError, IntegrityError, NotFoundError
+from hostagent.api.models import Pair, PairState
+
+
+class PairEvent(StrEnum):
+    """What happens to a pair: observations (facts of both sides), then commands."""
+
+    ABSENT = "absent"
+    COPYING = "copying"
+    PROTECTED = "protected"
+    FILLING = "filling"
+    STOPPED = "stopped"
+    FULL = "full"
+    FAILED = "failed"
+    TAKEN_OVER = "taken over"
+
+    CREATE = "create"
+    DELETE = "delete"
+    TAKE_OVER = "take over"
+    START = "start acquisition of"
+    STOP = "stop acquisition of"
+    COPY = "copy journals of"
+    RESTORE = "restore journals of"
+    PURGE = "purge journals of"
+
+
+_S = PairState
+_E = PairEvent
+
+_SEEN: Final = {
+    _E.COPYING: _S.COPY,
+    _E.PROTECTED: _S.PAIR,
+    _E.FILLING: _S.PFUL,
+    _E.STOPPED: _S.PSUS,
+    _E.FULL: _S.PFUS,
+    _E.FAILED: _S.PSUE,
+    _E.TAKEN_OVER: _S.SSWS,
+}
+_FOLLOWED: Final = (_S.COPY, _S.PAIR, _S.PFUL, _S.PSUS, _S.PFUS, _S.PSUE)
+_UNCHANGED: Final = (_E.START, _E.STOP, _E.COPY, _E.RESTORE, _E.PURGE)
+
+# A change that is not here cannot happen: a protected pair is not copied anew unless it was suspended or failed
+# first, and a pair that was taken over is never anything else again under its old direction.
+TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
+    (_S.SMPL, _E.ABSENT): _S.SMPL,
+    (_S.SMPL, _E.CREATE): _S.COPY,
+    **{(_S.SMPL, event): state for event, state in _SEEN.items()},
+    **{
+        (state, event): after
+        for state in _FOLLOWED
+        for event, after in _SEEN.items()
+        if not (event is _E.COPYING and state in (_S.PAIR, _S.PFUL))
+    },
+    (_S.SSWS, _E.TAKEN_OVER): _S.SSWS,
+    **{(state, _E.ABSENT): _S.SMPL for state in (*_FOLLOWED, _S.SSWS)},
+    **{(state, _E.DELETE): _S.SMPL for state in (*_FOLLOWED, _S.SSWS)},
+    **{(state, _E.TAKE_OVER): _S.SSWS for state in (*_FOLLOWED, _S.SSWS)},
+    **{(state, event): state for state in _FOLLOWED for event in _UNCHANGED},
+}
+
+
+def next_state(state: PairState, event: PairEvent, group: str = "") -> PairState:
+    """The state after `event`; ConflictError when that cannot happen in `state`."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise ConflictError(
+            f"cannot {event} {group or 'a pair'}: it is {state}"
+            if event in _COMMANDS
+            else f"{group or 'a pair'} went from {state} to {event}, which cannot happen",
+            hint=_HINTS.get(state, 'See "pairvol pair status".'),
+            group=group,
+            state=state.value,
+            event=event.value,
+        ) from None
+
+
+_COMMANDS: Final = (_E.CREATE, _E.DELETE, _E.TAKE_OVER, *_UNCHANGED)
+_HINTS: Final = {
+    _S.SMPL: 'Create it with "pairvol pair create".',
+    _S.SSWS: 'The secondary site is in use as primary; end the pair with "pairvol pair delete".',
+}
+
+
+class PairStore:
+    """The pairs of one agent, in memory and in `pairs.json`. Threads may share it; durable when a call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._pairs: dict[str, Pair] = {}
+        try:
+            document = durable.read_json(path)
+        except NotFoundError:
+            return
+        try:
+            pairs = TypeAdapter(list[Pair]).validate_python(document["pairs"])
+        except (ValidationError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"document {path} does not hold pairs: {error}",
+                hint="Nothing was changed; put back a copy of that file or ask for help.",
+            ) from error
+        self._pairs = {pair.group: pair for pair in pairs}
+
+    def all(self) -> list[Pair]:
+        with self._lock:
+            return [self._pairs[group] for group in sorted(self._pairs)]
+
+    def find(self, group: str) -> Pair | None:
+        with self._lock:
+            return self._pairs.get(group)
+
+    def get(self, group: str) -> Pair:
+        pair = self.find(group)
+        if pair is None:
+            raise NotFoundError(
+                f"no pair named {group}", hint='See "pairvol pair list", or create it with "pairvol pair create".'
+            )
+        return pair
+
+    def put(self, pair: Pair) -> None:
+        """Keep `pair`; one of the same group is replaced. A lower generation of the same pair is never written."""
+        with self._lock:
+            known = self._pairs.get(pair.group)
+            if known is not None and known.uuid == pair.uuid and known.generation > pair.generation:
+                raise ConflictError(
+                    f"cannot keep {pair.group}: generation {pair.generation} is below {known.generation}",
+                    hint="An agent with old information is at work; it learns the newer generation by itself.",
+                )
+            if known != pair:
+                self._write(self._pairs | {pair.group: pair})
+
+    def remove(self, group: str) -> None:
+        with self._lock:
+            if group in self._pairs:
+                self._write({name: pair for name, pair in self._pairs.items() if name != group})
+
+    def _write(self, pairs: dict[str, Pair]) -> None:
+        durable.write_json(self._path, {"pairs": [pair.model_dump(mode="json") for pair in pairs.values()]})
+        self._pairs = pairs

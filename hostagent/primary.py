@@ -1,0 +1,126 @@
+"""The primary's part of the copy manager: look, tell, purge what was confirmed, and yield when superseded.
+
+Pure; see `manager.py`. Must not know how the secondary copies or restores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from controller.api.models import FenceRequest, JournalState, PurgeRequest, Role
+from controller.journal.pointers import Pointer
+from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, QueryGroup, QueryState
+from hostagent.api.models import Exchange
+from hostagent.config import CopySettings
+from hostagent.facts import Facts, Instant
+from hostagent.pace import Pace
+
+GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew
+FENCE_SECONDS: Final = 1.0
+FILL_STEP_PERCENT: Final = 20.0  # look again before the journal has gained this much
+FAST_FILL_PERCENT: Final = 50.0  # and as fast as allowed above this
+
+
+@dataclass(slots=True)
+class PrimaryRole:
+    settings: CopySettings
+    pace: Pace
+    told: Instant | None = None  # when the other agent was last told, or that was tried
+    _durable_told: int = -1  # the last durable journal then
+
+    def step(self, now: Instant, facts: Facts) -> list[Action]:
+        """A beat is a look at the own controller, then an exchange with what was seen; purge follows the answer."""
+        actions: list[Action] = []
+        looked = facts.asked is not None and (self.told is None or facts.asked > self.told)
+        if looked and self.pace.due(ExchangeWithPeer):
+            actions.append(self._tell(now, facts))
+        elif not looked and self.pace.reached(self._next_look(facts)) and self.pace.due(QueryState):
+            actions.append(self._look(facts))
+        state = facts.own.state
+        if state is None or facts.own.failure is not None or state.uuid != facts.pair.uuid:
+            return actions
+        if self.pace.due(QueryGroup, every=GROUP_SECONDS if facts.links is not None else 1.0):
+            actions.append(QueryGroup())
+        if state.role is Role.PRIMARY and superseded(facts, state):
+            if self.pace.due(OrderFence, every=FENCE_SECONDS):
+                reason = f"{facts.peer_site} has taken over"
+                actions.append(OrderFence(FenceRequest(generation=facts.generation_known, reason=reason)))
+        else:
+            actions += self._purge(facts, state)
+        return actions
+
+    def _tell(self, now: Instant, facts: Facts) -> ExchangeWithPeer:
+        self.told = now
+        self._durable_told = facts.own.position(Pointer.DURABLE).sequence
+        return ExchangeWithPeer(message(facts))
+
+    def _look(self, facts: Facts) -> QueryState:
+        """An idle primary waits at its controller for the next durable journal; a busy one only looks."""
+        if self._busy(facts) or facts.own.state is None:
+            return QueryState()
+        return QueryState(facts.own.position(Pointer.DURABLE).sequence, self.settings.idle_beat_seconds)
+
+    def _busy(self, facts: Facts) -> bool:
+        """Whether journals are on their way, or one of the two others cannot be heard."""
+        if facts.contact_failure is not None or facts.own.failure is not None:
+            return True
+        durable = facts.own.position(Pointer.DURABLE).sequence
+        return durable > self._durable_told or facts.peer.position(Pointer.ALREADY_READ).sequence < durable
+
+    def _next_look(self, facts: Facts) -> float:
+        if self.told is None:
+            return 0.0
+        if not self._busy(facts):
+            return self.told.seconds  # the look itself waits
+        gap = self.settings.beat_seconds
+        if facts.contact_failure is None and facts.own.state is not None:
+            if facts.own.state.fill_percent >= FAST_FILL_PERCENT:
+                gap = self.settings.fast_beat_seconds
+            elif facts.fill_percent_rate > 0:
+                gap = min(gap, FILL_STEP_PERCENT / facts.fill_percent_rate)
+        return self.told.seconds + max(self.settings.fast_beat_seconds, gap)
+
+    def _purge(self, facts: Facts, state: JournalState) -> list[Action]:
+        confirmed = confirmed_sequence(facts)
+        if (
+            facts.pair.policy.purge == "at_once"
+            and state.role is Role.PRIMARY
+            and confirmed is not None
+            and confirmed > facts.own.position(Pointer.CONFIRMED).sequence
+            and self.pace.due(OrderPurge, every=self.settings.fast_beat_seconds)
+        ):
+            return [OrderPurge(PurgeRequest(reader=facts.peer_site, to_sequence=confirmed))]
+        return []
+
+
+def superseded(facts: Facts, state: JournalState) -> bool:
+    """Whether the pair has gone on elsewhere under a generation that the own controller does not have."""
+    return facts.taken_over or facts.generation_known > state.generation
+
+
+def confirmed_sequence(facts: Facts) -> int | None:
+    """What the secondary said to have durably; None when what it said is not about this pair as it is now."""
+    state = facts.peer.state
+    if (
+        state is None
+        or state.uuid != facts.pair.uuid
+        or state.role is not Role.SECONDARY
+        or state.generation != facts.generation_known
+        or facts.taken_over
+    ):
+        return None
+    return facts.peer.position(Pointer.ALREADY_READ).sequence
+
+
+def message(facts: Facts) -> Exchange:
+    """What this agent tells the other one now."""
+    return Exchange(
+        site=facts.site,
+        pair=facts.pair,
+        state=facts.own.state if facts.own.failure is None else None,
+        failure=facts.own.failure,
+        composition=facts.composition if facts.is_primary else None,
+        links=facts.links if facts.is_primary else None,
+        generation_known=facts.generation_known,
+    )

@@ -1,0 +1,139 @@
+"""The secondary's part of the copy manager: initial copy, copy on its triggers, restore.
+
+Pure; see `manager.py`. It orders and never purges: what the primary may free
+is for the primary's agent to decide, from what this side says it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from controller.api.models import (
+    CopyMode,
+    CopyOrder,
+    CopySource,
+    CopyState,
+    InitialCopyOrder,
+    JournalState,
+    RestoreMode,
+    RestoreRequest,
+    Role,
+)
+from controller.journal.pointers import Pointer
+from hostagent.actions import Action, ExchangeWithPeer, OrderCopy, OrderInitialCopy, OrderRestore, QueryState
+from hostagent.api.models import Trigger
+from hostagent.config import CopySettings
+from hostagent.facts import Facts, Instant
+from hostagent.pace import Pace
+from hostagent.primary import message
+
+RENEW_SHARE: Final = 0.3  # of the lease: three renewals may be lost
+REORDER_SECONDS: Final = 0.5  # the shortest time between two orders of one kind
+INITIAL_COPY_SECONDS: Final = 5.0
+SILENCE_SHARE: Final = 1.25  # of an idle beat without a word from the primary: call it
+
+
+@dataclass(slots=True)
+class SecondaryRole:
+    settings: CopySettings
+    pace: Pace
+    copy_to: int | None = None  # the goal of copies on schedule, fill level or command
+    _told: Instant | None = None
+    _next_schedule: float | None = None
+    _followed: CopySource | None = None  # what the last FOLLOW order named
+
+    def step(self, now: Instant, facts: Facts) -> list[Action]:
+        actions: list[Action] = []
+        beat = self.settings.idle_beat_seconds if facts.own.failure is None else self.settings.beat_seconds
+        looked = facts.asked.seconds + beat if facts.asked is not None else 0.0
+        if self.pace.reached(looked) and self.pace.due(QueryState):
+            actions.append(QueryState())
+        spoken = max([moment.seconds for moment in (facts.contact, self._told) if moment], default=None)
+        silence = SILENCE_SHARE * self.settings.idle_beat_seconds
+        if (spoken is None or self.pace.reached(spoken + silence)) and self.pace.due(ExchangeWithPeer):
+            self._told = now
+            actions.append(ExchangeWithPeer(message(facts)))
+        state = facts.own.state
+        if state is None or facts.own.failure is not None or not may_copy(facts, state):
+            return actions
+        source = facts.source
+        if source is not None:
+            actions += self._initial_copy(facts, state, source)
+            actions += self._copy(now, facts, state, source)
+        actions += self._restore(facts, state)
+        return actions
+
+    def _initial_copy(self, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
+        """Begin it once acquisition runs (else writes meanwhile would be lost), and again until it is done.
+
+        An order given to a copy that runs changes nothing; given to one that
+        failed, or that a crash forgot, it goes on from where it was.
+        """
+        primary = facts.peer.state
+        if state.initial_copy.state is CopyState.DONE or primary is None or not primary.acquisition:
+            return []
+        begun = state.initial_copy.state is not CopyState.NONE
+        if not self.pace.due(OrderInitialCopy, every=INITIAL_COPY_SECONDS if begun else REORDER_SECONDS):
+            return []
+        return [OrderInitialCopy(InitialCopyOrder(source=source, method=facts.pair.initial_copy))]
+
+    def _copy(self, now: Instant, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
+        """Follow the primary under a lease when notified; else copy to a goal, when there is one."""
+        lease = self.settings.lease_seconds
+        restore = RestoreMode(facts.pair.policy.restore)
+        if facts.pair.policy.trigger is Trigger.NOTIFICATION:
+            forgotten = not state.copy_order_active or source != self._followed
+            if not self.pace.due(OrderCopy, every=REORDER_SECONDS if forgotten else RENEW_SHARE * lease):
+                return []
+            self._followed = source
+            order = CopyOrder(source=source, mode=CopyMode.FOLLOW, lease_seconds=lease, restore=restore)
+            return [OrderCopy(order)]
+        self._trigger(now, facts)
+        if state.consistent_sequence is not None:
+            # The journals written during the initial copy are its end, whatever the trigger.
+            self.copy_to = max(self.copy_to or 0, state.consistent_sequence)
+        if self.copy_to is not None and facts.own.position(Pointer.ALREADY_READ).sequence >= self.copy_to:
+            self.copy_to = None
+        if self.copy_to is None or state.copy_order_active or not self.pace.due(OrderCopy, every=REORDER_SECONDS):
+            return []
+        order = CopyOrder(
+            source=source, mode=CopyMode.ONCE, to_sequence=self.copy_to, lease_seconds=lease, restore=restore
+        )
+        return [OrderCopy(order)]
+
+    def _trigger(self, now: Instant, facts: Facts) -> None:
+        """Set the goal when the schedule or the fill level of the primary's journal says so."""
+        policy, primary = facts.pair.policy, facts.peer.state
+        if policy.trigger is Trigger.COMMAND or primary is None:
+            return
+        due = False
+        if policy.trigger is Trigger.SCHEDULE:
+            due = self._next_schedule is None or self.pace.reached(self._next_schedule)
+            if due:
+                self._next_schedule = now.seconds + policy.schedule_seconds
+        # The fill level also ends the wait of a schedule that is too slow for the load.
+        if due or primary.fill_percent >= policy.fill_percent:
+            self.copy_to = max(self.copy_to or 0, facts.peer.position(Pointer.DURABLE).sequence)
+
+    def _restore(self, facts: Facts, state: JournalState) -> list[Action]:
+        """Restore what was read when no copy order does it by itself; `later` means on command only."""
+        read = facts.own.position(Pointer.ALREADY_READ).sequence
+        if (
+            facts.pair.policy.restore == "at_once"
+            and not state.copy_order_active
+            and read > facts.own.position(Pointer.ALREADY_RESTORED).sequence
+            and self.pace.due(OrderRestore, every=REORDER_SECONDS)
+        ):
+            return [OrderRestore(RestoreRequest(to_sequence=read))]
+        return []
+
+
+def may_copy(facts: Facts, state: JournalState) -> bool:
+    """Only under the pair's own uuid and generation, and never once taken over."""
+    return (
+        state.role is Role.SECONDARY
+        and state.uuid == facts.pair.uuid
+        and not facts.taken_over
+        and (facts.source is None or facts.source.generation == state.generation)
+    )

@@ -1,0 +1,214 @@
+"""The answer to "am I protected right now?": verdict, line, cause, next command, one row for each side.
+
+Owns the words. Pure: what is so is decided by `observe.py`. Times in a line
+are UTC, since two sites read it. Of a side that does not answer nothing is
+said but since when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from controller.api.models import CopyState, JournalState, Role
+from controller.journal.pointers import Pointer
+from controller.units import format_duration, format_size
+from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
+from hostagent.config import CopySettings
+from hostagent.facts import Facts, Instant, SideFacts
+from hostagent.observe import Lag, Observed, Unknown, lag, observe
+from hostagent.pairs import next_state
+
+DAY_NS: Final = 86_400 * 1_000_000_000
+
+
+def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatus:
+    """Everything a person or a monitoring system wants to know about one pair."""
+    observed = observe(facts, now, settings)
+    state = next_state(PairState.SMPL, observed.event, facts.pair.group)
+    behind = None if observed.unknown else lag(facts)
+    verdict, line, cause, command = _WORDS[state](facts, now, settings, observed, behind)
+    restored = facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns
+    unknown = {side.site: side for side in observed.unknown}
+    return PairStatus(
+        group=facts.pair.group,
+        verdict=verdict,
+        state=state,
+        number=state.number,
+        line=line,
+        cause=cause,
+        next_command=command,
+        lag_seconds=behind.seconds if behind else None,
+        lag_bytes=behind.data_bytes if behind else None,
+        last_restored_ns=restored or None,
+        last_contact_ns=facts.contact.wall_ns if facts.contact else None,
+        generation=facts.generation_known,
+        sides=[
+            _side("P-VOL", facts.pair.primary, facts.primary, state, unknown, None, None),
+            _side("S-VOL", facts.pair.secondary, facts.secondary, state, unknown, behind, _copy_percent(facts)),
+        ],
+    )
+
+
+Words = tuple[Verdict, str, str | None, str | None]
+
+
+def _copying(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
+    group, percent = facts.pair.group, _copy_percent(facts)
+    done = "" if percent is None else f" {int(percent)} %"
+    line = f"{group} is copying{done}, not yet protected: {_direction(facts)}, lag {_lag_words(behind)}"
+    return Verdict.WARN, line, observed.cause, f"pairvol pair wait {group} --state PAIR"
+
+
+def _protected(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
+    group = facts.pair.group
+    tail = f"{_direction(facts)}, lag {_lag_words(behind)}, last restored {_restored(facts, now)}"
+    if behind is not None and behind.seconds > settings.lag_warn_seconds:
+        cause = f"{facts.pair.secondary.site} reads more slowly than {facts.pair.primary.site} writes"
+        if facts.pair.policy.trigger.value != "notification":
+            cause = f"journals are copied on {facts.pair.policy.trigger.value}"
+        return Verdict.WARN, f"{group} is behind: {tail}", cause, f"pairvol journal status {group}"
+    return Verdict.OK, f"{group} is protected: {tail}", None, None
+
+
+def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
+    group, state = facts.pair.group, facts.primary.state
+    fill = f"{int(state.fill_percent)} % full" if state else "filling"
+    line = f"{group} is protected, journal {fill}: {_direction(facts)}, lag {_lag_words(behind)}"
+    return Verdict.WARN, line, observed.cause, f"pairvol journal status {group}"
+
+
+def _stopped(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
+    group = facts.pair.group
+    line = f"{group} is not protected: {observed.cause}, changes tracked"
+    return Verdict.WARN, line, observed.cause, f"pairvol journal start {group}"
+
+
+def _full(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
+    line = f"{facts.pair.group} is not protected: {observed.cause}, changes tracked; {observed.hint}"
+    return Verdict.CRIT, line, observed.cause, f"pairvol pair delete {facts.pair.group}"
+
+
+def _failed(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
+    group, command = facts.pair.group, f"pairvol journal status {facts.pair.group}"
+    if observed.unknown:
+        line = f"{group} is not protected: {_unknown_words(observed.unknown, now)}"
+        reached = facts.secondary.position(Pointer.ALREADY_READ).time_ns
+        if observed.unknown[0].site == facts.pair.primary.site and not facts.is_primary:
+            if reached:
+                line += f"; {facts.site} has its journals up to {clock(reached, now)}"
+            return Verdict.CRIT, line, observed.cause, f"pairvol pair takeover {group}"
+        return Verdict.CRIT, line, observed.cause, observed.hint or "pairvol check"
+    return Verdict.CRIT, f"{group} is not protected: {observed.cause}", observed.cause, observed.hint or command
+
+
+def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
+    """After a takeover: who serves, what became of the old primary, what never arrived."""
+    group, old, new = facts.pair.group, facts.pair.primary.site, facts.pair.secondary.site
+    line = f"{group} is taken over: {new} serves it as primary, generation {facts.generation_known}"
+    delete = f"pairvol pair delete {group}"
+    if observed.unknown:
+        cause = _unknown_words(observed.unknown, now)
+        return Verdict.WARN, f"{line}; {cause}", cause, None
+    state = facts.primary.state
+    if facts.peer_lacks_pair or facts.primary.absent or state is None:
+        return Verdict.WARN, f"{line}; {old} no longer has the pair", None, f"{delete} --force"
+    if state.role is not Role.FENCED:
+        cause = f"{old} is not fenced yet and may still take writes"
+        return Verdict.CRIT, f"{line}; {cause}", cause, f"pairvol pair status {group}"
+    orphans = _orphans(facts)
+    if orphans.journals:
+        cause = (
+            f"{old} is fenced and keeps {orphans.journals} journals ({format_size(orphans.data_bytes)}) "
+            f"that never reached {new}"
+        )
+        return Verdict.WARN, f"{line}; {cause}", cause, delete
+    return Verdict.WARN, f"{line}; {old} is fenced, nothing was lost", f"{old} was superseded by {new}", delete
+
+
+_WORDS: Final[dict[PairState, Callable[[Facts, Instant, CopySettings, Observed, Lag | None], Words]]] = {
+    PairState.COPY: _copying,
+    PairState.PAIR: _protected,
+    PairState.PFUL: _filling,
+    PairState.PSUS: _stopped,
+    PairState.PFUS: _full,
+    PairState.PSUE: _failed,
+    PairState.SSWS: _served_there,
+}
+
+
+def _orphans(facts: Facts) -> Lag:
+    """What the old primary holds and the new one never read; the new one's pointers stand still since the takeover."""
+    return lag(facts) or Lag(0.0, 0, 0)
+
+
+def _side(
+    name: str,
+    volumes: SiteVolumes,
+    side: SideFacts,
+    state: PairState,
+    unknown: dict[str, Unknown],
+    behind: Lag | None,
+    copy_percent: float | None,
+) -> PairSide:
+    lost = unknown.get(volumes.site)
+    known = side.state if lost is None and not side.absent else None
+    return PairSide(
+        side=name,
+        site=volumes.site,
+        volumes=volumes.volumes,
+        state=state if known is not None else None,
+        sequence=_sequence(known, side, name),
+        journal_percent=known.fill_percent if known else None,
+        journal_bytes=known.data_capacity_bytes if known else None,
+        copy_percent=copy_percent if known else None,
+        lag_seconds=behind.seconds if known and behind else None,
+        lag_bytes=behind.data_bytes if known and behind else None,
+        unknown_since_ns=lost.since_ns if lost else None,
+        failure=(lost.failure if lost else None) or (known.failure if known else None),
+    )
+
+
+def _sequence(state: JournalState | None, side: SideFacts, name: str) -> int | None:
+    if state is None:
+        return None
+    return side.position(Pointer.JOURNAL_IN if name == "P-VOL" else Pointer.ALREADY_RESTORED).sequence
+
+
+def _copy_percent(facts: Facts) -> float | None:
+    state = facts.secondary.state
+    if state is None:
+        return None
+    copy = state.initial_copy
+    if copy.state is CopyState.DONE:
+        return 100.0
+    return 100.0 * copy.bytes_done / copy.bytes_total if copy.bytes_total else 0.0
+
+
+def _direction(facts: Facts) -> str:
+    return f"{facts.pair.primary.site} -> {facts.pair.secondary.site}"
+
+
+def _lag_words(behind: Lag | None) -> str:
+    return "unknown" if behind is None else f"{format_duration(behind.seconds)} ({format_size(behind.data_bytes)})"
+
+
+def _restored(facts: Facts, now: Instant) -> str:
+    time_ns = facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns
+    return clock(time_ns, now) if time_ns else "never"
+
+
+def _unknown_words(unknown: tuple[Unknown, ...], now: Instant) -> str:
+    """`osaka unknown since 10:15:03.2Z`; says which of its two programs is silent when the other answers."""
+    return " and ".join(
+        f"{'storage controller of ' if side.agent_answers else ''}{side.site} unknown since {clock(side.since_ns, now)}"
+        for side in unknown
+    )
+
+
+def clock(time_ns: int, now: Instant) -> str:
+    """`10:15:03.2Z`, with its date when it is not of the last day."""
+    moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
+    text = f"{moment:%H:%M:%S}.{moment.microsecond // 100_000}Z"
+    return text if abs(now.wall_ns - time_ns) < DAY_NS else f"{moment:%Y-%m-%d}T{text}"

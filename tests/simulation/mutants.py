@@ -1,0 +1,79 @@
+"""Copy managers with one mistake each: the simulation must catch every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from controller.api.models import CopySource, JournalState, PurgeRequest, RestoreRequest
+from controller.journal.pointers import Pointer
+from hostagent.actions import Action, OrderFence, OrderPurge, OrderRestore
+from hostagent.config import CopySettings
+from hostagent.facts import Facts, Instant
+from hostagent.manager import CopyManager
+from hostagent.primary import PrimaryRole
+from hostagent.secondary import SecondaryRole
+
+
+class PurgesScheduled(PrimaryRole):
+    """Takes what the secondary means to read for what it has."""
+
+    def _purge(self, facts: Facts, state: JournalState) -> list[Action]:
+        scheduled = facts.peer.position(Pointer.READ_SCHEDULED).sequence
+        goal = min(scheduled, facts.own.position(Pointer.DURABLE).sequence)
+        if goal > facts.own.position(Pointer.CONFIRMED).sequence and self.pace.due(OrderPurge, every=0.1):
+            return [OrderPurge(PurgeRequest(reader=facts.peer_site, to_sequence=goal))]
+        return []
+
+
+class NeverYields(PrimaryRole):
+    """Goes on as primary although a higher generation exists."""
+
+    def step(self, now: Instant, facts: Facts) -> list[Action]:
+        return [action for action in PrimaryRole.step(self, now, facts) if not isinstance(action, OrderFence)]
+
+
+class CopiesTooEarly(SecondaryRole):
+    """Begins the initial copy before acquisition runs: writes in between are lost."""
+
+    def _initial_copy(self, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
+        if facts.peer.state is not None:
+            facts.peer.state.acquisition = True
+        return SecondaryRole._initial_copy(self, facts, state, source)
+
+
+class OrdersOnce(SecondaryRole):
+    """Trusts that an order given is an order obeyed."""
+
+    def _copy(self, now: Instant, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
+        return [] if self._followed is not None else SecondaryRole._copy(self, now, facts, state, source)
+
+
+class RestoresUnread(SecondaryRole):
+    """Restores past what was read."""
+
+    def _restore(self, facts: Facts, state: JournalState) -> list[Action]:
+        if not SecondaryRole._restore(self, facts, state):
+            return []
+        unread = facts.own.position(Pointer.ALREADY_READ).sequence + 1
+        return [OrderRestore(RestoreRequest(to_sequence=unread))]
+
+
+def _with(
+    primary: type[PrimaryRole] = PrimaryRole, secondary: type[SecondaryRole] = SecondaryRole
+) -> Callable[[CopySettings], CopyManager]:
+    def make(settings: CopySettings) -> CopyManager:
+        manager = CopyManager(settings)
+        manager.primary = primary(settings, manager.pace)
+        manager.secondary = secondary(settings, manager.pace)
+        return manager
+
+    return make
+
+
+MUTANTS: dict[str, Callable[[CopySettings], CopyManager]] = {
+    "purges-scheduled": _with(primary=PurgesScheduled),
+    "never-yields": _with(primary=NeverYields),
+    "copies-too-early": _with(secondary=CopiesTooEarly),
+    "orders-once": _with(secondary=OrdersOnce),
+    "restores-unread": _with(secondary=RestoresUnread),
+}

@@ -1,0 +1,54 @@
+"""The copy manager in many seeded histories; each mutant must be caught by some of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from hostagent.pairs import PairEvent
+from tests.simulation.history import History, NoConvergenceError
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.world import ViolationError
+
+HISTORIES = int(os.environ.get("PAIRVOL_HISTORIES", "500"))
+FIRST_SEED = int(os.environ.get("PAIRVOL_FIRST_SEED", "0"))
+MUTANT_HISTORIES = 200
+
+
+def test_histories_are_safe_and_come_to_rest() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(FIRST_SEED, FIRST_SEED + HISTORIES):
+        history = History(seed)
+        try:
+            history.run()
+        except Exception as error:
+            raise AssertionError(f"replay with: python -m tests.simulation.history {seed}") from error
+        counts += history.counts
+    print(f"{HISTORIES} histories from seed {FIRST_SEED}: {dict(sorted(counts.items()))}")
+    # A fault or state that was never reached proves nothing.
+    for kind in ("agent crashes", "controller crashes", "link cuts", "takeovers", "OrderFence", "OrderRestore"):
+        assert counts[kind] > 0, f"no history had {kind}"
+    for event in (PairEvent.COPYING, PairEvent.PROTECTED, PairEvent.FILLING, PairEvent.FULL, PairEvent.FAILED):
+        assert counts[f"seen {event}"] > 0, f"no history was seen {event}"
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_mutant_is_caught(name: str) -> None:
+    caught = 0
+    for seed in range(MUTANT_HISTORIES):
+        try:
+            History(seed, MUTANTS[name]).run()
+        except (ViolationError, NoConvergenceError):
+            caught += 1
+            break
+    assert caught, f"{MUTANT_HISTORIES} histories did not catch the mutant {name}"
+
+
+def test_a_history_replays_exactly() -> None:
+    first, second = History(7), History(7)
+    first.run()
+    second.run()
+    assert first.counts == second.counts
+    assert first.describe() == second.describe()

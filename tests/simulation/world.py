@@ -1,0 +1,279 @@
+"""Two storage controllers and a network, small enough to be obviously right.
+
+Each controller keeps what is durable apart from what a crash forgets. What
+must never happen is checked where it would happen, and raises ViolationError.
+Time is a number that the history moves; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from controller.api.models import (
+    AcquisitionMode,
+    Composition,
+    CopyMode,
+    CopyOrder,
+    CopyState,
+    FenceRequest,
+    Group,
+    GroupVolume,
+    InitialCopy,
+    InitialCopyOrder,
+    JournalState,
+    Links,
+    Position,
+    PurgeRequest,
+    RestoreMode,
+    RestoreRequest,
+    Role,
+    ServerState,
+)
+from controller.errors import ConflictError
+from controller.journal.pointers import Pointer
+
+CAPACITY = 300  # journals
+FULL_WAIT_SECONDS = 10.0
+INITIAL_COPY_STEPS = 6
+READ_STEP = 60
+RESTORE_STEP = 80
+EPOCH_NS = 1_700_000_000_000_000_000
+COMPOSITION = Composition(
+    journal_uuid="j", metadata_head_lba=8, metadata_block_count=64, data_head_lba=72, data_block_count=1024
+)
+
+
+class ViolationError(AssertionError):
+    """Something happened that must never happen."""
+
+
+def wall(seconds: float) -> int:
+    return EPOCH_NS + round(seconds * 1e9)
+
+
+@dataclass
+class Site:
+    """What both controllers have in common. `up` is the daemon; its volume server lives on without it."""
+
+    name: str
+    peer: str
+    role: Role
+    uuid: str
+    up: bool = True
+    generation: int = 1  # durable
+
+    def base_state(self, now: float, pointers: dict[Pointer, tuple[int, int]]) -> JournalState:
+        return JournalState.model_construct(
+            group="db",
+            uuid=self.uuid,
+            role=self.role,
+            generation=self.generation,
+            time_ns=wall(now),
+            mode=AcquisitionMode.DIRECT,
+            acquisition=False,
+            pointers={
+                name.value: Position.model_construct(sequence=sequence, data_position=sequence * 8, time_ns=time_ns)
+                for name, (sequence, time_ns) in pointers.items()
+            },
+            records_used=0,
+            records_capacity=CAPACITY,
+            data_used_bytes=0,
+            data_capacity_bytes=CAPACITY * 4096,
+            fill_percent=0.0,
+            initial_copy=InitialCopy(),
+            consistent_sequence=None,
+            copy_order_active=False,
+            link_ok=None,
+            link_contact_ns=0,
+            failure=None,
+            volume_server=ServerState.RUNNING,
+            journal_server=ServerState.RUNNING,
+        )
+
+
+@dataclass
+class Primary(Site):
+    """The controller of the primary site and the volume server that writes its journal."""
+
+    times: list[int] = field(default_factory=lambda: [0])  # by sequence
+    durable: int = 0
+    confirmed: int = 0
+    acquisition: bool = True
+    waiting_since: float | None = None
+    suspended: bool = False
+    written_after_fence: int = 0
+
+    @property
+    def newest(self) -> int:
+        return len(self.times) - 1
+
+    def host_writes(self, now: float, count: int) -> None:
+        """Journal `count` writes; when there is no room wait, and suspend when that took too long."""
+        if self.role is Role.FENCED or self.suspended:
+            return
+        room = CAPACITY - (self.newest - self.confirmed)
+        self.times += [wall(now)] * min(count, room)
+        if count <= room:
+            self.waiting_since = None
+        elif self.waiting_since is None:
+            self.waiting_since = now
+        elif now - self.waiting_since > FULL_WAIT_SECONDS:
+            self.suspended = True
+
+    def flush(self) -> None:
+        self.durable = self.newest
+
+    def volume_server_crashes(self) -> None:
+        """What was acknowledged but not flushed may be gone with the power."""
+        del self.times[self.durable + 1 :]
+
+    def readable(self, sequence: int) -> None:
+        """The secondary reads this journal: it must be durable and still there."""
+        if sequence > self.durable:
+            raise ViolationError(f"journal {sequence} was read before it was durable at the primary ({self.durable})")
+        if sequence <= self.confirmed:
+            raise ViolationError(f"journal {sequence} was purged (up to {self.confirmed}) before the secondary had it")
+
+    def state(self, now: float) -> JournalState:
+        state = self.base_state(
+            now,
+            {
+                Pointer.JOURNAL_IN: (self.newest, self.times[-1]),
+                Pointer.DURABLE: (self.durable, self.times[self.durable]),
+                Pointer.CONFIRMED: (self.confirmed, self.times[self.confirmed]),
+                Pointer.JOURNAL_OUT: (self.confirmed, self.times[self.confirmed]),
+            },
+        )
+        used = self.newest - self.confirmed
+        state.mode = AcquisitionMode.SUSPENDED if self.suspended else AcquisitionMode.JOURNAL
+        state.acquisition = self.acquisition
+        state.records_used, state.fill_percent = used, 100.0 * used / CAPACITY
+        return state
+
+    def group(self) -> Group:
+        return Group.model_construct(
+            name="db",
+            uuid=self.uuid,
+            role=self.role,
+            generation=self.generation,
+            peer_site=self.peer,
+            volumes=[GroupVolume(index=0, name="data", size_bytes=4096)],
+            journal_path="/j",
+            journal_bytes=1,
+            journal_visible=False,
+            composition=COMPOSITION,
+            links=Links(journal_uri="nbd://j", pointers_uri="nbd://p", volume_uris={"0": "nbd://v"}),
+            acquisition=self.acquisition,
+        )
+
+    def purge(self, request: PurgeRequest, secondary: Secondary) -> None:
+        if request.to_sequence > secondary.read:
+            raise ViolationError(f"purge to {request.to_sequence}, but the secondary has only {secondary.read} durably")
+        if request.to_sequence > self.durable:
+            raise ConflictError(f"journal {request.to_sequence} is not here")
+        self.confirmed = max(self.confirmed, request.to_sequence)
+
+    def fence(self, request: FenceRequest, secondary: Secondary) -> None:
+        if secondary.role is not Role.TAKEN_OVER or request.generation != secondary.generation:
+            raise ViolationError(f"fenced for generation {request.generation}, which nobody serves")
+        self.flush()
+        self.role = Role.FENCED
+
+
+@dataclass
+class Secondary(Site):
+    """The controller of the secondary site with its copy and restore programs."""
+
+    read: int = 0  # already-read; durable, as all up to the next comment
+    restored: int = 0
+    copied_steps: int = 0
+    copy_begun: bool = False
+    consistent: int | None = None
+    order: CopyOrder | None = None  # forgotten by a crash, as all below
+    order_ends: float = 0.0
+    restore_to: int = 0
+    copy_runs: bool = False
+    link_contact: float = 0.0
+    link_ok: bool = True
+    last_read_ns: int = 0
+
+    def crash(self) -> None:
+        self.up = False
+        self.order, self.restore_to, self.copy_runs = None, 0, False
+
+    def work(self, now: float, primary: Primary, link_up: bool, chance: random.Random) -> None:
+        """Some moments of the copy and restore programs."""
+        if not self.up or self.role is not Role.SECONDARY:
+            return
+        if self.order is not None and now > self.order_ends:
+            self.order = None
+        if self.order is not None or self.copy_runs:
+            self.link_ok = link_up
+        if link_up:
+            self.link_contact = now
+            self._copy(primary, chance)
+        if self.copy_begun or self.consistent is not None:
+            goal = self.read if self.order and self.order.restore is RestoreMode.AT_ONCE else self.restore_to
+            self.restored = max(self.restored, min(goal, self.read, self.restored + chance.randint(0, RESTORE_STEP)))
+
+    def _copy(self, primary: Primary, chance: random.Random) -> None:
+        if self.copy_runs:
+            self.copied_steps += 1
+            if self.copied_steps >= INITIAL_COPY_STEPS:
+                self.copy_runs, self.consistent = False, primary.durable
+        if self.order is None:
+            return
+        goal = primary.durable
+        if self.order.mode is CopyMode.ONCE:
+            goal = min(goal, self.order.to_sequence or goal)
+        for sequence in range(self.read + 1, min(goal, self.read + chance.randint(1, READ_STEP)) + 1):
+            primary.readable(sequence)
+            self.read, self.last_read_ns = sequence, primary.times[sequence]
+        if self.order.mode is CopyMode.ONCE and self.read >= goal:
+            self.restore_to = self.read if self.order.restore is RestoreMode.AT_ONCE else self.restore_to
+            self.order = None
+
+    def state(self, now: float) -> JournalState:
+        state = self.base_state(
+            now,
+            {
+                Pointer.READ_SCHEDULED: (self.read + (50 if self.order else 0), 0),  # scheduled is not had
+                Pointer.ALREADY_READ: (self.read, self.last_read_ns),
+                Pointer.ALREADY_RESTORED: (self.restored, self.last_read_ns),
+            },
+        )
+        done = self.consistent is not None
+        running = CopyState.RUNNING if self.copy_begun else CopyState.NONE
+        state.initial_copy = InitialCopy(state=CopyState.DONE if done else running, bytes_done=self.copied_steps)
+        state.consistent_sequence = self.consistent
+        state.copy_order_active = self.order is not None
+        state.link_ok, state.link_contact_ns = self.link_ok, wall(self.link_contact)
+        return state
+
+    def take_over(self, generation: int) -> None:
+        self.role, self.generation, self.restored = Role.TAKEN_OVER, generation, self.read
+        self.order, self.copy_runs = None, False
+
+    def initial_copy(self, order: InitialCopyOrder, primary: Primary) -> None:
+        self._ordered(order.source.uuid, order.source.generation)
+        if not primary.acquisition:
+            raise ViolationError("initial copy was ordered before acquisition ran")
+        if self.consistent is None:
+            self.copy_begun = self.copy_runs = True
+
+    def copy(self, order: CopyOrder, now: float) -> None:
+        self._ordered(order.source.uuid, order.source.generation)
+        self.order, self.order_ends = order, now + order.lease_seconds
+
+    def restore(self, request: RestoreRequest) -> None:
+        self._ordered(self.uuid, self.generation)
+        if request.to_sequence is not None and request.to_sequence > self.read:
+            raise ViolationError(f"restore to {request.to_sequence}, but only {self.read} was read")
+        self.restore_to = max(self.restore_to, self.read if request.to_sequence is None else request.to_sequence)
+
+    def _ordered(self, uuid: str, generation: int) -> None:
+        if self.role is not Role.SECONDARY:
+            raise ConflictError("group db is taken over here")  # a crossing order; refused, no harm
+        if uuid != self.uuid or generation != self.generation:
+            raise ViolationError(f"ordered to copy generation {generation} into generation {self.generation}")

@@ -1,0 +1,205 @@
+"""The first line, for every state; what an operator reads is a contract."""
+
+from __future__ import annotations
+
+from controller.api.models import CopyState, Failure, InitialCopy, JournalState, Role
+from controller.errors import PeerError
+from hostagent.api.models import Pair, PairState, PairStatus, Verdict
+from hostagent.config import CopySettings
+from hostagent.facts import Facts
+from hostagent.status import pair_status
+from tests.unit.hostagent.conftest import Scene
+
+
+def status(scene: Scene, facts: Facts | None = None) -> PairStatus:
+    return pair_status(facts or scene.facts(), scene.instant, CopySettings())
+
+
+def secondary_state(scene: Scene, facts: Facts) -> JournalState:
+    state = facts.secondary.state
+    assert state is not None
+    return state
+
+
+def test_protected(scene: Scene) -> None:
+    scene.writes(100)
+    scene.copies(100)
+    said = status(scene)
+    assert (said.verdict, said.state, said.number) == (Verdict.OK, PairState.PAIR, 2)
+    assert said.line == "db is protected: tokyo -> osaka, lag 0.0 s (0 B), last restored 22:15:00.0Z"
+    assert said.cause is None
+    assert said.next_command is None
+    assert (said.lag_seconds, said.lag_bytes) == (0.0, 0)
+    assert [side.side for side in said.sides] == ["P-VOL", "S-VOL"]
+    assert [side.sequence for side in said.sides] == [100, 100]
+
+
+def test_lag_is_counted_on_the_primary_clock_from_the_newest_journal_that_is_there(scene: Scene) -> None:
+    scene.writes(100)
+    scene.copies(100)
+    facts = scene.facts()
+    scene.now += 0.5
+    scene.writes(60)
+    scene.now += 0.2
+    scene.look(facts)
+    said = status(scene, facts)
+    # The first of the 60 may be as old as the last look; it cannot be older.
+    assert said.lag_seconds == 0.7
+    assert said.lag_bytes == 60 * 8 * 512
+    assert said.line.startswith("db is protected: tokyo -> osaka, lag 0.7 s (240 KiB), ")
+
+
+def test_an_idle_hour_is_no_lag(scene: Scene) -> None:
+    scene.writes(1)
+    scene.copies(1)
+    facts = scene.facts()
+    scene.now += 3600
+    scene.look(facts)
+    scene.now += 1
+    scene.writes(1)
+    scene.look(facts)
+    assert status(scene, facts).lag_seconds == 1.0
+
+
+def test_both_agents_say_the_same(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(4)
+    assert status(scene, scene.facts("tokyo")).line == status(scene, scene.facts("osaka")).line
+
+
+def test_behind_is_a_warning(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(5)
+    facts = scene.facts()
+    scene.now += 42
+    scene.look(facts)
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.WARN, PairState.PAIR)
+    assert said.line.startswith("db is behind: tokyo -> osaka, lag 42 s (20 KiB)")
+    assert said.cause == "osaka reads more slowly than tokyo writes"
+
+
+def test_copying(scene: Scene) -> None:
+    scene.secondary.consistent = None
+    facts = scene.facts()
+    secondary_state(scene, facts).initial_copy = InitialCopy(state=CopyState.RUNNING, bytes_done=41, bytes_total=100)
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.WARN, PairState.COPY)
+    assert said.line == "db is copying 41 %, not yet protected: tokyo -> osaka, lag 0.0 s (0 B)"
+    assert said.next_command == "pairvol pair wait db --state PAIR"
+    assert said.sides[1].copy_percent == 41.0
+
+
+def test_filling(scene: Scene) -> None:
+    scene.writes(250)
+    said = status(scene)
+    assert (said.verdict, said.state) == (Verdict.WARN, PairState.PFUL)
+    assert "db is protected, journal 83 % full" in said.line
+
+
+def test_full(scene: Scene) -> None:
+    scene.primary.suspended = True
+    said = status(scene)
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PFUS)
+    assert said.line.startswith("db is not protected: the journal of tokyo was full")
+
+
+def test_stopped(scene: Scene) -> None:
+    scene.primary.suspended, scene.primary.acquisition = True, False
+    said = status(scene)
+    assert (said.verdict, said.state) == (Verdict.WARN, PairState.PSUS)
+    assert said.line == "db is not protected: acquisition at tokyo is stopped, changes tracked"
+    assert said.next_command == "pairvol journal start db"
+
+
+def test_a_silent_secondary_is_unknown_since_then(scene: Scene) -> None:
+    scene.writes(5)
+    scene.copies(5)
+    facts = scene.facts()
+    scene.now += 3
+    facts.own_state(scene.instant, scene.primary.state(scene.now))
+    assert status(scene, facts).verdict is Verdict.OK
+    facts.not_heard(scene.instant, PeerError("host agent of osaka is unreachable", hint="Start it."))
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUE)
+    assert said.line == "db is not protected: osaka unknown since 22:15:00.0Z"
+    assert said.cause == "host agent of osaka is unreachable"
+    assert said.lag_seconds is None
+    assert said.lag_bytes is None
+    far = said.sides[1]
+    assert (far.state, far.sequence, far.lag_seconds, far.journal_percent) == (None, None, None, None)
+    assert far.unknown_since_ns == said.last_contact_ns
+    assert said.sides[0].sequence == 5
+
+
+def test_silence_alone_makes_a_side_unknown_within_five_seconds(scene: Scene) -> None:
+    facts = scene.facts("osaka")
+    scene.now += 4.6
+    facts.own_state(scene.instant, scene.secondary.state(scene.now))
+    said = status(scene, facts)
+    assert said.line.startswith("db is not protected: tokyo unknown since 22:15:00.0Z")
+    assert said.next_command == "pairvol pair takeover db"
+    assert said.sides[0].state is None
+
+
+def test_a_controller_that_does_not_answer_its_agent_is_named(scene: Scene) -> None:
+    facts = scene.facts()
+    facts.own_failed(scene.instant, PeerError("the storage controller is unreachable"))
+    said = status(scene, facts)
+    assert said.verdict is Verdict.CRIT
+    assert said.line == "db is not protected: storage controller of tokyo unknown since 22:15:00.0Z"
+
+
+def test_a_failed_side_is_named_with_its_cause(scene: Scene) -> None:
+    facts = scene.facts()
+    secondary_state(scene, facts).failure = Failure(
+        error="IntegrityError", message="journal 7 of db fails its checksum", hint="Look at the disk.", time_ns=1
+    )
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUE)
+    assert said.line == "db is not protected: osaka: journal 7 of db fails its checksum"
+    assert said.next_command == "Look at the disk."
+
+
+def test_half_a_pair_says_how_to_end_it(scene: Scene) -> None:
+    facts = scene.facts()
+    facts.peer_lacks_pair = True
+    said = status(scene, facts)
+    assert said.line == "db is not protected: osaka knows no pair db"
+    assert said.next_command is not None
+    assert "pairvol pair delete db --force" in said.next_command
+
+
+def over(scene: Scene) -> Facts:
+    """Taken over with 6 of 10 journals at the new primary; the old one answers."""
+    scene.writes(10)
+    scene.copies(6)
+    scene.secondary.take_over(2)
+    scene.pair = Pair(**scene.pair.model_dump() | {"generation": 2, "taken_over": True})
+    return scene.facts("osaka")
+
+
+def test_taken_over_and_the_old_primary_not_fenced_is_critical(scene: Scene) -> None:
+    said = status(scene, over(scene))
+    assert (said.verdict, said.state, said.generation) == (Verdict.CRIT, PairState.SSWS, 2)
+    assert "tokyo is not fenced yet" in said.line
+
+
+def test_taken_over_counts_what_never_arrived(scene: Scene) -> None:
+    facts = over(scene)
+    scene.primary.role = Role.FENCED
+    scene.look(facts)
+    said = status(scene, facts)
+    assert said.verdict is Verdict.WARN
+    assert said.line == (
+        "db is taken over: osaka serves it as primary, generation 2; "
+        "tokyo is fenced and keeps 4 journals (16 KiB) that never reached osaka"
+    )
+
+
+def test_taken_over_with_the_old_primary_dead(scene: Scene) -> None:
+    facts = over(scene)
+    facts.not_heard(scene.instant, PeerError("gone"))
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.WARN, PairState.SSWS)
+    assert said.line.endswith("generation 2; tokyo unknown since 22:15:00.0Z")
