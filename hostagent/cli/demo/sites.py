@@ -20,8 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -30,8 +29,8 @@ from typing import Final
 import psutil
 
 from controller.errors import PeerError
+from hostagent.cli.demo.processes import MARK, ended, marked_processes, name_of, send, wait_until
 
-MARK: Final = "PAIRVOL_SITE_DIRECTORY"
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0
 
@@ -166,7 +165,7 @@ class Site:
         """Send a signal to one daemon and wait for its end. What it started lives on."""
         process = self.daemon_process(daemon)
         if process is not None:
-            _send([process], number)
+            send([process], number)
             ended([process], STOP_SECONDS)
         self._reap()
 
@@ -175,7 +174,7 @@ class Site:
         processes = self.processes()
         # Those who restart others go first.
         processes.sort(key=lambda process: process.pid not in {child.pid for child in self._children.values()})
-        _send(processes, signal.SIGKILL)
+        send(processes, signal.SIGKILL)
         ended(processes, STOP_SECONDS)
         self._reap()
         return len(processes)
@@ -185,15 +184,17 @@ class Site:
         self.kill(Daemon.AGENT, signal.SIGTERM)
         self.kill(Daemon.CONTROLLER, signal.SIGTERM)
         left = self.processes()
-        _send(left, signal.SIGTERM)
+        send(left, signal.SIGTERM)
         if not ended(left, STOP_SECONDS):
-            _send(left, signal.SIGKILL)
+            send(left, signal.SIGKILL)
             ended(left, STOP_SECONDS)
         self._reap()
 
     def processes(self, name: str | None = None) -> list[psutil.Process]:
         """Everything that carries this site's mark; with `name`, only programs of that name (nbdkit)."""
-        return [process for process in marked_processes(str(self.directory)) if name is None or _name(process) == name]
+        return [
+            process for process in marked_processes(str(self.directory)) if name is None or name_of(process) == name
+        ]
 
     def _reap(self) -> None:
         for daemon, child in list(self._children.items()):
@@ -236,16 +237,6 @@ class TwoSites:
             site.stop()
 
 
-def marked_processes(directory: str) -> list[psutil.Process]:
-    """Processes of the site in `directory`, told by the mark in their environment."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == directory:
-                found.append(process)
-    return found
-
-
 def free_ports(count: int) -> list[int]:
     """Loopback TCP ports that nobody listens on now; all different."""
     with contextlib.ExitStack() as stack:
@@ -255,38 +246,3 @@ def free_ports(count: int) -> list[int]:
             listener.bind(("127.0.0.1", 0))
             ports.append(int(listener.getsockname()[1]))
         return ports
-
-
-def wait_until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
-    """Ask until `condition` holds or the time is over; returns whether it held."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(every)
-    return True
-
-
-def ended(processes: list[psutil.Process], seconds: float) -> bool:
-    """Wait until all have ended. A zombie has: whether its parent has looked is not our affair."""
-
-    def alive(process: psutil.Process) -> bool:
-        try:
-            return bool(process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.Error:
-            return False
-
-    return wait_until(lambda: not any(map(alive, processes)), seconds, every=0.01)
-
-
-def _send(processes: list[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            process.send_signal(number)  # psutil checks that the pid still is that process
-
-
-def _name(process: psutil.Process) -> str:
-    try:
-        return str(process.name())
-    except psutil.Error:
-        return ""

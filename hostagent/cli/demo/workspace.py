@@ -19,7 +19,8 @@ import psutil
 
 from controller.errors import ConflictError, NotFoundError, PairvolError
 from hostagent.cli.demo import devices
-from hostagent.cli.demo.sites import MARK, Site, TwoSites, ended, marked_processes
+from hostagent.cli.demo.processes import MARK, ended, marked_processes
+from hostagent.cli.demo.sites import Site, TwoSites
 
 PARENT: Final = Path("/var/tmp")  # survives a reboot of /tmp on tmpfs, and has room for journals
 PREFIX: Final = "pairvol-demo-"

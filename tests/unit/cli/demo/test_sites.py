@@ -13,7 +13,8 @@ import pytest
 from controller.config import load as load_controller
 from controller.errors import ConflictError, NotFoundError, PeerError
 from hostagent.cli.demo import workspace as workspaces
-from hostagent.cli.demo.sites import MARK, Daemon, Site, TwoSites, free_ports, marked_processes, wait_until
+from hostagent.cli.demo.processes import MARK, marked_processes, wait_until
+from hostagent.cli.demo.sites import Daemon, Site, TwoSites, free_ports
 from hostagent.cli.demo.workspace import Workspace, left_over
 from hostagent.config import load as load_agent
 
