@@ -156,6 +156,7 @@ class Group(Shape):
     journal_path: str
     journal_bytes: Count
     journal_visible: bool
+    journal_export: str | None = None  # read-only NBD address for hosts; None when hidden
     composition: Composition
     links: Links | None = None  # None while the journal server is down
     acquisition: bool
@@ -193,6 +194,7 @@ class JournalState(Shape):
     time_ns: Count  # of this answer, the answering site's clock
     mode: AcquisitionMode
     acquisition: bool
+    gap_sequence: Count | None = None  # acquisition was off just before this journal: copy anew from there
     pointers: dict[str, Position]  # keys: names in controller/journal/pointers.py
     records_used: Count
     records_capacity: Count

@@ -1,0 +1,24 @@
+"""The controller's HTTP interface, put together. One router for each noun in controller/api/routes/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from controller.api import problems
+from controller.api.routes import groups, pool, site, volumes
+from controller.appliance import Appliance
+
+PREFIX = "/v1"
+
+
+def make_app(appliance: Appliance, request_shutdown: Callable[[bool], None]) -> FastAPI:
+    """The application. `request_shutdown(stop_servers)` ends the daemon after the answer is sent."""
+    app = FastAPI(title="pairvol storage controller", docs_url=None, redoc_url=None)
+    app.state.appliance = appliance
+    app.state.request_shutdown = request_shutdown
+    problems.install(app)
+    for noun in (site, pool, volumes, groups):
+        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
+    return app

@@ -1,0 +1,183 @@
+"""The storage controller as seen from outside: one method for each endpoint.
+
+Owns requests, deadlines and the way back from a Problem to the exception that
+the controller raised. PeerError when it does not answer. Threads may share a
+client; every call is bounded in time.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from controller.addresses import parse_address
+from controller.api.models import (
+    AcquisitionOrder,
+    CopyOrder,
+    Event,
+    FenceRequest,
+    Group,
+    GroupCreate,
+    InitialCopyOrder,
+    JournalState,
+    PoolAdd,
+    PoolVolume,
+    PurgeRequest,
+    RestoreRequest,
+    SiteInfo,
+    TakeoverRequest,
+    TakeoverResult,
+    Volume,
+    VolumeCreate,
+)
+from controller.api.problems import error_of
+from controller.errors import IntegrityError, PeerError
+
+CONNECT_SECONDS: Final = 2.0
+ASK_SECONDS: Final = 5.0
+ORDER_SECONDS: Final = 120.0  # journals are allocated, servers started
+TAKEOVER_SECONDS: Final = 3600.0  # everything in the local journal is restored first
+
+Answer = TypeVar("Answer")
+
+
+class ControllerClient:
+    """Talks to one controller at `unix:/PATH`, `HOST:PORT` or `http://HOST:PORT`."""
+
+    def __init__(self, address: str, *, seconds: float = ASK_SECONDS) -> None:
+        self._seconds = seconds
+        self._address = parse_address(address)
+        transport = httpx.HTTPTransport(uds=self._address.path)
+        host = f"http://{self._address}" if self._address.path is None else "http://controller"
+        # No proxies of the environment: this never leaves the machine.
+        self._http = httpx.Client(base_url=f"{host}/v1", transport=transport, trust_env=False)
+
+    # -- the controller ------------------------------------------------------------
+
+    def site(self) -> SiteInfo:
+        return self._ask(SiteInfo, "/site")
+
+    def events(self, after: int = 0, wait: float = 0.0) -> list[Event]:
+        """Events numbered above `after`; waits up to `wait` seconds for the first."""
+        return self._ask(list[Event], "/events", wait, after=after, wait=wait)
+
+    def shutdown(self, *, servers: bool = True) -> None:
+        """End the controller, and (by default) every nbdkit process that it keeps."""
+        self._send("POST", "/shutdown", self._seconds, query={"servers": str(servers).lower()})
+
+    # -- pool and volumes ----------------------------------------------------------
+
+    def pool(self) -> list[PoolVolume]:
+        return self._ask(list[PoolVolume], "/pool")
+
+    def add_to_pool(self, request: PoolAdd) -> PoolVolume:
+        return self._order(PoolVolume, "/pool", request)
+
+    def remove_from_pool(self, name: str) -> None:
+        self._send("DELETE", f"/pool/{name}", ORDER_SECONDS)
+
+    def volumes(self) -> list[Volume]:
+        return self._ask(list[Volume], "/volumes")
+
+    def volume(self, name: str) -> Volume:
+        return self._ask(Volume, f"/volumes/{name}")
+
+    def create_volume(self, request: VolumeCreate) -> Volume:
+        return self._order(Volume, "/volumes", request)
+
+    def delete_volume(self, name: str) -> None:
+        self._send("DELETE", f"/volumes/{name}", ORDER_SECONDS)
+
+    # -- groups --------------------------------------------------------------------
+
+    def groups(self) -> list[Group]:
+        return self._ask(list[Group], "/groups")
+
+    def group(self, name: str) -> Group:
+        """The composition command."""
+        return self._ask(Group, f"/groups/{name}")
+
+    def create_group(self, request: GroupCreate) -> Group:
+        return self._order(Group, "/groups", request)
+
+    def delete_group(self, name: str, *, force: bool = False) -> None:
+        self._send("DELETE", f"/groups/{name}", TAKEOVER_SECONDS, query={"force": str(force).lower()})
+
+    def state(self, group: str, after: int | None = None, wait: float = 0.0) -> JournalState:
+        """The journal-creation-state command; with `after`, answers when the journal went beyond it."""
+        query = {} if after is None else {"after": after, "wait": wait}
+        return self._ask(JournalState, f"/groups/{group}/state", wait, **query)
+
+    def set_acquisition(self, group: str, order: AcquisitionOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/acquisition", order)
+
+    def order_initial_copy(self, group: str, order: InitialCopyOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/initial-copy", order)
+
+    def order_copy(self, group: str, order: CopyOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/copy", order, self._seconds)
+
+    def order_restore(self, group: str, request: RestoreRequest) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/restore", request, self._seconds)
+
+    def purge(self, group: str, request: PurgeRequest) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/purge", request, self._seconds)
+
+    def take_over(self, group: str, request: TakeoverRequest) -> TakeoverResult:
+        return self._order(TakeoverResult, f"/groups/{group}/takeover", request, TAKEOVER_SECONDS)
+
+    def fence(self, group: str, request: FenceRequest) -> Group:
+        return self._order(Group, f"/groups/{group}/fence", request)
+
+    # -- the wire ------------------------------------------------------------------
+
+    def _ask(self, kind: type[Answer], path: str, wait: float = 0.0, /, **query: Any) -> Answer:
+        return self._parse(kind, self._send("GET", path, self._seconds + wait, query=query), path)
+
+    def _order(self, kind: type[Answer], path: str, body: BaseModel, seconds: float = ORDER_SECONDS) -> Answer:
+        return self._parse(kind, self._send("POST", path, seconds, body=body), path)
+
+    def _send(
+        self, method: str, path: str, seconds: float, *, body: BaseModel | None = None, query: Any = None
+    ) -> httpx.Response:
+        timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+        content = body.model_dump_json() if body is not None else None
+        headers = {"content-type": "application/json"} if body is not None else None
+        try:
+            response = self._http.request(method, path, content=content, headers=headers, params=query, timeout=timeout)
+        except httpx.TimeoutException as error:
+            raise PeerError(
+                f"the controller at {self._address} did not answer {method} {path} within {seconds:g} s",
+                hint="It may be overloaded or hang; look at its log.",
+            ) from error
+        except httpx.HTTPError as error:
+            raise PeerError(
+                f"the controller at {self._address} is not reachable: {str(error).lower() or type(error).__name__}",
+                hint="Start it, or correct its address.",
+            ) from error
+        if response.is_error:
+            raise error_of(response.status_code, response.content, f"the controller at {self._address}")
+        return response
+
+    def _parse(self, kind: type[Answer], response: httpx.Response, path: str) -> Answer:
+        try:
+            return TypeAdapter(kind).validate_json(response.content)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"the answer of the controller at {self._address} to {path} cannot be understood",
+                hint="The two programs are probably of different versions.",
+            ) from error
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

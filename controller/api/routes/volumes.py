@@ -1,0 +1,35 @@
+"""/volumes: data volumes of this appliance."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from controller import volumes
+from controller.api.models import Name, Volume, VolumeCreate
+from controller.api.routes.dependencies import Here
+
+router = APIRouter(prefix="/volumes", tags=["volumes"])
+
+
+@router.get("")
+def list_volumes(appliance: Here) -> list[Volume]:
+    """All volumes."""
+    return volumes.show_all(appliance)
+
+
+@router.post("", status_code=201)
+def create(appliance: Here, request: VolumeCreate) -> Volume:
+    """Make a volume and serve it."""
+    return volumes.create(appliance, request)
+
+
+@router.get("/{name}")
+def show(appliance: Here, name: Name) -> Volume:
+    """One volume."""
+    return volumes.show(appliance, name)
+
+
+@router.delete("/{name}", status_code=204)
+def delete(appliance: Here, name: Name) -> None:
+    """Remove a volume that is in no group and has no clients."""
+    volumes.delete(appliance, name)

@@ -1,0 +1,137 @@
+"""Delete a journal group, or undo one that was not finished.
+
+Owns the steps (controller/STATE.md), each of which may be done twice. Data
+volumes stay and are served again; volumes that an unfinished creation made go
+with it. Journals that exist nowhere else are dropped only with force.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from controller import plans, serving, volumes
+from controller.api.models import AcquisitionMode, Role, ServerState
+from controller.appliance import Appliance
+from controller.errors import ConflictError, PairvolError, StorageError
+from controller.groups import storage
+from controller.journal.pointers import Pointer
+from controller.state import GroupRecord, Phase
+
+_log = logging.getLogger("pairvol.groups")
+
+
+def delete(appliance: Appliance, name: str, *, force: bool = False) -> None:
+    """Delete a group; without force nothing that is not elsewhere is lost."""
+    document = appliance.store.document
+    members = [volume.name for volume in document.group(name).volumes]
+    with appliance.locks.hold(groups=[name], volumes=members):
+        group = appliance.store.document.group(name)
+        if not force and group.phase is Phase.READY:
+            _refuse_loss(appliance, group)
+        with appliance.store.change() as draft:
+            draft.group(name).phase = Phase.DELETING
+        finish(appliance, name, force=force)
+    appliance.events.emit("info", "group.deleted", f"group {name} deleted", group=name)
+
+
+def undo(appliance: Appliance, name: str) -> None:
+    """Take back a creation that failed. What cannot be taken back now is finished at the next start."""
+    with appliance.store.change() as draft:
+        draft.group(name).phase = Phase.DELETING
+    try:
+        finish(appliance, name, force=True)
+    except (PairvolError, OSError) as error:
+        _log.warning("cannot undo the creation of group %s: %s", name, error)
+
+
+def finish(appliance: Appliance, name: str, *, force: bool) -> None:
+    """The steps of deletion; the phase is recorded already."""
+    group = appliance.store.document.group(name)
+    serving.retire_journal(appliance, name)
+    if group.role is Role.SECONDARY:
+        appliance.workers.stop(name)
+    else:
+        _release_volumes(appliance, group, force=force)
+    storage.remove_journal(appliance, group)
+    for made in group.made_volumes:
+        volumes.remove(appliance, made)
+    with appliance.store.change() as draft:
+        del draft.groups[name]
+    document = appliance.store.document
+    for member in group.volumes:
+        if member.name in document.volumes:
+            server = plans.own_server(member.name)
+            own = plans.own_document(document.volume(member.name), appliance.paths)
+            serving.serve(appliance, server, own)
+
+
+def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
+    if group.role is Role.SECONDARY:
+        appliance.workers.get(group).finish_restore()
+    elif len(group.volumes) > 1:
+        server = plans.group_server(group.volumes, group.name)
+        serving.refuse_connected(appliance, server, f"delete group {group.name}")
+    if group.role is Role.FENCED:
+        page = appliance.open_groups.get(group).page
+        tail = page.read(Pointer.DURABLE).sequence - page.read(Pointer.CONFIRMED).sequence
+        if tail <= 0:
+            return
+        raise ConflictError(
+            f"group {group.name} is fenced and holds {tail} journals that the other site has not",
+            hint="Add --force to drop them; the volume itself keeps these writes.",
+            group=group.name,
+            journals=tail,
+        )
+
+
+def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -> None:
+    """Bring the volumes' server back to direct writes without a journal.
+
+    What the server was told says whether it may have the journal open. One
+    that is down is started with it, so that acknowledged writes that are only
+    in the journal reach the volume.
+    """
+    server = plans.group_server(group.volumes, group.name)
+    told = serving.told(appliance, server)
+    if told is not None and told["journal"] is not None and told["journal"]["group_uuid"] == group.uuid:
+        told["journal"]["acquire"] = False
+        serving.serve(appliance, server, told)
+        try:
+            serving.wait_served(appliance, server)
+            serving.command(appliance, server, "stop")
+            _check_direct(appliance, server, group)
+        except PairvolError as error:
+            if not force:
+                raise
+            _abandon(appliance, server, group, error)
+    if len(group.volumes) > 1:
+        serving.retire(appliance, server)
+        return
+    member = appliance.store.document.volume(group.volumes[0].name)
+    serving.tell(appliance, server, plans.own_document(member, appliance.paths))
+    if group.role is Role.FENCED and appliance.servers.state(server) is ServerState.RUNNING:
+        serving.command(appliance, server, "writable", volume=member.name, writable=True)
+
+
+def _check_direct(appliance: Appliance, server: str, group: GroupRecord) -> None:
+    mode = appliance.statuses.get(server, fresh=True)["mode"]
+    if mode != AcquisitionMode.DIRECT:
+        raise StorageError(
+            f"volume server {server} is {mode} and did not let go of the journal of group {group.name}",
+            hint="See its log; --force drops the journal as it is.",
+            group=group.name,
+        )
+
+
+def _abandon(appliance: Appliance, server: str, group: GroupRecord, error: PairvolError) -> None:
+    """Forced: end the server as it is. Acknowledged writes that are only in the journal are lost, and it is said."""
+    page = appliance.open_groups.get(group).page
+    lost = page.read(Pointer.JOURNAL_IN).sequence - page.read(Pointer.CHECKPOINT).sequence
+    appliance.servers.stop(server)
+    appliance.events.emit(
+        "error",
+        "group.journal_dropped",
+        f"journal of group {group.name} dropped by force with {lost} journals not in the volume: {error.message}",
+        {"journals": lost},
+        group=group.name,
+    )

@@ -1,0 +1,123 @@
+"""The answer to the journal-creation-state command, and waiting for it to change.
+
+Owns the arithmetic of fill and the choice of where each figure comes from:
+pointers from the mapped page (cheap, always), mode and failure from the
+volume server (asked at most twice a second), copy and restore from the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+from controller import plans
+from controller.api.models import AcquisitionMode, Failure, JournalState, Position, Role
+from controller.appliance import Appliance
+from controller.errors import NotFoundError, PairvolError
+from controller.groups.files import OpenGroup
+from controller.journal import pointers
+from controller.journal.layout import BLOCK_BYTES
+from controller.journal.pointers import Pointer
+from controller.state import GroupRecord
+
+POLL_SECONDS_MIN: Final = 0.002
+POLL_SECONDS_MAX: Final = 0.1
+
+_MOVES: Final = {Role.PRIMARY: Pointer.DURABLE, Role.FENCED: Pointer.DURABLE}  # others: already_read
+
+_OF_THE_WORKER: Final = (
+    "initial_copy",
+    "consistent_sequence",
+    "copy_order_active",
+    "link_ok",
+    "link_contact_ns",
+    "failure",
+)
+
+
+def journal_state(appliance: Appliance, name: str) -> JournalState:
+    """Everything about a group's journal at one moment; a failure is told in it, not raised."""
+    group = appliance.store.document.group(name)
+    state: dict[str, Any] = {
+        "group": name,
+        "uuid": group.uuid,
+        "role": group.role,
+        "generation": group.generation,
+        "time_ns": time.time_ns(),
+        "mode": AcquisitionMode.DIRECT,
+        "acquisition": group.acquisition and group.role in (Role.PRIMARY, Role.FENCED),
+        "gap_sequence": group.gap_sequence,
+        "volume_server": appliance.servers.state(plans.group_server(group.volumes, name)),
+        "journal_server": appliance.servers.state(plans.journal_server(name)),
+    }
+    try:
+        state |= _journal(appliance.open_groups.get(group), group.role)
+        state |= _side(appliance, group)
+    except PairvolError as error:
+        empty = dict.fromkeys(("records_used", "records_capacity", "data_used_bytes", "data_capacity_bytes"), 0)
+        state = {"pointers": {}, "fill_percent": 0.0, **empty, **state, "failure": failure_of(error)}
+    return JournalState.model_validate(state)
+
+
+async def wait_moved(appliance: Appliance, name: str, after: int, seconds: float) -> None:
+    """Wait until the group's journal went beyond a sequence, at most `seconds`.
+
+    Looks at the mapped page: at first every 2 ms, then ever more rarely.
+    """
+    deadline = time.monotonic() + seconds
+    pause = POLL_SECONDS_MIN
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            group = appliance.store.document.group(name)
+            page = appliance.open_groups.get(group).page
+            if page.read(_MOVES.get(group.role, Pointer.ALREADY_READ)).sequence > after:
+                return
+        except NotFoundError:
+            return
+        await asyncio.sleep(min(pause, left))
+        pause = min(2 * pause, POLL_SECONDS_MAX)
+
+
+def failure_of(error: PairvolError) -> Failure:
+    return Failure(error=type(error).__name__, message=error.message, hint=error.hint, time_ns=time.time_ns())
+
+
+def _journal(files: OpenGroup, role: Role) -> dict[str, Any]:
+    page = files.page.read_all()
+    first, last = Pointer.ALREADY_RESTORED, Pointer.ALREADY_READ
+    if role in _MOVES:
+        first, last = Pointer.JOURNAL_OUT, Pointer.JOURNAL_IN
+    records = page[last].sequence - page[first].sequence
+    blocks = page[last].data_position - page[first].data_position
+    journal = files.journal
+    # Pointers are read one after the other while they move: never less than nothing.
+    records, blocks = max(0, records), max(0, blocks)
+    fill = 100 * max(records / journal.slot_count, blocks / journal.data_blocks)
+    return {
+        "pointers": {str(pointer): _position(value) for pointer, value in page.items()},
+        "records_used": records,
+        "records_capacity": journal.slot_count,
+        "data_used_bytes": blocks * BLOCK_BYTES,
+        "data_capacity_bytes": journal.data_blocks * BLOCK_BYTES,
+        "fill_percent": round(min(fill, 100.0), 3),
+    }
+
+
+def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
+    if group.role is Role.SECONDARY:
+        snapshot = appliance.workers.get(group).snapshot()
+        return {key: getattr(snapshot, key) for key in _OF_THE_WORKER}
+    server = plans.group_server(group.volumes, group.name)
+    try:
+        status = appliance.statuses.get(server)
+    except PairvolError as error:
+        mode = AcquisitionMode.JOURNAL if group.acquisition else AcquisitionMode.DIRECT
+        words = appliance.servers.failure(server)
+        failure = failure_of(error)
+        return {"mode": mode, "failure": failure.model_copy(update={"message": words} if words else {})}
+    return {"mode": AcquisitionMode(status["mode"]), "failure": status.get("failure")}
+
+
+def _position(value: pointers.Position) -> Position:
+    return Position(sequence=value.sequence, data_position=value.data_position, time_ns=value.time_ns)

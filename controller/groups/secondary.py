@@ -1,0 +1,150 @@
+"""Copy workers of the secondary groups of this appliance.
+
+Owns starting one worker (controller/copy/worker.py) for each secondary group,
+and the opened volumes that it writes to. Orders go straight to the worker,
+which checks them against what it has.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from controller.api.models import Role
+from controller.copy.worker import SecondaryGroup
+from controller.errors import ConflictError, PairvolError
+from controller.events import Events
+from controller.journal.pointers import Pointer
+from controller.journal.volume import JournalVolume
+from controller.paths import GroupPaths, Paths
+from controller.state import GroupRecord, StateDocument
+from controller.volume.backing import Backing
+
+
+@dataclass(frozen=True)
+class _Running:
+    worker: SecondaryGroup
+    targets: dict[int, Backing]
+
+    def stop(self) -> None:
+        self.worker.stop()
+        for backing in self.targets.values():
+            backing.close()
+
+
+class Workers:
+    """The running workers, by group. Any thread may call; the group's lock orders start and stop."""
+
+    def __init__(self, paths: Paths, events: Events) -> None:
+        self._paths = paths
+        self._events = events
+        self._lock = threading.Lock()
+        self._running: dict[str, _Running] = {}
+        self._failures: dict[str, PairvolError] = {}
+
+    def start(self, group: GroupRecord, document: StateDocument) -> SecondaryGroup:
+        """Open the group's journal and volumes and begin to serve orders; a running worker is kept.
+
+        What hinders it is raised now, and again whenever the worker is asked for.
+        """
+        with self._lock:
+            running = self._running.get(group.name)
+            if running is None:
+                try:
+                    running = self._running[group.name] = self._open(group, document)
+                except PairvolError as error:
+                    self._failures[group.name] = error
+                    raise
+                self._failures.pop(group.name, None)
+            return running.worker
+
+    def get(self, group: GroupRecord) -> SecondaryGroup:
+        """The worker of a secondary group; raises why there is none."""
+        with self._lock:
+            running = self._running.get(group.name)
+            failure = self._failures.get(group.name)
+        if running is not None:
+            return running.worker
+        if failure is not None and group.role is Role.SECONDARY:
+            raise failure
+        raise ConflictError(
+            f"group {group.name} is {group.role} here ({group.phase}) and takes no journals",
+            hint="Give this order to the site that holds the secondary volumes.",
+            group=group.name,
+            role=str(group.role),
+        )
+
+    def stop(self, group: str) -> None:
+        """End a worker; its journal and volumes are closed when this returns."""
+        with self._lock:
+            running = self._running.pop(group, None)
+            self._failures.pop(group, None)
+        if running is not None:
+            running.stop()
+
+    def stop_all(self) -> None:
+        with self._lock:
+            names = list(self._running)
+        for name in names:
+            self.stop(name)
+
+    def _open(self, group: GroupRecord, document: StateDocument) -> _Running:
+        def on_event(level: str, name: str, message: str, facts: Mapping[str, Any]) -> None:
+            self._events.emit(level, f"group.{name}", f"group {group.name}: {message}", facts, group=group.name)
+
+        files = GroupPaths(self._paths.group(group.name))
+        targets: dict[int, Backing] = {}
+        with ExitStack() as undo:
+            for member in group.volumes:
+                backing = Backing.open(document.volume(member.name).backing, member.size_bytes)
+                undo.callback(backing.close)
+                targets[member.index] = backing
+            worker = SecondaryGroup(
+                group.name,
+                group.uuid,
+                _generation(group),
+                group.journal_path,
+                str(files.pointers),
+                targets,
+                files.copy_state,
+                on_event,
+            )
+            undo.pop_all()
+        return _Running(worker, targets)
+
+
+def _generation(group: GroupRecord) -> int:
+    """The group's generation; a takeover that was cut short may have raised the journal's already."""
+    if group.next_generation is None:
+        return group.generation
+    journal = JournalVolume.open(group.journal_path, writable=False, group_uuid=group.uuid)
+    try:
+        return max(group.generation, journal.header.generation)
+    finally:
+        journal.close()
+
+
+def refuse_inconsistent(worker: SecondaryGroup, group: GroupRecord) -> None:
+    """ConflictError unless the SVOL, once all that is here is restored, is a prefix of the PVOL's history."""
+    snapshot = worker.snapshot()
+    if snapshot.consistent_sequence is None:
+        raise ConflictError(
+            f"cannot take over {group.name}: its initial copy is not complete ({snapshot.initial_copy.state})",
+            hint="Let the copy end; or delete the pair with --force to get at the volume as it is.",
+            group=group.name,
+            bytes_done=snapshot.initial_copy.bytes_done,
+            bytes_total=snapshot.initial_copy.bytes_total,
+        )
+    read = snapshot.pointers[str(Pointer.ALREADY_READ)].sequence
+    if read < snapshot.consistent_sequence:
+        raise ConflictError(
+            f"cannot take over {group.name}: its volumes are consistent from journal {snapshot.consistent_sequence} on,"
+            f" journals are here up to {read}",
+            hint="Let the journal copy go on; or delete the pair with --force to get at the volume as it is.",
+            group=group.name,
+            already_read=read,
+            consistent_sequence=snapshot.consistent_sequence,
+        )

@@ -1,0 +1,119 @@
+"""Where everything of a storage controller lies on disk.
+
+Owns names and directories only; makes and removes nothing. Durable things are
+in the state directory, sockets and pid files in the run directory.
+
+    state_directory/
+        state.json  lock  controller.json        (controller/state.py, controller/daemon.py)
+        events.jsonl                              (controller/events.py)
+        volumes/NAME.img  pool/NAME.img           stores that we made
+        groups/NAME/journal  pointers  dirty  copy.json  export/
+        servers/ID.json                           what a volume server reads
+        log/ID.log
+    run_directory/
+        controller.sock  ID.sock  ID.ctl  ID.pid
+
+Server ids: `v-VOLUME` and `g-GROUP` serve volumes, `j-GROUP` the journal,
+`p-GROUP` the primary volumes to the copying site.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from controller.addresses import check_socket_path
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    state: Path
+    run: Path
+
+    @property
+    def document(self) -> Path:
+        return self.state / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def owner(self) -> Path:
+        """Who holds the lock, for `stop_all`."""
+        return self.state / "controller.json"
+
+    @property
+    def events(self) -> Path:
+        return self.state / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "log"
+
+    def volume_image(self, name: str) -> Path:
+        return self.state / "volumes" / f"{name}.img"
+
+    def pool_image(self, name: str) -> Path:
+        return self.state / "pool" / f"{name}.img"
+
+    def group(self, name: str) -> Path:
+        return self.state / "groups" / name
+
+    def server_document(self, server: str) -> Path:
+        return self.state / "servers" / f"{server}.json"
+
+    def server_log(self, server: str) -> Path:
+        return self.log / f"{server}.log"
+
+    def socket(self, server: str) -> Path:
+        return self.run / f"{server}.sock"
+
+    def control(self, server: str) -> Path:
+        return self.run / f"{server}.ctl"
+
+    def pidfile(self, server: str) -> Path:
+        return self.run / f"{server}.pid"
+
+    def volume_uri(self, server: str, volume: str) -> str:
+        """The NBD address of a volume on this machine."""
+        return f"nbd+unix:///{quote(volume)}?socket={quote(str(self.socket(server)))}"
+
+    def check_server(self, server: str) -> None:
+        """Refuse a name whose sockets the kernel would not take (UsageError)."""
+        check_socket_path(self.socket(server))
+
+    def make(self) -> None:
+        """Make the directories that everything else expects."""
+        for directory in ("volumes", "pool", "groups", "servers", "log"):
+            (self.state / directory).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPaths:
+    """Files of one journal group; the journal itself may lie elsewhere (a pool volume)."""
+
+    directory: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / "journal"
+
+    @property
+    def pointers(self) -> Path:
+        return self.directory / "pointers"
+
+    @property
+    def dirty_map(self) -> Path:
+        return self.directory / "dirty"
+
+    @property
+    def copy_state(self) -> Path:
+        return self.directory / "copy.json"
+
+    @property
+    def export(self) -> Path:
+        """Directory whose entries the journal server exports."""
+        return self.directory / "export"

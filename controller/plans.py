@@ -1,0 +1,160 @@
+"""Which nbdkit servers the state asks for, what each is told, and how it is started.
+
+Pure: from a state document to the documents of volume servers (server.json,
+read by controller/volume/settings.py) and to command lines. Starts nothing.
+
+* A volume in no group has a server of its own, `v-VOLUME`, without a journal.
+* A primary group has one volume server. For a group of one volume that is
+  the volume's own, so that a pair is made on a live server; else `g-GROUP`.
+* `j-GROUP` exports the journal and the pointer page read-only over TCP (stock
+  nbdkit, no Python in that path), `p-GROUP` the primary volumes, from the
+  volume server.
+* Volumes of a secondary are served by nobody until they are taken over.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import controller
+from controller.api.models import GroupVolume, Role
+from controller.config import Config
+from controller.paths import GroupPaths, Paths
+from controller.state import GroupRecord, Phase, StateDocument, VolumeRecord
+
+PROJECT: Final = Path(controller.__file__).resolve().parent.parent
+PLUGIN: Final = PROJECT / "nbd_plugin" / "plugin.py"
+
+ServerDocument = dict[str, Any]
+
+
+def own_server(volume: str) -> str:
+    """Id of the server of a volume by itself."""
+    return f"v-{volume}"
+
+
+def group_server(volumes: list[GroupVolume], group: str) -> str:
+    """Id of the volume server of a group."""
+    return own_server(volumes[0].name) if len(volumes) == 1 else f"g-{group}"
+
+
+def journal_server(group: str) -> str:
+    return f"j-{group}"
+
+
+def source_server(group: str) -> str:
+    """Id of the server from which the other site copies the primary volumes."""
+    return f"p-{group}"
+
+
+def serves_volumes(group: GroupRecord) -> bool:
+    """Whether the group's volumes are served by its volume server."""
+    return group.role is not Role.SECONDARY and group.phase is not Phase.CREATING
+
+
+def has_journal_in_use(group: GroupRecord) -> bool:
+    """Whether the group's volume server has the journal open."""
+    return group.role in (Role.PRIMARY, Role.FENCED) and group.phase is not Phase.CREATING
+
+
+def server_of(document: StateDocument, volume: str) -> str | None:
+    """Id of the server that serves a volume; None for a volume that is not served."""
+    group = document.group_of(volume)
+    if group is None:
+        return own_server(volume)
+    return group_server(group.volumes, group.name) if serves_volumes(group) else None
+
+
+def own_document(volume: VolumeRecord, paths: Paths) -> ServerDocument:
+    """What the server of a volume in no group is told."""
+    return {
+        "name": volume.name,
+        "control": str(paths.control(own_server(volume.name))),
+        "volumes": [_volume(0, volume, writable=True)],
+        "journal": None,
+    }
+
+
+def group_document(group: GroupRecord, document: StateDocument, config: Config, paths: Paths) -> ServerDocument:
+    """What the volume server of a group is told."""
+    writable = group.role is not Role.FENCED
+    return {
+        "name": group.name,
+        "control": str(paths.control(group_server(group.volumes, group.name))),
+        "volumes": [_volume(member.index, document.volume(member.name), writable) for member in group.volumes],
+        "journal": journal_settings(group, config, paths) if has_journal_in_use(group) else None,
+    }
+
+
+def journal_settings(group: GroupRecord, config: Config, paths: Paths) -> ServerDocument:
+    """The journal part of a volume server's document, also carried by the command `start`."""
+    files = GroupPaths(paths.group(group.name))
+    return {
+        "path": group.journal_path,
+        "pointers": str(files.pointers),
+        "group_uuid": group.uuid,
+        "generation": group.generation,
+        "acquire": group.acquisition,
+        "full_wait_seconds": config.journal.full_wait_seconds,
+        "dirty_map": str(files.dirty_map),
+    }
+
+
+def documents(document: StateDocument, config: Config, paths: Paths) -> Iterator[tuple[str, ServerDocument]]:
+    """Every volume server of a settled state: (id, document). Groups in mid-command are left to their command."""
+    for volume in document.volumes.values():
+        if document.group_of(volume.name) is None and volume.phase is Phase.READY:
+            yield own_server(volume.name), own_document(volume, paths)
+    for group in document.groups.values():
+        if serves_volumes(group) and group.phase is Phase.READY:
+            yield group_server(group.volumes, group.name), group_document(group, document, config, paths)
+
+
+def volume_command(server: str, config: Config, paths: Paths) -> list[str]:
+    return [
+        *_base(server, config, paths),
+        "-t",
+        str(config.servers.threads),
+        "-U",
+        str(paths.socket(server)),
+        "python",
+        str(PLUGIN),
+        f"config={paths.server_document(server)}",
+    ]
+
+
+def journal_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
+    export = GroupPaths(paths.group(group.name)).export
+    port = ["-r", "-i", config.data_address, "-p", str(group.journal_port)]
+    return [*_base(journal_server(group.name), config, paths), *port, "file", f"dir={export}"]
+
+
+def source_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
+    socket = paths.socket(group_server(group.volumes, group.name))
+    port = ["-r", "-i", config.data_address, "-p", str(group.volume_port)]
+    server = source_server(group.name)
+    return [*_base(server, config, paths), *port, "nbd", "dynamic-export=true", f"socket={socket}"]
+
+
+def plugin_environment() -> dict[str, str]:
+    """nbdkit embeds the distribution's interpreter: tell it where our packages and their needs are."""
+    places = [str(PROJECT), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
+
+
+def _base(server: str, config: Config, paths: Paths) -> list[str]:
+    return [config.servers.nbdkit, "-f", "--pidfile", str(paths.pidfile(server))]
+
+
+def _volume(index: int, volume: VolumeRecord, writable: bool) -> ServerDocument:
+    return {
+        "index": index,
+        "name": volume.name,
+        "path": volume.backing,
+        "size_bytes": volume.size_bytes,
+        "writable": writable,
+    }

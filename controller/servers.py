@@ -1,0 +1,98 @@
+"""All nbdkit processes of an appliance, by server id.
+
+Owns the set of keepers (controller/keeper.py), one for each server that is to
+run. Servers outlive the controller: only `stop` and `stop_all` end them. What
+each serves is decided in controller/plans.py.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from controller import process
+from controller.api.models import ServerState
+from controller.errors import PeerError
+from controller.events import Events
+from controller.keeper import Keeper, ServerPlan
+
+
+class Servers:
+    """All keepers, by server id. Any thread may call."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._lock = threading.Lock()
+        self._keepers: dict[str, Keeper] = {}
+
+    def keep(self, plan: ServerPlan) -> None:
+        """Begin to keep a server; one already kept stays as it is. Returns at once."""
+        with self._lock:
+            if plan.id not in self._keepers:
+                self._keepers[plan.id] = Keeper(plan, self._events)
+
+    def wait_ready(self, server: str, seconds: float) -> None:
+        keeper = self.find(server)
+        if keeper is None:
+            raise PeerError(f"server {server} is not kept here", server=server)
+        keeper.wait_ready(seconds)
+
+    def find(self, server: str) -> Keeper | None:
+        with self._lock:
+            return self._keepers.get(server)
+
+    def state(self, server: str) -> ServerState:
+        keeper = self.find(server)
+        return keeper.state if keeper is not None else ServerState.STOPPED
+
+    def failure(self, server: str) -> str | None:
+        keeper = self.find(server)
+        return keeper.failure if keeper is not None else None
+
+    def stop(self, server: str) -> None:
+        """End a server and stop keeping it; one that is not kept is no error."""
+        with self._lock:
+            keeper = self._keepers.get(server)
+        if keeper is not None:
+            keeper.stop()
+            with self._lock:
+                self._keepers.pop(server, None)
+
+    def leave_all(self) -> None:
+        """Stop keeping; every server runs on."""
+        self._end_all(Keeper.leave)
+
+    def stop_all(self) -> None:
+        """End every server."""
+        self._end_all(Keeper.stop)
+
+    def _end_all(self, end: Callable[[Keeper], None]) -> None:
+        with self._lock:
+            keepers = list(self._keepers.values())
+            self._keepers.clear()
+        threads = [threading.Thread(target=end, args=(keeper,)) for keeper in keepers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def stop_strays(run_directory: Path, keep: set[Path], wait_seconds: float = 10.0) -> list[int]:
+    """End every server of a run directory whose pid file is not in `keep`; returns their pids.
+
+    They are left by commands that a crash cut short, or by a controller whose
+    state is to end with it.
+    """
+    found = [pidfile for _, pidfile in process.servers_under(run_directory) if pidfile not in keep]
+    held = [stray for stray in map(process.adopt, found) if stray is not None]
+    for stray in held:
+        stray.send(signal.SIGTERM)
+    for stray in held:
+        if not stray.wait(wait_seconds):
+            stray.send(signal.SIGKILL)
+            stray.wait(wait_seconds)
+        stray.reap()
+        stray.close()
+    return [stray.pid for stray in held]

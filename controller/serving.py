@@ -1,0 +1,145 @@
+"""Serves volumes: hands the plans to the keepers and speaks to live volume servers.
+
+Owns the order that makes it safe: a server's document is durable before the
+server starts or is commanded, so that a server which restarts by itself never
+does less than the last command said. Must not decide what is to be served.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from controller import control_client, durable, plans
+from controller.addresses import free_port, port_is_free
+from controller.appliance import Appliance
+from controller.errors import ConflictError, NotFoundError, PairvolError
+from controller.keeper import ServerPlan
+from controller.state import GroupRecord
+
+READY_PROBE_SECONDS = 1.0
+
+
+def told(appliance: Appliance, server: str) -> plans.ServerDocument | None:
+    """What a volume server was last told; a fact about what it may have open."""
+    try:
+        document: plans.ServerDocument = durable.read_json(appliance.paths.server_document(server))
+    except NotFoundError:
+        return None
+    return document
+
+
+def tell(appliance: Appliance, server: str, document: plans.ServerDocument) -> None:
+    """Make what a volume server is told durable."""
+    if told(appliance, server) != document:
+        durable.write_json(appliance.paths.server_document(server), document)
+
+
+def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> None:
+    """Begin to keep a volume server; returns at once."""
+    appliance.paths.check_server(server)
+    tell(appliance, server, document)
+    paths, config = appliance.paths, appliance.config
+
+    def ready() -> bool:
+        with suppress(PairvolError):
+            control_client.command(paths.control(server), "status", READY_PROBE_SECONDS)
+            return True
+        return False
+
+    appliance.servers.keep(
+        ServerPlan(
+            id=server,
+            pidfile=paths.pidfile(server),
+            log=paths.server_log(server),
+            command=lambda: plans.volume_command(server, config, paths),
+            ready=ready,
+            leftovers=(paths.socket(server), paths.control(server)),
+            environment=plans.plugin_environment(),
+            start_seconds=config.servers.start_seconds,
+            stop_seconds=config.servers.stop_seconds,
+        )
+    )
+
+
+def wait_served(appliance: Appliance, server: str) -> None:
+    """Wait until a server answers; PeerError when it does not."""
+    appliance.servers.wait_ready(server, appliance.config.servers.start_seconds)
+
+
+def retire(appliance: Appliance, server: str) -> None:
+    """End a volume server and forget what it was told."""
+    appliance.servers.stop(server)
+    appliance.statuses.forget(server)
+    durable.remove(appliance.paths.server_document(server))
+
+
+def command(appliance: Appliance, server: str, name: str, **arguments: Any) -> dict[str, Any]:
+    """Command a live volume server."""
+    try:
+        return control_client.command(appliance.paths.control(server), name, **arguments)
+    finally:
+        appliance.statuses.forget(server)
+
+
+def refuse_connected(appliance: Appliance, server: str, doing: str) -> None:
+    """ConflictError when a client is connected to any volume of a server."""
+    try:
+        status = appliance.statuses.get(server, fresh=True)
+    except PairvolError:
+        return  # nobody is connected to a server that is down
+    for volume in status["volumes"]:
+        if volume["connections"]:
+            raise ConflictError(
+                f"cannot {doing}: {volume['connections']} client(s) are connected to volume {volume['name']}",
+                hint=f'Unmount it and detach it ("pairvol volume detach {volume["name"]}"), then try again.',
+                volume=volume["name"],
+                connections=volume["connections"],
+            )
+
+
+def serve_journal(appliance: Appliance, group: GroupRecord) -> None:
+    """Begin to keep the servers from which the other site reads a primary group; returns at once."""
+    _keep_tcp(appliance, group.name, plans.journal_server(group.name), "journal_port")
+    _keep_tcp(appliance, group.name, plans.source_server(group.name), "volume_port")
+
+
+def retire_journal(appliance: Appliance, group: str) -> None:
+    """End the servers from which the other site reads."""
+    for server in (plans.journal_server(group), plans.source_server(group)):
+        appliance.servers.stop(server)
+
+
+def _keep_tcp(appliance: Appliance, group: str, server: str, key: str) -> None:
+    paths, config = appliance.paths, appliance.config
+    build = plans.journal_command if key == "journal_port" else plans.source_command
+
+    def command_line() -> list[str]:
+        choose_port(appliance, group, key)
+        return build(appliance.store.document.group(group), config, paths)
+
+    def usable(found: list[str]) -> bool:
+        """A process at another port than the one we tell the other site is of no use."""
+        return found == build(appliance.store.document.group(group), config, paths)
+
+    appliance.servers.keep(
+        ServerPlan(
+            id=server,
+            pidfile=paths.pidfile(server),
+            log=paths.server_log(server),
+            command=command_line,
+            usable=usable,
+            start_seconds=config.servers.start_seconds,
+            stop_seconds=config.servers.stop_seconds,
+        )
+    )
+
+
+def choose_port(appliance: Appliance, group: str, key: str) -> None:
+    """Keep the port of a group's server when it is free; else choose another, durably."""
+    host = appliance.config.data_address
+    with appliance.store.change() as document:
+        record = document.group(group)
+        port = getattr(record, key)
+        if port is None or not port_is_free(host, port):
+            setattr(record, key, free_port(host, document.ports()))

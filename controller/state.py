@@ -1,0 +1,171 @@
+"""The controller's state: one document, durable before any command is answered.
+
+Owns the shapes of `state.json` and their replacement; decides nothing and
+starts nothing. The document that `StateStore.document` returns is never
+changed: a change makes a new one, writes it durably and only then shows it.
+
+Commands of several steps write their intent (`phase`) first; STATE.md lists,
+for a crash between any two steps, what the next start finds and does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from controller import durable
+from controller.api.models import Composition, GroupVolume, Name, Role, Shape
+from controller.errors import ConflictError, IntegrityError, NotFoundError
+
+
+class Phase(StrEnum):
+    """Which command a thing is in the middle of."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DELETING = "deleting"
+    TAKING_OVER = "taking_over"
+
+
+class VolumeRecord(Shape):
+    name: Name
+    uuid: str
+    size_bytes: int
+    backing: str
+    owned: bool  # we made the backing store, so deleting the volume removes it
+    phase: Phase = Phase.READY
+
+
+class PoolRecord(Shape):
+    name: Name
+    path: str
+    size_bytes: int
+    owned: bool
+    phase: Phase = Phase.READY
+
+
+class GroupRecord(Shape):
+    name: Name
+    uuid: str
+    role: Role
+    generation: int
+    peer_site: Name
+    volumes: list[GroupVolume]
+    journal_path: str
+    journal_bytes: int
+    journal_pool: Name | None = None  # the pool volume that holds the journal
+    journal_visible: bool = False
+    acquisition: bool = False
+    gap_sequence: int | None = None  # acquisition was off just before this journal
+    journal_port: int | None = None
+    volume_port: int | None = None
+    readers: list[str] = Field(default_factory=list)  # sites whose confirmation frees space
+    composition: Composition | None = None  # of the journal; known when it is laid out
+    phase: Phase = Phase.READY
+    made_volumes: list[str] = Field(default_factory=list)  # by this creation; its undo removes them
+    next_generation: int | None = None  # of the takeover under way
+    fenced_by: int | None = None  # generation that exists elsewhere
+    fence_reason: str = ""
+
+
+class StateDocument(Shape):
+    version: int = 1
+    site: Name
+    volumes: dict[str, VolumeRecord] = Field(default_factory=dict)
+    pool: dict[str, PoolRecord] = Field(default_factory=dict)
+    groups: dict[str, GroupRecord] = Field(default_factory=dict)
+
+    def volume(self, name: str) -> VolumeRecord:
+        found = self.volumes.get(name)
+        if found is None:
+            raise NotFoundError(
+                f"volume {name} does not exist at {self.site}",
+                hint='See "pairvol volume list".',
+                volume=name,
+            )
+        return found
+
+    def group(self, name: str) -> GroupRecord:
+        found = self.groups.get(name)
+        if found is None:
+            raise NotFoundError(
+                f"group {name} does not exist at {self.site}", hint='See "pairvol pair list".', group=name
+            )
+        return found
+
+    def pool_volume(self, name: str) -> PoolRecord:
+        found = self.pool.get(name)
+        if found is None:
+            raise NotFoundError(
+                f"pool volume {name} does not exist at {self.site}", hint='See "pairvol pool list".', pool=name
+            )
+        return found
+
+    def group_of(self, volume: str) -> GroupRecord | None:
+        """The group that a volume is in."""
+        for group in self.groups.values():
+            if any(member.name == volume for member in group.volumes):
+                return group
+        return None
+
+    def pool_user(self, pool_volume: str) -> GroupRecord | None:
+        """The group whose journal lies on a pool volume."""
+        return next((group for group in self.groups.values() if group.journal_pool == pool_volume), None)
+
+    def ports(self) -> set[int]:
+        """TCP ports given to servers."""
+        found = {port for group in self.groups.values() for port in (group.journal_port, group.volume_port)}
+        return {port for port in found if port is not None}
+
+
+class StateStore:
+    """Holds the document. Any thread may read and change; changes are one at a time."""
+
+    def __init__(self, path: Path, document: StateDocument) -> None:
+        self._path = path
+        self._document = document
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, path: Path, site: str) -> StateStore:
+        """Load the document, or begin one. A damaged or foreign one is refused and left as it is."""
+        try:
+            content = durable.read_json(path)
+        except NotFoundError:
+            return cls(path, StateDocument(site=site))
+        try:
+            document = StateDocument.model_validate(content)
+        except ValidationError as error:
+            mistake = error.errors(include_url=False)[0]
+            raise IntegrityError(
+                f"state {path} cannot be understood at {'.'.join(map(str, mistake['loc']))}: {mistake['msg']}",
+                hint="Nothing was changed; was it written by a newer version?",
+                path=str(path),
+            ) from error
+        if document.site != site:
+            raise ConflictError(
+                f"state {path} belongs to site {document.site}, not to {site}",
+                hint="Set site to that name, or choose another state_directory.",
+                path=str(path),
+            )
+        return cls(path, document)
+
+    @property
+    def document(self) -> StateDocument:
+        """The newest durable document; not to be changed."""
+        return self._document
+
+    @contextmanager
+    def change(self) -> Iterator[StateDocument]:
+        """A copy to change; on leaving it is durable and shown, on an error dropped."""
+        with self._lock:
+            draft = self._document.model_copy(deep=True)
+            yield draft
+            if draft != self._document:
+                durable.write_json(self._path, draft.model_dump(mode="json"))
+                self._document = draft
