@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -88,11 +89,10 @@ def _regular_files(top: Path) -> Iterator[tuple[str, int]]:
 
 def copy_tree(plan: Sequence[TreeFile], mount: Path, log: Path) -> None:
     """Copy files in order, syncing the file system every batch; a log line for each synced batch."""
-    volume = os.open(mount, os.O_RDONLY | os.O_DIRECTORY)
     made: set[str] = set()
     batch: list[tuple[str, int, str]] = []
     pending, since = 0, time.monotonic()
-    with log.open("a", encoding="utf-8") as lines:
+    with log.open("a", encoding="utf-8") as lines, _opened_directory(mount) as volume:
         for number, file in enumerate(plan, start=1):
             batch.append(_copy_file(file, mount, made))
             pending += batch[-1][1]
@@ -102,6 +102,15 @@ def copy_tree(plan: Sequence[TreeFile], mount: Path, log: Path) -> None:
                 lines.write(json.dumps({"time_ns": time.time_ns(), "files": batch}) + "\n")
                 lines.flush()
                 batch, pending, since = [], 0, time.monotonic()
+
+
+@contextmanager
+def _opened_directory(path: Path) -> Iterator[int]:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def _copy_file(file: TreeFile, mount: Path, made: set[str]) -> tuple[str, int, str]:
