@@ -17,18 +17,19 @@ RIGHT = ("SEQ",)
 
 def status_text(statuses: Sequence[PairStatus]) -> str:
     """The verdict of each pair, then one table of all ends."""
-    lines = [line for status in statuses for line in verdict_lines(status)]
+    lines = [first_line(status) for status in statuses]
     rows = [side_row(status, side) for status in statuses for side in status.sides]
     return "\n".join([*lines, table(HEAD, rows, RIGHT)])
 
 
-def verdict_lines(status: PairStatus) -> list[str]:
-    """`OK    db is protected ...`, and below it what the first line does not say yet."""
-    lines = [verdict(status.verdict, status.line)]
-    for word, text in (("cause", status.cause), ("next", status.next_command)):
-        if text and text not in status.line:
-            lines.append(f"      {word}: {text}")
-    return lines
+def first_line(status: PairStatus) -> str:
+    """The verdict, the state in plain words, the cause, and the next command: what a monitoring system shows."""
+    text = status.line
+    if status.cause and status.cause not in text:
+        text += f"; {status.cause}"
+    if status.next_command and status.next_command not in text:
+        text += f"; next: {status.next_command}"
+    return verdict(status.verdict, text)
 
 
 def side_row(status: PairStatus, side: PairSide) -> tuple[str, ...]:

@@ -58,10 +58,12 @@ def test_a_side_that_does_not_answer_is_unknown_with_cause_and_next_command(
     monkeypatch.setattr("time.time_ns", lambda: TIME_NS)
     agent.statuses = [unreachable()]
     lines = pairvol("pair", "status", "db").lines
-    assert lines[1] == "      cause: the host agent of tokyo does not answer"
-    assert lines[2] == "      next: pairvol pair takeover db"
-    assert "tokyo  data,log  unknown since 14:15:03Z" in lines[4]
-    assert "411" not in lines[4]  # never its last known value
+    assert lines[0] == (
+        "CRIT  db is not protected: tokyo unknown since 14:15:03; the host agent of tokyo does not answer; "
+        "next: pairvol pair takeover db"
+    )
+    assert "tokyo  data,log  unknown since 14:15:03Z" in lines[2]
+    assert "411" not in lines[2]  # never its last known value
 
 
 def test_status_of_all_pairs_takes_the_worst_verdict(agent: FakeAgent, pairvol: Pairvol) -> None:
