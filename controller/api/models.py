@@ -181,6 +181,7 @@ class InitialCopy(Shape):
     bytes_done: Count = 0
     bytes_total: Count = 0
     bytes_copied: Count = 0  # that really crossed the link: holes do not
+    gap_sequence: Count | None = None  # of the order that it obeys
     failure: Failure | None = None
 
 
@@ -249,6 +250,7 @@ class InitialCopyMethod(StrEnum):
 class InitialCopyOrder(Shape):
     source: CopySource
     method: InitialCopyMethod = InitialCopyMethod.DIRECT
+    gap_sequence: Count | None = None  # the primary's; another one than before begins the copy anew
 
 
 class AcquisitionOrder(Shape):

@@ -43,6 +43,7 @@ class InitialCopying(Loop):
             bytes_done=shown.bytes_done,
             bytes_total=self._targets.bytes_total if shown.state is not CopyState.NONE else 0,
             bytes_copied=shown.bytes_copied,
+            gap_sequence=shown.order.gap_sequence if shown.order is not None else None,
             failure=failure,
         )
 

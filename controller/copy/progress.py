@@ -40,11 +40,18 @@ class Progress:
         if self.order is None:
             return False
         mine, theirs = self.order.source, order.source
-        return (mine.uuid, mine.generation, mine.composition.journal_uuid, self.order.method) == (
+        return (
+            mine.uuid,
+            mine.generation,
+            mine.composition.journal_uuid,
+            self.order.method,
+            self.order.gap_sequence,
+        ) == (
             theirs.uuid,
             theirs.generation,
             theirs.composition.journal_uuid,
             order.method,
+            order.gap_sequence,
         )
 
 
