@@ -15,8 +15,9 @@ from typing import Final
 from controller.api.models import Composition, CopySource, Failure, Group, JournalState, Links, Position, Role
 from controller.errors import NotFoundError, PairvolError, PeerError
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, QueryState
+from hostagent.actions import Action, ExchangeWithPeer, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
+from hostagent.lag import Lag, measure
 
 SAMPLES_MAX: Final = 64
 
@@ -65,6 +66,7 @@ class Facts:
     source_generation: int = 0  # of the records behind those links
     refusals: dict[str, Failure] = field(default_factory=dict)  # by kind of action: why it was refused last
     covered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
+    behind: Lag | None = None  # as of the last exchange, when both sides were asked one after the other
     fill_percent_rate: float = 0.0  # of the own journal, percent points a second
 
     @property
@@ -141,11 +143,19 @@ class Facts:
         self.own.absent = isinstance(error, NotFoundError)
 
     def noted(self, now: Instant, action: Action, result: object) -> None:
-        """An action given to the own controller ended with what it answered, or with an error."""
+        """An action that the manager asked for ended with this answer, or with an error."""
+        if isinstance(action, ExchangeWithPeer):
+            if isinstance(result, ExchangeAnswer):
+                self.heard(now, result)
+            elif isinstance(result, PairvolError):
+                self.not_heard(now, result)
+            return
         kind = type(action).__name__
         if not isinstance(result, PairvolError):
             self.refusals.pop(kind, None)
-        if isinstance(result, JournalState):
+        if isinstance(result, Pair):
+            self.pair = result
+        elif isinstance(result, JournalState):
             self.own_state(now, result, asked=isinstance(action, QueryState))
         elif isinstance(result, Group):
             self.own_group(now, result)
@@ -182,13 +192,16 @@ class Facts:
             if message.composition is not None and message.links is not None:
                 self.composition, self.links = message.composition, message.links
                 self.source_generation = message.state.generation
+        primary, secondary = self.primary.state, self.secondary.state
+        if primary is not None and secondary is not None:
+            self.behind = measure(primary, secondary, self.covered, self.pair.created_ns)
 
     def not_heard(self, now: Instant, error: PairvolError) -> None:
         """A request to the other agent failed."""
         self.contact_failure = failure_of(error, now)
 
     def _sample(self) -> None:
-        """Remember that at this moment of the primary's clock, journals ended here: see `observe.lag`."""
+        """Remember that at this moment of the primary's clock, journals ended here: see `lag.measure`."""
         state = self.primary.state
         if state is not None:
             sequence = self.primary.position(Pointer.JOURNAL_IN).sequence

@@ -9,16 +9,13 @@ undone).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from controller.api.models import AcquisitionMode, CopyState, Failure, JournalState, Role, ServerState
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
+from hostagent.lag import NANOSECONDS
 from hostagent.pairs import PairEvent
-
-NANOSECONDS: Final = 1_000_000_000
-BLOCK_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +26,6 @@ class Unknown:
     since_ns: int
     failure: Failure | None
     agent_answers: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """Age and size of what the primary acknowledged and the secondary does not have durably; both 0 when it has all."""
-
-    seconds: float
-    data_bytes: int
-    journals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +62,13 @@ def _since(heard: Instant | None, facts: Facts) -> int:
     return (heard or facts.started).wall_ns
 
 
-def lag(facts: Facts) -> Lag | None:
-    """How far the secondary is behind; None when one side was never heard.
-
-    The seconds are counted on the primary's clock, from the last moment up to
-    which everything is known to be at the secondary: the time in the newest
-    journal there, or a later moment at which the primary had no newer one. So
-    the figure may be too large by the age of the last look, never too small.
-    """
-    primary = facts.primary.state
-    if primary is None or facts.secondary.state is None:
-        return None
-    newest = facts.primary.position(Pointer.JOURNAL_IN)
-    read = facts.secondary.position(Pointer.ALREADY_READ)
-    if read.sequence >= newest.sequence:
-        return Lag(0.0, 0, 0)
-    covered = [time_ns for sequence, time_ns in facts.covered if sequence <= read.sequence]
-    reached_ns = max([read.time_ns, *covered])
-    if reached_ns == 0:  # nothing was ever read, and the primary was not seen empty
-        reached_ns = facts.pair.created_ns
-    return Lag(
-        seconds=max(0.0, (primary.time_ns - reached_ns) / NANOSECONDS),
-        data_bytes=max(0, newest.data_position - read.data_position) * BLOCK_BYTES,
-        journals=newest.sequence - read.sequence,
-    )
-
-
 def copied(facts: Facts) -> bool:
     """Whether the secondary is a usable copy: the initial copy is done and what was written meanwhile is in place."""
     state = facts.secondary.state
     if state is None or state.initial_copy.state is not CopyState.DONE or state.consistent_sequence is None:
         return False
+    if facts.primary.state is not None and facts.primary.state.gap_sequence != state.initial_copy.gap_sequence:
+        return False  # acquisition was off after that copy began
     # With restore at once the volumes must be there; else the journal must hold what a takeover restores.
     needed = Pointer.ALREADY_RESTORED if facts.pair.policy.restore == "at_once" else Pointer.ALREADY_READ
     return facts.secondary.position(needed).sequence >= state.consistent_sequence
@@ -136,16 +100,8 @@ def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Obser
     primary, secondary = facts.pair.primary.site, facts.pair.secondary.site
     if state.mode is not AcquisitionMode.JOURNAL:
         if not state.acquisition:
-            return Observed(
-                PairEvent.STOPPED,
-                f"acquisition at {primary} is stopped",
-                f'Start it with "pairvol journal start {facts.pair.group}".',
-            )
-        return Observed(
-            PairEvent.FULL,
-            f"the journal of {primary} was full",
-            f'Mend the link, then pair again: "pairvol pair delete {facts.pair.group}" and "pairvol pair create".',
-        )
+            return Observed(PairEvent.STOPPED, f"acquisition at {primary} is stopped")
+        return Observed(PairEvent.FULL, f"the journal of {primary} was full")
     if not copied(facts):
         return Observed(PairEvent.COPYING, "the initial copy is not done")
     if state.fill_percent >= settings.high_water_percent:

@@ -56,18 +56,13 @@ _SEEN: Final = {
 _FOLLOWED: Final = (_S.COPY, _S.PAIR, _S.PFUL, _S.PSUS, _S.PFUS, _S.PSUE)
 _UNCHANGED: Final = (_E.START, _E.STOP, _E.COPY, _E.RESTORE, _E.PURGE)
 
-# A change that is not here cannot happen: a protected pair is not copied anew unless it was suspended or failed
-# first, and a pair that was taken over is never anything else again under its old direction.
+# A change that is not here cannot happen: a pair that was taken over is never anything else again under its old
+# direction, and a pair that does not exist is only created.
 TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
     (_S.SMPL, _E.ABSENT): _S.SMPL,
     (_S.SMPL, _E.CREATE): _S.COPY,
     **{(_S.SMPL, event): state for event, state in _SEEN.items()},
-    **{
-        (state, event): after
-        for state in _FOLLOWED
-        for event, after in _SEEN.items()
-        if not (event is _E.COPYING and state in (_S.PAIR, _S.PFUL))
-    },
+    **{(state, event): after for state in _FOLLOWED for event, after in _SEEN.items()},
     (_S.SSWS, _E.TAKEN_OVER): _S.SSWS,
     **{(state, _E.ABSENT): _S.SMPL for state in (*_FOLLOWED, _S.SSWS)},
     **{(state, _E.DELETE): _S.SMPL for state in (*_FOLLOWED, _S.SSWS)},

@@ -14,12 +14,14 @@ from controller.api.models import (
     CopyOrder,
     CopySource,
     CopyState,
+    Failure,
     InitialCopyOrder,
     JournalState,
     RestoreMode,
     RestoreRequest,
     Role,
 )
+from controller.errors import BY_NAME
 from controller.journal.pointers import Pointer
 from hostagent.actions import Action, ExchangeWithPeer, OrderCopy, OrderInitialCopy, OrderRestore, QueryState
 from hostagent.api.models import Trigger
@@ -65,18 +67,24 @@ class SecondaryRole:
         return actions
 
     def _initial_copy(self, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
-        """Begin it once acquisition runs (else writes meanwhile would be lost), and again until it is done.
+        """Begin it once acquisition runs (else writes meanwhile would be lost), and anew after a gap in acquisition.
 
-        An order given to a copy that runs changes nothing; given to one that
-        failed, or that a crash forgot, it goes on from where it was.
+        While it runs the order is repeated, in case the primary is read at
+        other addresses by now. One that a disk or a checksum stopped is left
+        to a person.
         """
-        primary = facts.peer.state
-        if state.initial_copy.state is CopyState.DONE or primary is None or not primary.acquisition:
+        primary, copy = facts.peer.state, state.initial_copy
+        if primary is None or not primary.acquisition:
             return []
-        begun = state.initial_copy.state is not CopyState.NONE
-        if not self.pace.due(OrderInitialCopy, every=INITIAL_COPY_SECONDS if begun else REORDER_SECONDS):
+        if copy.gap_sequence == primary.gap_sequence and (
+            copy.state is CopyState.DONE or (copy.state is CopyState.FAILED and lasting(copy.failure))
+        ):
             return []
-        return [OrderInitialCopy(InitialCopyOrder(source=source, method=facts.pair.initial_copy))]
+        runs = copy.state is CopyState.RUNNING and copy.gap_sequence == primary.gap_sequence
+        if not self.pace.due(OrderInitialCopy, every=INITIAL_COPY_SECONDS if runs else REORDER_SECONDS):
+            return []
+        order = InitialCopyOrder(source=source, method=facts.pair.initial_copy, gap_sequence=primary.gap_sequence)
+        return [OrderInitialCopy(order)]
 
     def _copy(self, now: Instant, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
         """Follow the primary under a lease when notified; else copy to a goal, when there is one."""
@@ -95,7 +103,9 @@ class SecondaryRole:
             self.copy_to = max(self.copy_to or 0, state.consistent_sequence)
         if self.copy_to is not None and facts.own.position(Pointer.ALREADY_READ).sequence >= self.copy_to:
             self.copy_to = None
-        if self.copy_to is None or state.copy_order_active or not self.pace.due(OrderCopy, every=REORDER_SECONDS):
+        if self.copy_to is None or state.copy_order_active or lasting(state.failure):
+            return []
+        if not self.pace.due(OrderCopy, every=REORDER_SECONDS):
             return []
         order = CopyOrder(
             source=source, mode=CopyMode.ONCE, to_sequence=self.copy_to, lease_seconds=lease, restore=restore
@@ -122,11 +132,20 @@ class SecondaryRole:
         if (
             facts.pair.policy.restore == "at_once"
             and not state.copy_order_active
+            and not lasting(state.failure)
             and read > facts.own.position(Pointer.ALREADY_RESTORED).sequence
             and self.pace.due(OrderRestore, every=REORDER_SECONDS)
         ):
             return [OrderRestore(RestoreRequest(to_sequence=read))]
         return []
+
+
+def lasting(failure: Failure | None) -> bool:
+    """Whether a failure stays until a person acts: an explicit order would make the controller try again."""
+    if failure is None:
+        return False
+    kind = BY_NAME.get(failure.error)
+    return kind is None or not kind.retryable
 
 
 def may_copy(facts: Facts, state: JournalState) -> bool:

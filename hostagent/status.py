@@ -17,7 +17,8 @@ from controller.units import format_duration, format_size
 from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
-from hostagent.observe import Lag, Observed, Unknown, lag, observe
+from hostagent.lag import Lag
+from hostagent.observe import Observed, Unknown, observe
 from hostagent.pairs import next_state
 
 DAY_NS: Final = 86_400 * 1_000_000_000
@@ -27,7 +28,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
     """Everything a person or a monitoring system wants to know about one pair."""
     observed = observe(facts, now, settings)
     state = next_state(PairState.SMPL, observed.event, facts.pair.group)
-    behind = None if observed.unknown else lag(facts)
+    behind = None if observed.unknown else facts.behind
     verdict, line, cause, command = _WORDS[state](facts, now, settings, observed, behind)
     restored = facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns
     unknown = {side.site: side for side in observed.unknown}
@@ -82,12 +83,12 @@ def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
 def _stopped(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
     group = facts.pair.group
     line = f"{group} is not protected: {observed.cause}, changes tracked"
-    return Verdict.WARN, line, observed.cause, f"pairvol journal start {group}"
+    return Verdict.WARN, line, observed.cause, f"pairvol journal start {group}"  # which copies anew
 
 
 def _full(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
-    line = f"{facts.pair.group} is not protected: {observed.cause}, changes tracked; {observed.hint}"
-    return Verdict.CRIT, line, observed.cause, f"pairvol pair delete {facts.pair.group}"
+    line = f"{facts.pair.group} is not protected: {observed.cause}, changes tracked"
+    return Verdict.CRIT, line, observed.cause, f"pairvol journal start {facts.pair.group}"
 
 
 def _failed(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
@@ -140,7 +141,7 @@ _WORDS: Final[dict[PairState, Callable[[Facts, Instant, CopySettings, Observed, 
 
 def _orphans(facts: Facts) -> Lag:
     """What the old primary holds and the new one never read; the new one's pointers stand still since the takeover."""
-    return lag(facts) or Lag(0.0, 0, 0)
+    return facts.behind or Lag(0.0, 0, 0)
 
 
 def _side(

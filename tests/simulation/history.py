@@ -166,6 +166,7 @@ class History:
             self._cut_link,
             self._cut_data_link,
             self.primary.volume_server_crashes,
+            self._gap,
             self._take_over,
         ]
 
@@ -207,6 +208,10 @@ class History:
     def _cut_data_link(self) -> None:
         self.data_up = False
         self.after(self._outage(), lambda: setattr(self, "data_up", True))
+
+    def _gap(self) -> None:
+        self.counts["gaps"] += 1
+        self.primary.stop_and_start()
 
     def _take_over(self) -> None:
         """The secondary's controller takes over; its agent may die before it could keep or tell that."""
@@ -257,7 +262,7 @@ class History:
                 return
             ended[0], agent.busy = True, False
             good = not isinstance(result, PairvolError)
-            self._note(agent, action, result)
+            agent.facts.noted(self.instant, action, result)
             agent.manager.ended(self.instant, action, good)
             self._turn(agent)
 
@@ -270,19 +275,6 @@ class History:
             self._send(agent, action.message, finish)
         else:
             self._command(agent, action, finish)
-
-    def _note(self, agent: Agent, action: Action, result: object) -> None:
-        """What the runner does with results: see `hostagent/runner.py`."""
-        facts, now = agent.facts, self.instant
-        if isinstance(action, SavePair):
-            facts.pair = action.pair
-        elif isinstance(action, ExchangeWithPeer):
-            if isinstance(result, ExchangeAnswer):
-                facts.heard(now, result)
-            elif isinstance(result, PairvolError):
-                facts.not_heard(now, result)
-        else:
-            facts.noted(now, action, result)
 
     # -- the own controller ---------------------------------------------------------------
 
@@ -377,6 +369,7 @@ class History:
         restored = policy.restore == "later" or secondary.restored == secondary.read
         return (
             secondary.read == primary.durable == primary.newest == primary.confirmed
+            and secondary.copy_gap == primary.gap
             and restored
             and set(events) == {wanted}
         )

@@ -102,7 +102,7 @@ class Primary(Site):
     acquisition: bool = True
     waiting_since: float | None = None
     suspended: bool = False
-    written_after_fence: int = 0
+    gap: int | None = None
 
     @property
     def newest(self) -> int:
@@ -120,6 +120,11 @@ class Primary(Site):
             self.waiting_since = now
         elif now - self.waiting_since > FULL_WAIT_SECONDS:
             self.suspended = True
+
+    def stop_and_start(self) -> None:
+        """Acquisition was off for a moment: writes made then are in no journal."""
+        if self.acquisition and self.role is Role.PRIMARY:
+            self.gap, self.suspended, self.waiting_since = self.durable + 1, False, None
 
     def flush(self) -> None:
         self.durable = self.newest
@@ -147,7 +152,7 @@ class Primary(Site):
         )
         used = self.newest - self.confirmed
         state.mode = AcquisitionMode.SUSPENDED if self.suspended else AcquisitionMode.JOURNAL
-        state.acquisition = self.acquisition
+        state.acquisition, state.gap_sequence = self.acquisition, self.gap
         state.records_used, state.fill_percent = used, 100.0 * used / CAPACITY
         return state
 
@@ -189,6 +194,7 @@ class Secondary(Site):
     restored: int = 0
     copied_steps: int = 0
     copy_begun: bool = False
+    copy_gap: int | None = None  # of the order that the copy obeys
     consistent: int | None = None
     order: CopyOrder | None = None  # forgotten by a crash, as all below
     order_ends: float = 0.0
@@ -245,7 +251,9 @@ class Secondary(Site):
         )
         done = self.consistent is not None
         running = CopyState.RUNNING if self.copy_begun else CopyState.NONE
-        state.initial_copy = InitialCopy(state=CopyState.DONE if done else running, bytes_done=self.copied_steps)
+        state.initial_copy = InitialCopy(
+            state=CopyState.DONE if done else running, bytes_done=self.copied_steps, gap_sequence=self.copy_gap
+        )
         state.consistent_sequence = self.consistent
         state.copy_order_active = self.order is not None
         state.link_ok, state.link_contact_ns = self.link_ok, wall(self.link_contact)
@@ -259,6 +267,8 @@ class Secondary(Site):
         self._ordered(order.source.uuid, order.source.generation)
         if not primary.acquisition:
             raise ViolationError("initial copy was ordered before acquisition ran")
+        if self.copy_gap != order.gap_sequence:
+            self.copy_gap, self.consistent, self.copied_steps = order.gap_sequence, None, 0
         if self.consistent is None:
             self.copy_begun = self.copy_runs = True
 

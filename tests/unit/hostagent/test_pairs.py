@@ -25,7 +25,7 @@ def test_every_pair_of_state_and_event_is_in_the_table_or_raises() -> None:
 @pytest.mark.parametrize(
     ("state", "event"),
     [
-        (PairState.PAIR, PairEvent.COPYING),
+        (PairState.SSWS, PairEvent.COPYING),
         (PairState.SSWS, PairEvent.PROTECTED),
         (PairState.SSWS, PairEvent.FAILED),
         (PairState.SSWS, PairEvent.START),

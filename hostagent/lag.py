@@ -1,0 +1,48 @@
+"""How far the secondary is behind: age and size of what is not there yet. Pure arithmetic on two answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from controller.api.models import JournalState, Position
+from controller.journal.layout import BLOCK_BYTES
+from controller.journal.pointers import Pointer
+
+NANOSECONDS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Of the oldest journal acknowledged at the primary and not durable at the secondary; all 0 when there is none."""
+
+    seconds: float
+    data_bytes: int
+    journals: int
+
+
+def measure(primary: JournalState, secondary: JournalState, covered: Iterable[tuple[int, int]], created_ns: int) -> Lag:
+    """The lag at the moment of `primary`; `secondary` should have been asked after that one.
+
+    The seconds are counted on the primary's clock, from the last moment up to
+    which everything is known to be at the secondary: the time in the newest
+    journal there, or a later moment at which the primary had no newer one
+    (`covered`: sequence and moment of earlier looks). So the figure may be too
+    large by the time since the last look, never too small.
+    """
+    newest, read = position(primary, Pointer.JOURNAL_IN), position(secondary, Pointer.ALREADY_READ)
+    if read.sequence >= newest.sequence:
+        return Lag(0.0, 0, 0)
+    moments = [time_ns for sequence, time_ns in covered if sequence <= read.sequence]
+    reached_ns = max([read.time_ns, *moments]) or created_ns
+    return Lag(
+        seconds=max(0.0, (primary.time_ns - reached_ns) / NANOSECONDS),
+        data_bytes=max(0, newest.data_position - read.data_position) * BLOCK_BYTES,
+        journals=newest.sequence - read.sequence,
+    )
+
+
+def position(state: JournalState, pointer: Pointer) -> Position:
+    """Where a pointer stands in an answer; the beginning when it is not in it."""
+    return state.pointers.get(pointer.value, Position())
