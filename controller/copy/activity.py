@@ -3,7 +3,7 @@
 | state | event | then | what it means |
 |---|---|---|---|
 | idle | ordered, explicit | running | there is something to do |
-| running | done | idle | the lease ended, or the order is fulfilled |
+| running, backing off | done | idle | the lease ended, or the order is fulfilled |
 | running | link lost | backing off | tried again by itself every 0.1 to 1 s |
 | backing off | link back | running | |
 | backing off | explicit | running | tried at once |

@@ -53,12 +53,14 @@ class InitialCopyRun:
         targets: Targets,
         save: Callable[[Progress], None],
         stop: threading.Event | None = None,
+        link_type: type[DataLink] = DataLink,
     ) -> None:
         self.progress = progress
         self._source = source
         self._targets = targets
         self._save_progress = save
         self._stop = stop
+        self._link_type = link_type
         self._epoch = targets.epoch
         self._links: dict[int, DataLink] = {}
         self._buffer = memoryview(bytearray(WINDOW_BYTES_MAX))
@@ -111,7 +113,7 @@ class InitialCopyRun:
                     f"{self._source.site} names no address for volume {volume}",
                     hint="The two sides of the pair have different volumes; create the pair again.",
                 )
-            link = DataLink(uri, stop=self._stop, allocation=True)
+            link = self._link_type(uri, stop=self._stop, allocation=True)
             self._links[volume] = link
         if not link.connected:
             size = self._targets.backings[volume].size_bytes
@@ -187,7 +189,7 @@ class InitialCopyRun:
         self._save()
         for volume in self._targets.backings:
             self._link(volume).flush()
-        pages = DataLink(self._source.links.pointers_uri, stop=self._stop)
+        pages = self._link_type(self._source.links.pointers_uri, stop=self._stop)
         try:
             durable = read_durable(pages, bytearray(PAGE_BYTES))
         finally:

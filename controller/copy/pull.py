@@ -113,6 +113,8 @@ class JournalPull:
         records, damage, too_long = self._fetch(remote, count, durable, room)
         if len(records):
             self._publish(records)
+            if damage:
+                self._read_again(remote)
             more = self.read.sequence < durable.sequence
             return Pulled(Outcome.MORE if more else Outcome.MOVED, durable)
         if too_long:
@@ -207,11 +209,10 @@ class JournalPull:
         return Outcome.FULL
 
     def _suspect(self, remote: RemoteJournal, damage: Damage) -> Outcome:
-        """Read again over a new connection, a few times; then it is damage and no accident of the wire."""
+        """The next record is not right: read it a few times more; then it is damage and no accident of the wire."""
         self._suspected += 1
         if self._suspected <= REREADS_MAX:
-            self.rereads += 1
-            remote.close()
+            self._read_again(remote)
             return Outcome.REREAD
         self._suspected = 0
         raise IntegrityError(
@@ -220,6 +221,11 @@ class JournalPull:
             sequence=self.read.sequence + 1,
             attempts=REREADS_MAX + 1,
         )
+
+    def _read_again(self, remote: RemoteJournal) -> None:
+        """What comes next is read over a new connection."""
+        self.rereads += 1
+        remote.close()
 
 
 def _end(record: np.void) -> Position:

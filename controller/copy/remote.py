@@ -30,11 +30,16 @@ class RemoteJournal:
     """
 
     def __init__(
-        self, source: CopySource, *, deadline_seconds: float = 3.0, stop: threading.Event | None = None
+        self,
+        source: CopySource,
+        *,
+        deadline_seconds: float = 3.0,
+        stop: threading.Event | None = None,
+        link_type: type[DataLink] = DataLink,
     ) -> None:
         self.source = source
-        self._journal = DataLink(source.links.journal_uri, deadline_seconds=deadline_seconds, stop=stop)
-        self._pages = DataLink(source.links.pointers_uri, deadline_seconds=deadline_seconds, stop=stop)
+        self._journal = link_type(source.links.journal_uri, deadline_seconds=deadline_seconds, stop=stop)
+        self._pages = link_type(source.links.pointers_uri, deadline_seconds=deadline_seconds, stop=stop)
         area = source.composition
         self.slot_count = area.metadata_block_count * BLOCK_BYTES // RECORD_BYTES
         self._records_start = area.metadata_head_lba * BLOCK_BYTES

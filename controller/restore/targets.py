@@ -25,6 +25,12 @@ class FairLock:
         self._next = 0
         self._serving = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many have asked and not been given the lock yet."""
+        with self._changed:
+            return max(0, self._next - self._serving - 1)
+
     def __enter__(self) -> None:
         with self._changed:
             ticket = self._next
