@@ -160,8 +160,7 @@ class Keeper:
         deadline = time.monotonic() + self.plan.start_seconds
         while not (self._pid_written(running.pid) and self.plan.ready()):
             if not running.alive():
-                cause = running.reap()
-                raise PeerError(f"it ended at start ({cause}): {last_words(self.plan.log)}")
+                raise PeerError(f"it ended at start: {last_words(self.plan.log)}")
             if self._ending is not None:
                 raise PeerError("its start was called off")
             if time.monotonic() > deadline:
@@ -198,12 +197,12 @@ class Keeper:
         running.reap()
 
     def _died(self, running: ServerProcess, backoff: float) -> None:
-        cause = running.reap()
-        self._set(ServerState.FAILED, None, f"ended ({cause}): {last_words(self.plan.log)}")
+        running.reap()
+        self._set(ServerState.FAILED, None, f"it ended: {last_words(self.plan.log)}")
         self._events.emit(
             "error",
             "server.died",
-            f"{self.plan.id} ended ({cause}); starting it again",
+            f"{self.plan.id} ended; starting it again",
             {"server": self.plan.id, "pid": running.pid, "backoff_seconds": backoff},
         )
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from controller import launch
 from controller.errors import StorageError, UsageError
 
 PIDFILE_OPTION: Final = "--pidfile"
@@ -43,15 +46,10 @@ class ServerProcess:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.descriptor, number)
 
-    def reap(self) -> str:
-        """How it ended, in words; only a child's end is known."""
+    def reap(self) -> None:
+        """Let the kernel forget it, in case that we are who takes in orphans here."""
         with suppress(ChildProcessError):
-            result = os.waitid(os.P_PIDFD, self.descriptor, os.WEXITED | os.WNOHANG)
-            if result is not None:
-                if result.si_code == os.CLD_EXITED:
-                    return f"exit code {result.si_status}"
-                return f"signal {signal.Signals(result.si_status).name}"
-        return "unknown cause"
+            os.waitid(os.P_PIDFD, self.descriptor, os.WEXITED | os.WNOHANG)
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -60,30 +58,40 @@ class ServerProcess:
 def spawn(command: list[str], environment: Mapping[str, str], log: Path) -> ServerProcess:
     """Start a command in a session of its own with its output appended to `log`.
 
-    It survives us and our terminal. UsageError when the program is missing.
+    It is nobody's child (controller/launch.py says why), so it survives us.
+    UsageError when the program is missing.
     """
+    if shutil.which(command[0], path=environment.get("PATH")) is None:
+        raise UsageError(f"program {command[0]} is not installed", hint='Install it (Debian package "nbdkit").')
+    read, write = os.pipe2(os.O_CLOEXEC)
     actions = [
+        (os.POSIX_SPAWN_DUP2, write, launch.REPORT),
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
+    launcher = [sys.executable, "-I", "-S", launch.__file__, *command]
     try:
-        pid = os.posix_spawnp(
-            command[0],
-            command,
-            environment,
-            file_actions=actions,
-            setsid=True,
-            setsigmask=[],
-            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGHUP],  # Python ignores SIGPIPE; a server must not
-        )
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"program {command[0]} is not installed", hint='Install it (Debian package "nbdkit").'
-        ) from error
-    except OSError as error:
-        raise StorageError(f"cannot start {command[0]}: {os.strerror(error.errno or 0).lower()}") from error
-    return ServerProcess(pid, os.pidfd_open(pid))  # our child: the pid cannot be reused before we reap it
+        try:
+            pid = os.posix_spawn(
+                sys.executable,
+                launcher,
+                environment,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGHUP],
+            )
+        finally:
+            os.close(write)
+        os.waitpid(pid, 0)
+        with open(read, "rb", closefd=False) as report:
+            server = int(report.readline())
+        return ServerProcess(server, os.pidfd_open(server))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot start {command[0]}: {error}", hint=f"See {log}.") from error
+    finally:
+        os.close(read)
 
 
 def adopt(pidfile: Path) -> ServerProcess | None:
