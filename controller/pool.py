@@ -28,10 +28,10 @@ def show_all(appliance: Appliance) -> list[PoolVolume]:
 def add(appliance: Appliance, request: PoolAdd) -> PoolVolume:
     """Put a volume at the disposal of journals: an existing path, or a file made and allocated here."""
     with appliance.locks.hold(pool=[request.name]):
+        if request.name in appliance.store.document.pool:
+            raise ConflictError(f"pool volume {request.name} already exists", hint="Choose another name.")
         record = _new_record(appliance, request)
         with appliance.store.change() as document:
-            if request.name in document.pool:
-                raise ConflictError(f"pool volume {request.name} already exists", hint="Choose another name.")
             refuse_shared(document, record.path)
             document.pool[request.name] = record
         if record.owned:

@@ -36,13 +36,13 @@ def create(appliance: Appliance, request: VolumeCreate) -> Volume:
     server = plans.own_server(request.name)
     appliance.paths.check_server(server)
     with appliance.locks.hold(volumes=[request.name]):
+        if request.name in appliance.store.document.volumes:
+            raise ConflictError(
+                f"volume {request.name} already exists", hint="Choose another name.", volume=request.name
+            )
         record = new_record(appliance, request.name, request.size_bytes, request.backing)
         record.phase = Phase.CREATING
         with appliance.store.change() as document:
-            if request.name in document.volumes:
-                raise ConflictError(
-                    f"volume {request.name} already exists", hint="Choose another name.", volume=request.name
-                )
             refuse_shared(document, record.backing)
             document.volumes[request.name] = record
         try:
