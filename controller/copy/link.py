@@ -8,7 +8,9 @@ started asynchronously and polled here. A link that moved no byte for
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +26,7 @@ PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slow
 PIECES_IN_FLIGHT: Final = 4
 RATE_BYTES_MIN: Final = 64 << 10  # a link slower than this a second cannot carry a pair
 STATUS_BYTES_MAX: Final = 1 << 30
+_STARTING: Final = -1  # in place of the cookie of a read that is about to start
 _SLICE_SECONDS: Final = 0.1  # how soon a stop is noticed on a link that is silent
 
 Range = tuple[int, int, memoryview]
@@ -87,10 +90,14 @@ class DataLink:
             total = sum(len(view) for _, view in pieces)
             handle = self._connected()
             budget = Deadline(self.deadline_seconds, total, self._stop)
+            flying: dict[int, memoryview] = {}
             try:
-                _read_pieces(handle, pieces, budget)
+                _read_pieces(handle, pieces, flying, budget)
             except (nbd.Error, TimeoutError) as error:
                 raise self._broken(error) from error
+            finally:
+                for own in flying.values():  # the handle is closed: nobody reads into them any more
+                    own.release()
 
     def flush(self, deadline_seconds: float = 10.0) -> None:
         """Make durable, at the other site, everything that this connection could have read."""
@@ -194,18 +201,35 @@ def _pieces(ranges: Iterable[Range]) -> Iterator[tuple[int, memoryview]]:
             yield offset + start, view[start : min(start + PIECE_BYTES, length)]
 
 
-def _read_pieces(handle: Any, pieces: deque[tuple[int, memoryview]], budget: Deadline) -> None:
-    in_flight = 0
-    while pieces or in_flight:
-        while pieces and in_flight < PIECES_IN_FLIGHT:
+def _read_pieces(
+    handle: Any, pieces: deque[tuple[int, memoryview]], flying: dict[int, memoryview], budget: Deadline
+) -> None:
+    """Read all pieces; on an error, those that `flying` still holds were under way."""
+    while pieces or flying:
+        while pieces and len(flying) < PIECES_IN_FLIGHT:
             offset, view = pieces.popleft()
-            handle.aio_pread(nbd.Buffer.from_buffer(view), offset)
-            in_flight += 1
-        while in_flight and (cookie := handle.aio_peek_command_completed()):
+            flying[_STARTING] = view[:]
+            cookie = handle.aio_pread(nbd.Buffer.from_buffer(flying[_STARTING]), offset)
+            flying[cookie] = flying.pop(_STARTING)
+        while flying and (cookie := handle.aio_peek_command_completed()):
             handle.aio_command_completed(cookie)  # raises when that read failed
-            in_flight -= 1
-        if in_flight == PIECES_IN_FLIGHT or (in_flight and not pieces):
+            _let_go(flying.pop(cookie))
+        if len(flying) == PIECES_IN_FLIGHT or (flying and not pieces):
             budget.poll(handle)
+
+
+_decrement = ctypes.pythonapi.Py_DecRef
+_decrement.argtypes, _decrement.restype = (ctypes.py_object,), None
+
+
+def _let_go(own: memoryview) -> None:
+    """Drop a view that was read into, and the reference to it that libnbd's binding (1.14) forgets to drop.
+
+    It would hold the map for ever. The caller hands over the only reference,
+    so this name and the call that counts are the two that there should be.
+    """
+    if sys.getrefcount(own) > 2:
+        _decrement(own)
 
 
 def _finish(handle: Any, cookie: int, budget: Deadline) -> None:
