@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 
-from controller.api.models import Composition, CopySource, Links
-from controller.copy.link import DataLink, Range
 from controller.copy.pull import JournalPull, Outcome
-from controller.errors import CapacityError, IntegrityError, PeerError
+from controller.errors import CapacityError, IntegrityError
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
@@ -22,27 +18,6 @@ from tests.crash.hostile.mutations import Run
 PRIMARY_BYTES, SECONDARY_BYTES = 1 << 20, 3 << 20
 
 
-class MemoryLink(DataLink):
-    """Reads a file of the primary without a network between."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"file:{path}")
-        self.connections = 1
-        self._path = path
-        self._file = os.open(path, os.O_RDONLY)
-
-    def read_ranges(self, ranges: Iterable[Range]) -> None:
-        for offset, length, view in ranges:
-            if os.preadv(self._file, [view[:length]], offset) != length:
-                raise PeerError(f"{self._path} ends before byte {offset + length}")
-
-    def close(self) -> None:
-        self.connections += 1
-
-    def end(self) -> None:
-        os.close(self._file)
-
-
 class HostilePrimary:
     """A journal volume and a pointer page into which anything may be written."""
 
@@ -51,24 +26,6 @@ class HostilePrimary:
         JournalVolume.create(str(self.journal_path), PRIMARY_BYTES, group_uuid, generation)
         self.pointers = PointerPage.create(str(self.pointers_path))
         self.journal = JournalVolume.open(str(self.journal_path), writable=True)
-        self.generation = generation
-
-    def source(self, journal_uri: str, pointers_uri: str) -> CopySource:
-        """What an order to copy from here says."""
-        header = self.journal.header
-        return CopySource(
-            uuid=header.group_uuid,
-            site="tokyo",
-            generation=self.generation,
-            composition=Composition(
-                journal_uuid=header.journal_uuid,
-                metadata_head_lba=header.metadata_head_lba,
-                metadata_block_count=header.metadata_block_count,
-                data_head_lba=header.data_head_lba,
-                data_block_count=header.data_block_count,
-            ),
-            links=Links(journal_uri=journal_uri, pointers_uri=pointers_uri, volume_uris={}),
-        )
 
     def serve(self, run: Run, durable: Position) -> None:
         """Put a run where its reader looks for it, and call all of it durable."""

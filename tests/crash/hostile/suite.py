@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from controller.copy.link import DataLink
-from controller.copy.remote import RemoteJournal
 from controller.errors import PairvolError
 from controller.journal.layout import group_tag
 from controller.journal.pointers import Position
@@ -24,7 +23,8 @@ from tests.crash.hostile.blind import BLIND_TO, blind_to
 from tests.crash.hostile.model import apply_run
 from tests.crash.hostile.mutations import MUTATIONS, Run, make_run
 from tests.crash.hostile.oracle import Group, first_wrong, first_wrong_data
-from tests.crash.hostile.peer import HostilePrimary, MemoryLink, Secondary
+from tests.crash.hostile.peer import HostilePrimary, Secondary
+from tests.crash.links import memory_remote
 from tests.crash.results import Row
 
 GROUP_UUID = str(uuid.UUID(int=0x5EED))
@@ -87,22 +87,23 @@ LinkMaker = Callable[[Path], DataLink]
 
 
 @contextmanager
-def pair(directory: Path, link: LinkMaker) -> Iterator[tuple[HostilePrimary, Secondary]]:
-    """A hostile primary and a real secondary whose links are made by `link` (of a path)."""
+def pair(directory: Path, link: LinkMaker | None) -> Iterator[tuple[HostilePrimary, Secondary]]:
+    """A hostile primary and a real secondary whose links are made by `link`, of a path; without: no network."""
     with ExitStack() as stack:
         primary = HostilePrimary(directory, GROUP_UUID, GENERATION)
         stack.callback(primary.close)
         secondary = Secondary(directory, GROUP_UUID, GENERATION, VOLUME_BLOCKS)
         stack.callback(secondary.close)
-        remote = RemoteJournal(primary.source("nbd://unused", "nbd://unused"))
-        remote._journal, remote._pages = link(primary.journal_path), link(primary.pointers_path)
-        stack.callback(remote.close)
+        remote = stack.enter_context(memory_remote(primary.journal_path, primary.pointers_path, GENERATION))
+        if link is not None:
+            remote._journal, remote._pages = link(primary.journal_path), link(primary.pointers_path)
+            stack.callback(remote.close)
         secondary.pull.connect(remote)
         yield primary, secondary
 
 
 def copy_path(
-    row: Row, cases: int, directory: Path, link: LinkMaker = MemoryLink, names: Sequence[str] = tuple(MUTATIONS)
+    row: Row, cases: int, directory: Path, link: LinkMaker | None = None, names: Sequence[str] = tuple(MUTATIONS)
 ) -> None:
     """The same through JournalPull and RestoreProgram into SVOLs, case after case in one ring."""
     chooser = random.Random(row.seed + 1)

@@ -43,7 +43,7 @@ class LogDisks:
             wait_until(path.exists, 10, f"{path} to be served")
             yield path
         finally:
-            subprocess.run(["fusermount3", "-u", point], check=True)
+            unmount_fuse(point)
             process.wait(10)
 
     @contextmanager
@@ -59,6 +59,13 @@ class LogDisks:
         point.mkdir()
         with self.file(name) as path, attached(path, direct_io=True) as device, mounted_ext4(device, point):
             yield point
+
+
+def unmount_fuse(point: Path) -> None:
+    """Unmount; when something still holds a file there, let go of it all the same and then say so."""
+    if subprocess.run(["fusermount3", "-u", point], capture_output=True).returncode:
+        subprocess.run(["fusermount3", "-u", "-z", point], check=True)
+        raise AssertionError(f"a file under {point} is still open or mapped")
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from tests.crash.log_disk.log import Entry, Kind
 
+REORDER_SHARE = 0.6
+
 Images = dict[str, bytearray]
 
 
@@ -92,15 +94,15 @@ def put(image: bytearray, entry: Entry, start: int, length: int) -> None:
     image[at : at + length] = entry.data[start : start + length] if entry.kind == Kind.WRITE else bytes(length)
 
 
-def cuts(log: Sequence[Entry], count: int, seed: int, reorder_share: float = 0.6) -> list[Cut]:
-    """`count` cuts spread over the whole log, in order, in both modes."""
+def cuts(log: Sequence[Entry], count: int, seed: int, within: Sequence[tuple[int, int]] = ()) -> list[Cut]:
+    """`count` cuts in order and in both modes, spread over the whole log or over the given times (ns, from and to)."""
     chooser = random.Random(seed)
-    points = sorted(chooser.randrange(len(log)) for _ in range(count))
+    points = [i for i, e in enumerate(log) if not within or any(low <= e.time_ns <= high for low, high in within)]
     made = []
-    for index in points:
+    for index in sorted(chooser.choices(points, k=count)) if points else []:
         before_ns = log[index + 1].time_ns if index + 1 < len(log) else log[index].time_ns + 1
         mode = "prefix"
-        if chooser.random() < reorder_share:
+        if chooser.random() < REORDER_SHARE:
             mode = f"reorder {chooser.choice((512, 4096, 4096))} {chooser.randrange(1 << 32)}"
         made.append(Cut(index, before_ns, mode))
     return made

@@ -1,0 +1,78 @@
+"""Power cuts: what is recorded, how many states of each kind are looked at, and the mutants that must be caught."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.crash.powercut.explorer import Explorer
+from tests.crash.powercut.mutants import SERVER_MUTANTS, nothing_wiped
+from tests.crash.powercut.on_ext4 import record_on_ext4
+from tests.crash.powercut.recording import record
+from tests.crash.results import Row
+from tests.support.processes import Processes
+
+MUTANT_SCRIPT = Path(__file__).with_name("mutant_server.py")
+POINTS_PER_ROUND = 1000  # each round has recordings of its own
+CONTROL_TRIES, CONTROL_POINTS = 4, 300
+
+
+def run(seed: int, points: int, directory: Path, keep: Path | None = None, controls: bool = True) -> Row:
+    """`points` states; `directory` should lie in memory."""
+    row = Row("powercut", seed)
+    with Processes(directory / "logs") as processes:
+        explorer = Explorer(row, processes, directory, keep)
+        for done in range(0, points, POINTS_PER_ROUND):
+            explorer.seed = seed + done
+            explore(explorer, min(POINTS_PER_ROUND, points - done))
+        if controls:
+            control(row, processes, directory)
+    return row
+
+
+def explore(explorer: Explorer, points: int) -> None:
+    """States of every kind; the shares are by what a state costs and what it can find."""
+    processes, seed = explorer.processes, explorer.seed
+    recording = record(processes, explorer.folder(), seed, 600, kills=2)
+    explorer.serial(recording, points * 40 // 100, points * 10 // 100)
+    explorer.lives_on(recording, points * 5 // 100)
+    explorer.cut_again(recording, points * 7 // 100)
+    explorer.on_ext4(record_on_ext4(processes, explorer.folder(), seed, 300), points * 10 // 100)
+    explorer.crowd(2 + seed % 3, points * 10 // 100)
+    explorer.both_sites(points * 10 // 100)
+    explorer.witness(points * 8 // 100)
+
+
+def control(row: Row, processes: Processes, directory: Path) -> None:
+    """Every mutant, until it is caught or was tried often enough: when it errs depends on the moment."""
+    for name in SERVER_MUTANTS:
+        row.control(name, any(_server_caught(name, row.seed + n, processes, directory) for n in range(CONTROL_TRIES)))
+    row.control("nothing wiped", _recovery_caught(nothing_wiped(), row.seed, processes, directory))
+
+
+def _server_caught(name: str, seed: int, processes: Processes, directory: Path) -> bool:
+    found = Row(f"powercut control {name}", seed)
+    explorer = Explorer(found, processes, _folder(directory))
+    kills = 3 if name.startswith("replay") else 0
+    environment = {"PAIRVOL_MUTANT": name}
+    recording = record(
+        processes, explorer.folder(), seed, 300, script=MUTANT_SCRIPT, environment=environment, kills=kills
+    )
+    explorer.serial(recording, CONTROL_POINTS, CONTROL_POINTS, until_failure=True)
+    return not found.holds
+
+
+def _recovery_caught(mutant: AbstractContextManager[None], seed: int, processes: Processes, directory: Path) -> bool:
+    found = Row("powercut control of recovery", seed)
+    explorer = Explorer(found, processes, _folder(directory))
+    recording = record(processes, explorer.folder(), seed, 600)
+    with mutant:
+        explorer.lives_on(recording, 4 * CONTROL_POINTS, until_failure=True)
+    return not found.holds
+
+
+def _folder(directory: Path) -> Path:
+    number = sum(1 for _ in directory.glob("control*"))
+    path = directory / f"control{number}"
+    path.mkdir()
+    return path
