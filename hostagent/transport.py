@@ -13,8 +13,9 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from controller.addresses import parse_address
 from controller.api.models import Problem, Shape
-from controller.errors import BY_NAME, IntegrityError, PeerError, UsageError
+from controller.errors import BY_NAME, IntegrityError, PairvolError, PeerError
 
 CONNECT_SECONDS: Final = 2.0
 REQUEST_SECONDS: Final = 2.0
@@ -33,15 +34,9 @@ class Channel:
         self.address = address
         self.who = who
         self.request_seconds = request_seconds
-        transport: httpx.HTTPTransport | None = None
-        base = address
-        if address.startswith("unix:"):
-            transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
-            base = "http://localhost"
-        elif not address.startswith("http://"):
-            raise UsageError(
-                f"{address!r} is not an address", hint="Write http://127.0.0.1:PORT or unix:/path/of/socket."
-            )
+        parsed = parse_address(address)
+        transport = httpx.HTTPTransport(uds=parsed.path)
+        base = f"http://{parsed}" if parsed.path is None else "http://agent"
         # No proxies from the environment: control messages go where the configuration says, or nowhere.
         self._client = httpx.Client(base_url=base, transport=transport, trust_env=False, timeout=request_seconds)
 
@@ -115,14 +110,26 @@ class Channel:
         self.close()
 
 
-def problem_error(response: httpx.Response, who: str) -> Exception:
-    """The error that the other end meant by this answer."""
+def unanswered(error: PairvolError) -> bool:
+    """Whether this error is the silence of the other end, and not something that it answered."""
+    return isinstance(error.__cause__, httpx.TransportError)
+
+
+def problem_error(response: httpx.Response, who: str) -> PairvolError:
+    """The error that the other end meant by this answer.
+
+    As `controller.api.problems.error_of`, without loading the web framework
+    that the command line does not need.
+    """
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
-        return PeerError(f"{who} answered {response.status_code} {response.reason_phrase.lower()}")
-    error_class = BY_NAME.get(problem.error, PeerError)
-    return error_class(problem.message, hint=problem.hint, **problem.facts)
+        return PeerError(
+            f"{who} answered with status {response.status_code} and no problem document",
+            hint="Is another program listening there?",
+        )
+    facts = {name: value for name, value in problem.facts.items() if name not in ("message", "hint")}
+    return BY_NAME.get(problem.error, PairvolError)(problem.message, hint=problem.hint, **facts)
 
 
 def _word(value: Any) -> Any:

@@ -15,10 +15,12 @@ from controller.api.models import (
     Composition,
     Count,
     Failure,
+    GroupVolume,
     InitialCopyMethod,
     JournalState,
     Links,
     Name,
+    Role,
     Shape,
 )
 
@@ -182,12 +184,67 @@ class PeerContact(Shape):
     failure: str | None = None
 
 
+class HostLink(Shape):
+    """A network interface of this host."""
+
+    name: str
+    up: bool
+    addresses: list[str]  # with prefix length
+
+
+class HostDisk(Shape):
+    """A file system that this agent or its controller keeps things in."""
+
+    path: str
+    total_bytes: Count
+    free_bytes: Count
+
+
+class HostFacts(Shape):
+    """What the agent watches of its host."""
+
+    load: list[float]  # over 1, 5 and 15 minutes
+    processors: Count
+    memory_available_bytes: Count
+    links: list[HostLink]
+    disks: list[HostDisk]
+
+
 class AgentInfo(Shape):
     site: Name
     version: str
     time_ns: Count
     controller_ok: bool
     peers: list[PeerContact]
+    controller_failure: str | None = None
+    host: HostFacts | None = None
+
+
+class PeerHello(Shape):
+    """Who answers at a peer's address."""
+
+    site: Name
+    version: str
+
+
+class SideOrder(Shape):
+    """One agent to the other: your side of this pair, to check or to make."""
+
+    pair: Pair
+    volumes: list[GroupVolume]  # of that side; sizes 0 while only the primary can know them
+    journal_bytes: Count | None = None
+    journal_volumes: list[Name] = Field(default_factory=list)
+    journal_visible: bool = False
+
+
+class SideReport(Shape):
+    """What a site has of a pair: its own record, its journal group, its volumes that exist."""
+
+    site: Name
+    pair: Pair | None
+    group_uuid: str | None
+    group_role: Role | None
+    volumes: list[GroupVolume]
 
 
 class Exchange(Shape):

@@ -1,0 +1,71 @@
+"""/pairs and /journals: the commands about pairs. Either site's agent takes each of them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from controller.api.models import JournalState, Name
+from hostagent import create as creation
+from hostagent import delete as deletion
+from hostagent import journals, takeover
+from hostagent.api.models import (
+    JournalCommand,
+    JournalSides,
+    Pair,
+    PairCreate,
+    PairStatus,
+    TakeoverOrder,
+    TakeoverReport,
+)
+from hostagent.api.routes.dependencies import Here
+from hostagent.journals import Verb
+
+router = APIRouter(tags=["pairs"])
+
+
+@router.get("/pairs")
+def pairs(host: Here) -> list[Pair]:
+    """The pairs this site takes part in."""
+    return host.store.all()
+
+
+@router.post("/pairs", status_code=201)
+def create(host: Here, order: PairCreate) -> PairStatus:
+    """The pair generation command."""
+    return creation.create(host, order)
+
+
+@router.get("/pairs/status")
+def statuses(host: Here) -> list[PairStatus]:
+    """Is everything protected?"""
+    return [host.runner(pair.group).status() for pair in host.store.all()]
+
+
+@router.get("/pairs/{group}/status")
+def status(host: Here, group: Name) -> PairStatus:
+    """Is this pair protected?"""
+    return host.runner(group).status()
+
+
+@router.post("/pairs/{group}/takeover")
+def take_over(host: Here, group: Name, order: TakeoverOrder) -> TakeoverReport:
+    """The secondary serves the volumes from now on."""
+    return takeover.take_over(host, group, order)
+
+
+@router.delete("/pairs/{group}", status_code=204)
+def delete(host: Here, group: Name, force: bool = False) -> None:
+    """End a pair at both sites; volumes stay."""
+    deletion.delete(host, group, force=force)
+
+
+@router.get("/journals/{group}")
+def sides(host: Here, group: Name) -> JournalSides:
+    """Both journals as they are now."""
+    return journals.journal_sides(host, group)
+
+
+@router.post("/journals/{group}/{verb}")
+def command(host: Here, group: Name, verb: Verb, order: JournalCommand) -> JournalState:
+    """A journal command, carried out at the side that owns it."""
+    return journals.command(host, group, verb, order)

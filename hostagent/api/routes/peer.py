@@ -1,0 +1,78 @@
+"""/peer: what agents say to each other. Nothing here is forwarded again, so no request goes in circles."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from controller.api.models import FenceRequest, JournalState, Name
+from hostagent import journals, sides, takeover
+from hostagent.api.models import (
+    Exchange,
+    ExchangeAnswer,
+    JournalCommand,
+    PeerHello,
+    SideOrder,
+    SideReport,
+    TakeoverOrder,
+    TakeoverReport,
+)
+from hostagent.api.routes.agent import program_version
+from hostagent.api.routes.dependencies import Here
+from hostagent.journals import Verb
+
+router = APIRouter(prefix="/peer", tags=["between agents"])
+
+
+@router.get("/hello")
+async def hello(host: Here) -> PeerHello:
+    """Who is here?"""
+    return PeerHello(site=host.site, version=program_version())
+
+
+@router.post("/exchange")
+def exchange(host: Here, told: Exchange) -> ExchangeAnswer:
+    """Hear what the other agent knows of a pair; answer with what is known here, fresh from the controller."""
+    host.peers.heard(told.site)
+    runner = host.runners.find(told.pair.group)
+    if runner is None:
+        return ExchangeAnswer(site=host.site, pair=host.store.find(told.pair.group), state=None)
+    return runner.heard(told)
+
+
+@router.post("/pairs/check")
+def check_side(host: Here, order: SideOrder) -> SideReport:
+    """Could this site take its side of a pair?"""
+    return sides.check_side(host, order)
+
+
+@router.post("/pairs", status_code=201)
+def make_side(host: Here, order: SideOrder) -> SideReport:
+    """Make this site's side of a pair."""
+    return sides.make_side(host, order)
+
+
+@router.delete("/pairs/{group}", status_code=204)
+def remove_side(host: Here, group: Name, uuid: str, force: bool = False) -> None:
+    """Remove this site's side of a pair."""
+    sides.remove_side(host, group, uuid, force=force)
+
+
+@router.post("/pairs/{group}/fence")
+def fence(host: Here, group: Name, request: FenceRequest) -> JournalState:
+    """Stop host writes for a planned takeover; the state after the last of them."""
+    runner = host.runner(group)
+    host.controller.fence(group, request)
+    runner.awaken()
+    return host.controller.state(group)
+
+
+@router.post("/pairs/{group}/takeover")
+def take_over(host: Here, group: Name, order: TakeoverOrder) -> TakeoverReport:
+    """A takeover that the primary's agent was given."""
+    return takeover.take_over(host, group, order, forwarded=True)
+
+
+@router.post("/journals/{group}/{verb}")
+def command(host: Here, group: Name, verb: Verb, order: JournalCommand) -> JournalState:
+    """A journal command that the other agent was given."""
+    return journals.command(host, group, verb, order, forwarded=True)

@@ -1,0 +1,166 @@
+"""Attached volumes of this host: attach, detach, and what an earlier agent left.
+
+Owns the choice of the method and the rules for who may attach and detach.
+A device survives the agent: the next one finds it in its records.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from controller.api.models import Role, Volume
+from controller.errors import ConflictError, NotFoundError, PairvolError, StorageError
+from hostagent.api.models import Attachment, AttachOrder
+from hostagent.attach import methods, system
+from hostagent.attach.record import METHOD_FUSE, METHOD_KERNEL, METHOD_URI, Record, Records
+
+
+class Devices:
+    """Any thread may call; one change at a time."""
+
+    def __init__(self, path: Path, mount_directory: Path) -> None:
+        self._records = Records(path)
+        self._mount_directory = mount_directory
+        self._lock = threading.RLock()
+
+    def shown(self) -> list[Attachment]:
+        with self._lock:
+            return [_shown(record) for record in self._records.all()]
+
+    def attach(self, volume: Volume, order: AttachOrder) -> Attachment:
+        """Make a device of a volume; one that is attached already answers with what there is."""
+        refuse_attach(volume, readonly=order.readonly)
+        assert volume.uri is not None
+        with self._lock:
+            known = self._records.find(volume.name)
+            if known is not None:
+                if known.uri == volume.uri and methods.stale(known) is None:
+                    return _shown(known)
+                self._undo(known)
+            record = Record(
+                volume=volume.name,
+                uri=volume.uri,
+                method=METHOD_URI if order.uri_only else choose_method(),
+                readonly=order.readonly,
+            )
+            if record.method == METHOD_FUSE:
+                record.mount_point = str(self._mount_directory / volume.name)
+            self._records.put(record)
+            try:
+                return _shown(methods.attach(record, self._records.put))
+            except BaseException:
+                kept = self._records.find(volume.name)
+                if kept is not None:
+                    self._undo(kept)
+                raise
+
+    def detach(self, volume: str) -> None:
+        """Undo everything, in order; refused while the device is in use."""
+        with self._lock:
+            record = self._records.find(volume)
+            if record is None:
+                raise NotFoundError(f"volume {volume} is not attached here", hint='See "pairvol volume list".')
+            self._undo(record)
+
+    def adopt(self) -> list[str]:
+        """At start: go on with what an earlier agent attached, clear what is of no use; one line for each cleared."""
+        told = []
+        with self._lock:
+            for record in self._records.all():
+                reason = methods.stale(record)
+                if reason is None:
+                    continue
+                try:
+                    self._undo(record)
+                    told.append(f"attachment of {record.volume} cleared: {reason}")
+                except PairvolError as error:
+                    told.append(f"attachment of {record.volume} is of no use ({reason}) and stays: {error.message}")
+        return told
+
+    def _undo(self, record: Record) -> None:
+        if record.device is not None and not self._foreign(record):
+            refuse_in_use(record.volume, record.device)
+        methods.undo(record)
+        self._records.remove(record.volume)
+
+    def _foreign(self, record: Record) -> bool:
+        """Whether the device of a record has gone to somebody else since."""
+        return (
+            record.method == METHOD_FUSE
+            and record.device is not None
+            and system.loop_backing(record.device) != f"{record.mount_point}/nbd"
+        )
+
+
+def refuse_attach(volume: Volume, *, readonly: bool) -> None:
+    """ConflictError for a volume that hosts must not have now."""
+    if volume.role is Role.SECONDARY:
+        raise ConflictError(
+            f"cannot attach {volume.name}: it is the secondary of {volume.group}, replication writes to it",
+            hint=f'Take over first: "pairvol pair takeover {volume.group}".',
+            volume=volume.name,
+            group=volume.group,
+        )
+    if volume.role is Role.FENCED and not readonly:
+        raise ConflictError(
+            f"cannot attach {volume.name}: {volume.group} was taken over by the other site",
+            hint="Attach it there, or attach it here read-only.",
+            volume=volume.name,
+            group=volume.group,
+        )
+    if volume.uri is None:
+        raise ConflictError(
+            f"cannot attach {volume.name}: it is not served ({volume.failure or volume.server})",
+            hint="Look at the log of the storage controller.",
+            volume=volume.name,
+        )
+
+
+def refuse_in_use(volume: str, device: str) -> None:
+    points = system.mount_points(device)
+    if points:
+        raise ConflictError(
+            f"cannot detach {volume}: {device} is mounted at {', '.join(points)}",
+            hint=f'Unmount it first: "umount {points[0]}".',
+            volume=volume,
+            device=device,
+        )
+    above = system.holders(device)
+    if above:
+        raise ConflictError(
+            f"cannot detach {volume}: {', '.join(above)} is built upon {device}",
+            hint="Take that down first.",
+            volume=volume,
+            device=device,
+        )
+
+
+def choose_method() -> str:
+    """Kernel nbd where there is one, else nbdfuse and a loop device."""
+    if system.kernel_nbd():
+        return METHOD_KERNEL
+    if system.fuse_and_loop():
+        return METHOD_FUSE
+    raise StorageError(
+        "this host cannot make block devices: neither kernel nbd nor nbdfuse with loop devices works here",
+        hint='Run "pairvol check" as root, or ask for the NBD address only (--uri).',
+    )
+
+
+def _shown(record: Record) -> Attachment:
+    reason = methods.stale(record)
+    facts = {
+        "readonly": record.readonly,
+        "mount_point": record.mount_point,
+        "pid": record.pid,
+        "stale": reason,
+        "mounted_at": system.mount_points(record.device) if record.device else [],
+    }
+    return Attachment(
+        volume=record.volume,
+        device=record.device,
+        uri=record.uri,
+        method=record.method,
+        facts={name: value for name, value in facts.items() if value not in (None, [])},
+    )

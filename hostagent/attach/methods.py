@@ -1,0 +1,172 @@
+"""The two ways to make a block device of an NBD export, each with its undoing.
+
+Owns the order of the steps. A step is told to `keep` (made durable) before
+the next, so that a crash leaves nothing that `undo` does not find. Undoing
+goes backwards, may be done twice, and does not need the server to answer.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import psutil
+
+from controller.errors import ConflictError, StorageError, UsageError
+from hostagent.attach import system
+from hostagent.attach.record import METHOD_FUSE, METHOD_KERNEL, Record
+
+APPEAR_SECONDS: Final = 15.0
+END_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.02
+TIMEOUT_SECONDS: Final = 60  # of kernel nbd: a server that restarts may take its time
+
+Keep = Callable[[Record], Record]
+
+
+def attach(record: Record, keep: Keep) -> Record:
+    """Make the device; returns the complete record."""
+    if record.method == METHOD_KERNEL:
+        return _attach_kernel(record, keep)
+    if record.method == METHOD_FUSE:
+        return _attach_fuse(record, keep)
+    return keep(record.model_copy(update={"complete": True}))
+
+
+def undo(record: Record) -> None:
+    """Take everything away that `attach` may have made, in reverse order."""
+    if record.method == METHOD_KERNEL and record.device is not None:
+        if not system.free(record.device):
+            system.run(["nbd-client", "-d", record.device])
+    elif record.method == METHOD_FUSE and record.mount_point is not None:
+        _undo_fuse(record, record.mount_point)
+
+
+def stale(record: Record) -> str | None:
+    """Why an attachment is of no use any more; None while it is."""
+    if not record.complete:
+        return "it was not finished"
+    if record.method == METHOD_KERNEL and record.device is not None:
+        return f"{record.device} is not connected" if system.free(record.device) else None
+    if record.method == METHOD_FUSE:
+        if system.same_process(record.pid, record.process_started) is None:
+            return "nbdfuse has ended"
+        if record.device is None or system.loop_backing(record.device) != _file(record):
+            return f"{record.device} no longer belongs to it"
+    return None
+
+
+# -- kernel nbd -----------------------------------------------------------------------
+
+
+def _attach_kernel(record: Record, keep: Keep) -> Record:
+    record = keep(record.model_copy(update={"device": system.free_nbd()}))
+    system.run(kernel_command(record))
+    return keep(record.model_copy(update={"complete": True}))
+
+
+def kernel_command(record: Record) -> list[str]:
+    """nbd-client for a Unix socket: it hands the connection to the kernel and ends."""
+    name, socket = export_of(record.uri)
+    device = record.device or ""
+    command = ["nbd-client", "-unix", socket, device, "-name", name, "-persist", "-timeout", str(TIMEOUT_SECONDS)]
+    return [*command, "-readonly"] if record.readonly else command
+
+
+def export_of(uri: str) -> tuple[str, str]:
+    """(export name, socket path) of nbd+unix:///NAME?socket=PATH."""
+    parts = urlsplit(uri)
+    sockets = parse_qs(parts.query).get("socket", [])
+    if parts.scheme != "nbd+unix" or not sockets:
+        raise UsageError(f"{uri} is not the address of an export on a Unix socket")
+    return unquote(parts.path.removeprefix("/")), sockets[0]
+
+
+# -- nbdfuse and a loop device --------------------------------------------------------------
+
+
+def _attach_fuse(record: Record, keep: Keep) -> Record:
+    assert record.mount_point is not None
+    point = Path(record.mount_point)
+    point.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if system.is_mount(record.mount_point):
+        raise ConflictError(f"{point} is a mount point already", hint=f'Unmount it with "fusermount3 -u {point}".')
+    process = _start_fuse(record, point)
+    started = system.started_ticks(process.pid)
+    record = keep(record.model_copy(update={"pid": process.pid, "process_started": started}))
+    _wait_file(process, point)
+    options = ["--read-only"] if record.readonly else []
+    device = system.run(["losetup", "-f", "--show", "--direct-io=on", *options, _file(record)])
+    return keep(record.model_copy(update={"device": device, "complete": True}))
+
+
+def _start_fuse(record: Record, point: Path) -> subprocess.Popen[bytes]:
+    """In a session of its own: the device outlives this agent."""
+    options = ["-r"] if record.readonly else []
+    with _log_path(point).open("ab") as log:
+        return subprocess.Popen(
+            ["nbdfuse", *options, str(point), record.uri],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _wait_file(process: subprocess.Popen[bytes], point: Path) -> None:
+    deadline = time.monotonic() + APPEAR_SECONDS
+    while not (point / "nbd").exists():
+        words = _log_path(point).read_text(errors="replace").strip().splitlines()
+        if process.poll() is not None:
+            raise StorageError(f"nbdfuse ended: {words[-1] if words else f'exit code {process.returncode}'}")
+        if time.monotonic() > deadline:
+            raise StorageError(f"nbdfuse did not show the volume within {APPEAR_SECONDS:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def _undo_fuse(record: Record, mount_point: str) -> None:
+    for device in system.loops_on(_file(record)):
+        system.run(["losetup", "-d", device])
+        _wait(lambda device=device: system.loop_backing(device) is None, f"{device} to let go")  # type: ignore[misc]
+    process = system.same_process(record.pid, record.process_started)
+    if system.is_mount(mount_point):
+        system.run(["fusermount3", "-u", *([] if process else ["-z"]), mount_point])
+    if process is not None:
+        try:
+            process.wait(END_SECONDS)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(END_SECONDS)
+    _reap(record.pid)
+    with suppress(FileNotFoundError):
+        Path(mount_point).rmdir()
+    _log_path(Path(mount_point)).unlink(missing_ok=True)
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + END_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StorageError(f"waited {END_SECONDS:g} s in vain for {what}", hint="Is somebody using it?")
+        time.sleep(POLL_SECONDS)
+
+
+def _reap(pid: int | None) -> None:
+    """A child of ours that ended must not stay a zombie; one that an earlier agent started is not ours."""
+    if pid is not None:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _file(record: Record) -> str:
+    return f"{record.mount_point}/nbd"
+
+
+def _log_path(point: Path) -> Path:
+    return point.with_name(point.name + ".log")

@@ -1,0 +1,116 @@
+"""The system's own programs and tables: run with a deadline, read without side effects.
+
+Owns the calls to losetup, nbd-client, nbdfuse and fusermount3, and what
+/proc and /sys say about mounts, loop devices and processes. Must not decide.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from controller.errors import StorageError
+
+COMMAND_SECONDS: Final = 20.0
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a program to its end; StorageError with its own words when it fails or hangs."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
+    except FileNotFoundError as error:
+        raise StorageError(f"{command[0]} is not installed", hint='Run "pairvol check".') from error
+    except subprocess.TimeoutExpired as error:
+        raise StorageError(f"{' '.join(command)} did not end within {COMMAND_SECONDS:g} s") from error
+    if done.returncode != 0:
+        words = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise StorageError(f"{' '.join(command)} failed: {words}", hint='Run "pairvol check".')
+    return done.stdout.strip()
+
+
+def kernel_nbd() -> bool:
+    """Whether this kernel makes block devices of NBD exports."""
+    return os.geteuid() == 0 and Path("/dev/nbd0").exists() and shutil.which("nbd-client") is not None
+
+
+def fuse_and_loop() -> bool:
+    """Whether nbdfuse with a loop device can make a block device here."""
+    programs = all(shutil.which(name) for name in ("nbdfuse", "fusermount3", "losetup"))
+    return programs and os.geteuid() == 0 and all(Path(f"/dev/{node}").exists() for node in ("fuse", "loop-control"))
+
+
+def mount_points(device: str) -> list[str]:
+    """Where a block device, or one of its partitions, is mounted in this namespace."""
+    found = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        source, point = line.split(" ")[:2]
+        if source == device or (source.startswith(device) and source[len(device) :].lstrip("p").isdigit()):
+            found.append(point.encode().decode("unicode_escape"))
+    return found
+
+
+def holders(device: str) -> list[str]:
+    """What is stacked upon a block device (LVM, dm-crypt, md)."""
+    with suppress(OSError):
+        return sorted(entry.name for entry in Path(f"/sys/block/{Path(device).name}/holders").iterdir())
+    return []
+
+
+def is_mount(point: str) -> bool:
+    """Whether something is mounted exactly there; works with a dead FUSE server behind it."""
+    return any(line.split()[4] == point for line in Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def loop_backing(device: str) -> str | None:
+    """The file behind a loop device; None when it is free."""
+    with suppress(OSError):
+        backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file").read_text().strip()
+        return backing.removesuffix(" (deleted)")
+    return None
+
+
+def loops_on(path: str) -> list[str]:
+    """Loop devices that have this very file behind them."""
+    devices = [f"/dev/{entry.parent.parent.name}" for entry in Path("/sys/block").glob("loop*/loop/backing_file")]
+    return [device for device in devices if loop_backing(device) == path]
+
+
+def same_process(pid: int | None, started: int | None) -> psutil.Process | None:
+    """The process, if it is still the one that was started then, and alive."""
+    if pid is None or started is None or started_ticks(pid) != started:
+        return None
+    with suppress(psutil.Error):
+        return psutil.Process(pid)
+    return None
+
+
+def started_ticks(pid: int) -> int | None:
+    """When a living process was started, in clock ticks since boot; unlike a time it never shifts with the clock."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    return None
+
+
+def free_nbd() -> str:
+    """A kernel nbd device that nobody uses."""
+    entries = sorted(Path("/sys/block").glob("nbd*"), key=lambda entry: int(entry.name.removeprefix("nbd")))
+    for entry in entries:
+        size = (entry / "size").read_text().strip()
+        if not (entry / "pid").exists() and size == "0":
+            return f"/dev/{entry.name}"
+    raise StorageError("every kernel nbd device is in use", hint="Detach one, or load nbd with nbds_max=N.")
+
+
+def free(device: str) -> bool:
+    """Whether nobody has connected this kernel nbd device."""
+    return not Path(f"/sys/block/{Path(device).name}/pid").exists()

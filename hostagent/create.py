@@ -1,0 +1,161 @@
+"""The pair generation command: either site's agent takes it and makes both sides.
+
+| step | a crash or failure after it leaves | the same command again |
+|---|---|---|
+| 1 both sides checked | nothing | begins anew |
+| 2 secondary side made | a secondary group that copies nothing; its pair is kept | finds its uuid, goes on with 3 |
+| 3 primary side made: acquisition runs | a pair whose agents find each other | answers with its status |
+| 4 initial copy ordered | that is the copy manager's, and repeated by it until it is done | |
+
+Everything that can be refused is refused in step 1. What is refused in step 3
+all the same (a disk filled up meanwhile) undoes step 2; when the primary does
+not answer in step 3 nothing is undone, since it may have done it, and the
+error says what is there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final, Protocol
+
+from controller.api.models import GroupVolume
+from controller.errors import PairvolError, UsageError
+from hostagent import sides
+from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideReport, SiteVolumes
+from hostagent.clock import now
+from hostagent.host import Host
+from hostagent.transport import unanswered
+
+FIRST_GENERATION: Final = 1
+
+
+class Side(Protocol):
+    """A side of a pair, here or behind the other agent."""
+
+    def check_side(self, order: SideOrder) -> SideReport: ...
+
+    def make_side(self, order: SideOrder) -> SideReport: ...
+
+    def remove_side(self, group: str, uuid: str, force: bool) -> None: ...
+
+
+class OwnSide:
+    """This site's side."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def check_side(self, order: SideOrder) -> SideReport:
+        return sides.check_side(self._host, order)
+
+    def make_side(self, order: SideOrder) -> SideReport:
+        return sides.make_side(self._host, order)
+
+    def remove_side(self, group: str, uuid: str, force: bool) -> None:
+        sides.remove_side(self._host, group, uuid, force=force)
+
+
+def side_at(host: Host, site: str) -> Side:
+    return OwnSide(host) if site == host.site else host.peers.get(site)
+
+
+def create(host: Host, order: PairCreate) -> PairStatus:
+    """Make a pair; given again it goes on where it was, and takes the policy of the last command."""
+    _check_order(host, order)
+    primary, secondary = side_at(host, order.primary.site), side_at(host, order.secondary.site)
+    pair = _new_pair(order)
+    found = primary.check_side(_side_order(order, pair, order.primary, None))
+    sizes = {volume.index: volume.size_bytes for volume in found.volumes}
+    there = secondary.check_side(_side_order(order, pair, order.secondary, sizes))
+    pair = _known_pair(pair, found, there)
+    secondary.make_side(_side_order(order, pair, order.secondary, sizes))
+    try:
+        primary.make_side(_side_order(order, pair, order.primary, sizes))
+    except PairvolError as error:
+        _undo(order, pair, secondary, there, error)
+        raise
+    host.events.emit(
+        "info",
+        "pair.created",
+        f"pair {pair.group} created: {pair.primary.site} -> {pair.secondary.site}",
+        {"uuid": pair.uuid},
+        group=pair.group,
+    )
+    return _first_status(host, pair)
+
+
+def _check_order(host: Host, order: PairCreate) -> None:
+    if order.primary.site == order.secondary.site:
+        raise UsageError(
+            f"pair {order.group} has both sides at {order.primary.site}", hint="A pair joins volumes of two sites."
+        )
+    if len(order.primary.volumes) != len(order.secondary.volumes):
+        raise UsageError(
+            f"pair {order.group} has {len(order.primary.volumes)} primary and "
+            f"{len(order.secondary.volumes)} secondary volumes",
+            hint="Name as many on one side as on the other, in the same order.",
+        )
+    for side in (order.primary, order.secondary):
+        if len(set(side.volumes)) != len(side.volumes):
+            raise UsageError(f"pair {order.group} names a volume of {side.site} twice", hint="Name each once.")
+        if side.site != host.site:
+            host.peers.get(side.site)
+    sides.own_volumes(host, _new_pair(order))
+
+
+def _new_pair(order: PairCreate) -> Pair:
+    return Pair(
+        group=order.group,
+        uuid=str(uuid.uuid4()),
+        generation=FIRST_GENERATION,
+        primary=order.primary,
+        secondary=order.secondary,
+        initial_copy=order.initial_copy,
+        policy=order.policy,
+        created_ns=now().wall_ns,
+    )
+
+
+def _known_pair(wanted: Pair, *reports: SideReport) -> Pair:
+    """The pair as an earlier command began it, when one did."""
+    for known in (report.pair for report in reports):
+        if known is not None:
+            return known.model_copy(update={"policy": wanted.policy})
+    uuids = [report.group_uuid for report in reports if report.group_uuid is not None]
+    return wanted.model_copy(update={"uuid": uuids[0]}) if uuids else wanted
+
+
+def _side_order(order: PairCreate, pair: Pair, side: SiteVolumes, sizes: dict[int, int] | None) -> SideOrder:
+    primary = side is order.primary
+    volumes = [
+        GroupVolume(index=index, name=name, size_bytes=(sizes or {}).get(index, 0))
+        for index, name in enumerate(side.volumes)
+    ]
+    return SideOrder(
+        pair=pair,
+        volumes=volumes,
+        journal_bytes=order.journal_bytes if primary else order.secondary_journal_bytes,
+        journal_volumes=order.journal_volumes if primary else order.secondary_journal_volumes,
+        journal_visible=order.journal_visible,
+    )
+
+
+def _undo(order: PairCreate, pair: Pair, secondary: Side, there: SideReport, error: PairvolError) -> None:
+    """Take back the secondary side when it is certain that the primary has none; else say what is left."""
+    left = f"{order.secondary.site} has its side of {pair.group} already"
+    again = f'Give the same command again, or "pairvol pair delete {pair.group} --force" at {order.secondary.site}.'
+    if there.group_uuid is not None or unanswered(error):
+        error.hint = f"{error.hint} {left}. {again}".strip()
+        return
+    try:
+        secondary.remove_side(pair.group, pair.uuid, True)
+    except PairvolError as failed:
+        error.hint = f"{error.hint} {left}, and it could not be removed: {failed.message}. {again}".strip()
+
+
+def _first_status(host: Host, pair: Pair) -> PairStatus:
+    """Let both managers meet before the first answer: a new pair is not unknown, it is copying."""
+    runner = sides.begin(host, pair)
+    runner.look()
+    runner.exchange()
+    return runner.status()

@@ -1,0 +1,110 @@
+"""The host agent as a daemon: from a configuration file to a listening process.
+
+Owns the process: logging, signals, the HTTP server, and the order of start
+and end. Attached devices outlive it, and so does everything of the
+controller; an agent that is killed is begun anew and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from controller.addresses import Address, open_listener
+from controller.errors import PairvolError
+from hostagent import config as configuration
+from hostagent.api.app import make_app
+from hostagent.config import Config
+from hostagent.feed import ControllerFeed
+from hostagent.host import Host
+
+GRACE_SECONDS = 2  # for requests under way when the daemon ends; long polls are cut
+
+_log = logging.getLogger("pairvol.agent")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, leaving signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run(path: str | os.PathLike[str]) -> None:
+    """Run a host agent until it is told to end. Raises PairvolError when it cannot start."""
+    log_to_stderr()
+    run_config(configuration.load(path))
+
+
+def run_config(config: Config) -> None:
+    """As `run`, with a configuration at hand."""
+    host = Host.open(config)
+    with contextlib.ExitStack() as stack:
+        stack.callback(host.close)
+        listeners = [stack.enter_context(_listening(address)) for address in config.listeners]
+        feed = ControllerFeed(host.controller, host.events)
+        stack.callback(feed.stop)
+        begin(host)
+        feed.start()
+        where = ", ".join(config.listen)
+        text = f"host agent of {config.site} listens at {where}"
+        host.events.emit("info", "agent.started", text, {"pid": os.getpid()})
+        asyncio.run(_serve(host, listeners))
+        _log.info("ending; devices and servers run on")
+
+
+def begin(host: Host) -> None:
+    """Take up what an earlier agent left: attached devices and pairs."""
+    for line in host.devices.adopt():
+        host.events.emit("warning", "volume.attachment_stale", line)
+    for pair in host.store.all():
+        try:
+            host.begin_pair(pair)
+        except PairvolError as error:
+            host.events.emit("error", "pair.idle", f"{pair.group} is not worked on: {error.message}", group=pair.group)
+    host.monitor.start()
+
+
+async def _serve(host: Host, listeners: list[socket.socket]) -> None:
+    settings = uvicorn.Config(
+        make_app(host), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
+    )
+    server = _Server(settings)
+
+    def end() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    await server.serve(sockets=listeners)
+
+
+@contextlib.contextmanager
+def _listening(address: Address) -> Iterator[socket.socket]:
+    if address.path is not None:
+        Path(address.path).parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(open_listener(address)) as listener:
+        try:
+            yield listener
+        finally:
+            if address.path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(address.path)
+
+
+def log_to_stderr() -> None:
+    """One line for each message, with its time."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("pyroute2").setLevel(logging.WARNING)

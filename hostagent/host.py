@@ -1,0 +1,112 @@
+"""The parts of one host agent, put together once and handed to every command.
+
+Owns the assembly and the lock on the state directory: two agents on one
+directory would each decide for the other's pairs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controller.api.client import ControllerClient
+from controller.errors import ConflictError
+from controller.events import Events
+from controller.locks import KeyedLocks
+from hostagent.api.models import Pair
+from hostagent.attach.devices import Devices
+from hostagent.config import Config
+from hostagent.monitor import Monitor
+from hostagent.pairs import PairStore
+from hostagent.peers import Peers
+from hostagent.runner import PairRunner, Surroundings
+from hostagent.runners import Runners
+
+CONTROLLER_SECONDS = 2.0  # for a question; orders that allocate or restore have deadlines of their own
+BUSY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """Everything a command needs. Threads share it; each part says how."""
+
+    config: Config
+    store: PairStore
+    events: Events
+    controller: ControllerClient
+    peers: Peers
+    devices: Devices
+    monitor: Monitor
+    lock_file: int
+    runners: Runners = field(default_factory=Runners)
+    locks: KeyedLocks = field(default_factory=lambda: KeyedLocks(BUSY_SECONDS))
+
+    @property
+    def site(self) -> str:
+        return self.config.site
+
+    @classmethod
+    def open(cls, config: Config) -> Host:
+        """Lock the state directory and load what is there. Starts nothing."""
+        config.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock_file = lock_state(config.state_directory)
+        try:
+            store = PairStore(config.state_directory / "pairs.json")
+            events = Events(config.state_directory / "events.jsonl", config.site)
+            controller = ControllerClient(config.controller, seconds=CONTROLLER_SECONDS)
+            return cls(
+                config=config,
+                store=store,
+                events=events,
+                controller=controller,
+                peers=Peers(config.site, config.peers),
+                devices=Devices(config.state_directory / "attachments.json", config.mount_directory),
+                monitor=Monitor([config.state_directory], events.emit),
+                lock_file=lock_file,
+            )
+        except BaseException:
+            os.close(lock_file)
+            raise
+
+    def begin_pair(self, pair: Pair) -> PairRunner:
+        """Let the copy manager of a pair work."""
+        other = pair.secondary.site if pair.primary.site == self.site else pair.primary.site
+        around = Surroundings(self.site, self.config.copying, self.controller, self.store, self.events)
+        return self.runners.start(PairRunner(pair, self.peers.get(other), around))
+
+    def runner(self, group: str) -> PairRunner:
+        """The runner of a pair; says why when a pair that is kept has none."""
+        runner = self.runners.find(group)
+        if runner is not None:
+            return runner
+        pair = self.store.get(group)
+        for site in (pair.primary.site, pair.secondary.site):
+            if site != self.site:
+                self.peers.get(site)  # raises when it is not configured
+        raise ConflictError(f"pair {group} is being deleted", hint="Wait a moment and ask again.")
+
+    def close(self) -> None:
+        """End what runs in this process. Devices and the servers of the controller stay."""
+        self.runners.end_all()
+        self.monitor.stop()
+        self.controller.close()
+        self.peers.close()
+        self.events.close()
+        os.close(self.lock_file)
+
+
+def lock_state(directory: Path) -> int:
+    """Take the lock of a state directory; ConflictError when an agent has it."""
+    lock_file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock_file)
+        raise ConflictError(
+            f"another host agent runs on state directory {directory}",
+            hint="End that one first, or choose another state_directory.",
+            path=str(directory),
+        ) from None
+    return lock_file

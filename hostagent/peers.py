@@ -1,0 +1,171 @@
+"""The other sites' agents: one kept-alive client each, and when each was last heard.
+
+Owns the paths that agents use among themselves (/v1/peer/..., which are never
+forwarded again, so that no request can go in circles) and the book of
+contacts. Must not decide anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from controller.api.models import FenceRequest, JournalState
+from controller.errors import PairvolError, UsageError
+from hostagent.api.models import (
+    Exchange,
+    ExchangeAnswer,
+    JournalCommand,
+    PeerContact,
+    PeerHello,
+    SideOrder,
+    SideReport,
+    TakeoverOrder,
+    TakeoverReport,
+)
+from hostagent.client import ORDER_SECONDS, TAKEOVER_SECONDS
+from hostagent.clock import now
+from hostagent.config import PeerSettings
+from hostagent.facts import Instant
+from hostagent.transport import Channel, unanswered
+
+EXCHANGE_SECONDS: Final = 2.0
+HELLO_SECONDS: Final = 1.0
+FRESH_SECONDS: Final = 3.0  # a contact no older than this needs no greeting
+
+Answer = TypeVar("Answer")
+
+
+class AgentClient:
+    """The agent of one other site. Threads may share it."""
+
+    def __init__(self, site: str, address: str) -> None:
+        self.site = site
+        self.address = address
+        self._channel = Channel(address, f"the host agent of {site}", request_seconds=EXCHANGE_SECONDS)
+        self._lock = threading.Lock()
+        self._contact: Instant | None = None
+        self._failure: str | None = None
+
+    def heard(self) -> None:
+        """It answered, or called."""
+        with self._lock:
+            self._contact, self._failure = now(), None
+
+    def contact(self) -> PeerContact:
+        """When it was last heard; asks it when that is long ago."""
+        with self._lock:
+            fresh = self._contact is not None and now().seconds - self._contact.seconds < FRESH_SECONDS
+        if not fresh:
+            try:
+                self.hello()
+            except PairvolError:
+                pass  # noted in the book
+        with self._lock:
+            return PeerContact(
+                site=self.site,
+                agent=self.address,
+                ok=self._failure is None,
+                last_contact_ns=self._contact.wall_ns if self._contact else 0,
+                failure=self._failure,
+            )
+
+    def hello(self) -> PeerHello:
+        """Is it there, and is it the agent of that site?"""
+        return self._noted(lambda: self._channel.call(PeerHello, "GET", "/peer/hello", seconds=HELLO_SECONDS))
+
+    def exchange(self, message: Exchange, seconds: float = EXCHANGE_SECONDS) -> ExchangeAnswer:
+        """Tell, and hear: see `manager.py`."""
+        return self._noted(
+            lambda: self._channel.call(ExchangeAnswer, "POST", "/peer/exchange", body=message, seconds=seconds)
+        )
+
+    def check_side(self, order: SideOrder) -> SideReport:
+        """Could that site take its side of a pair? Changes nothing there."""
+        return self._noted(lambda: self._channel.call(SideReport, "POST", "/peer/pairs/check", body=order))
+
+    def make_side(self, order: SideOrder) -> SideReport:
+        """Make that site's side of a pair."""
+        return self._noted(
+            lambda: self._channel.call(SideReport, "POST", "/peer/pairs", body=order, seconds=ORDER_SECONDS)
+        )
+
+    def remove_side(self, group: str, uuid: str, force: bool) -> None:
+        """Remove that site's side of a pair."""
+        query = {"uuid": uuid, "force": force}
+        self._noted(lambda: self._channel.send("DELETE", f"/peer/pairs/{group}", query=query, seconds=ORDER_SECONDS))
+
+    def fence(self, group: str, request: FenceRequest) -> JournalState:
+        """Stop host writes there, for a planned takeover."""
+        return self._noted(
+            lambda: self._channel.call(
+                JournalState, "POST", f"/peer/pairs/{group}/fence", body=request, seconds=ORDER_SECONDS
+            )
+        )
+
+    def take_over(self, group: str, order: TakeoverOrder) -> TakeoverReport:
+        """Forward a takeover to the secondary's agent."""
+        return self._noted(
+            lambda: self._channel.call(
+                TakeoverReport, "POST", f"/peer/pairs/{group}/takeover", body=order, seconds=TAKEOVER_SECONDS
+            )
+        )
+
+    def journal_command(self, group: str, verb: str, command: JournalCommand) -> JournalState:
+        """Forward a journal command to the side that owns it."""
+        return self._noted(
+            lambda: self._channel.call(
+                JournalState, "POST", f"/peer/journals/{group}/{verb}", body=command, seconds=ORDER_SECONDS
+            )
+        )
+
+    def _noted(self, call: Callable[[], Answer]) -> Answer:
+        """Make a call and note in the book how it went: an error that the other agent answers is a contact."""
+        try:
+            answer = call()
+        except PairvolError as error:
+            if unanswered(error):
+                with self._lock:
+                    self._failure = error.message
+            else:
+                self.heard()
+            raise
+        self.heard()
+        return answer
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class Peers:
+    """All other sites by name."""
+
+    def __init__(self, site: str, settings: Mapping[str, PeerSettings]) -> None:
+        self.site = site
+        self._clients = {name: AgentClient(name, peer.agent) for name, peer in settings.items()}
+
+    def get(self, site: str) -> AgentClient:
+        """The agent of a site; UsageError for a site that is not configured here."""
+        client = self._clients.get(site)
+        if client is None:
+            known = ", ".join(sorted([self.site, *self._clients]))
+            raise UsageError(
+                f"site {site} is not known at {self.site}",
+                hint=f"Known are {known}; add [peers.{site}] to the agent's configuration.",
+                site=site,
+            )
+        return client
+
+    def heard(self, site: str) -> None:
+        """A site's agent called us."""
+        client = self._clients.get(site)
+        if client is not None:
+            client.heard()
+
+    def contacts(self) -> list[PeerContact]:
+        return [client.contact() for _, client in sorted(self._clients.items())]
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()

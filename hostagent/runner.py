@@ -1,0 +1,256 @@
+"""Carries out what the copy manager of one pair asks for: one thread for each pair.
+
+Owns the thread, the lock on the pair's facts, and the translation of actions
+into calls. Must not decide anything: see `manager.py`. Errors of calls become
+facts; only a mistake in the program is logged as such, and the thread goes on.
+
+Lock order: a runner's lock is held for no call to anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from controller.api.client import ControllerClient
+from controller.api.models import JournalState
+from controller.errors import ConflictError, PairvolError
+from controller.events import Events
+from hostagent.actions import (
+    Action,
+    ExchangeWithPeer,
+    OrderCopy,
+    OrderFence,
+    OrderInitialCopy,
+    OrderPurge,
+    OrderRestore,
+    QueryGroup,
+    QueryState,
+    SavePair,
+)
+from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, PairStatus, Verdict
+from hostagent.clock import now
+from hostagent.config import CopySettings
+from hostagent.facts import Facts
+from hostagent.manager import CopyManager
+from hostagent.observe import observe, peer_silent
+from hostagent.pairs import PairStore, next_state
+from hostagent.peers import AgentClient
+from hostagent.primary import message
+from hostagent.status import pair_status
+
+LOOK_SECONDS: Final = 0.05  # an own state no older than this is fresh enough for an answer
+SHORT_SECONDS: Final = 1.0  # deadline of a direct question for a status
+LEVELS: Final = {Verdict.OK: "info", Verdict.WARN: "warning", Verdict.CRIT: "error"}
+
+Answer = TypeVar("Answer")
+
+_log = logging.getLogger("pairvol.agent")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every runner works with."""
+
+    site: str
+    settings: CopySettings
+    controller: ControllerClient
+    store: PairStore
+    events: Events
+
+
+class PairRunner:
+    """One pair at work. Any thread may call it; `start` begins its own."""
+
+    def __init__(self, pair: Pair, peer: AgentClient, around: Surroundings) -> None:
+        self.group = pair.group
+        self._peer = peer
+        self._around = around
+        self._changed = threading.Condition()
+        self._facts = Facts(around.site, pair, now())
+        self._manager = CopyManager(around.settings)
+        self._state = PairState.SMPL
+        self._woken = self._stopping = False
+        self._thread = threading.Thread(target=self._main, name=f"pair {pair.group}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin nothing more. An action under way may still end; the thread is not waited for."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    # -- asked and told by others ----------------------------------------------------
+
+    @property
+    def pair(self) -> Pair:
+        with self._changed:
+            return self._facts.pair
+
+    def heard(self, told: Exchange) -> ExchangeAnswer:
+        """The other agent calls: take what it says, answer with what the own controller says now."""
+        self.look()
+        with self._changed:
+            self._facts.heard(now(), told)
+            answer = message(self._facts)
+            self._wake()
+        return ExchangeAnswer.model_validate(answer.model_dump())
+
+    def look(self) -> JournalState | None:
+        """Ask the own controller now; None when it does not answer."""
+        with self._changed:
+            own = self._facts.own
+            if own.heard is not None and own.failure is None and now().seconds - own.heard.seconds < LOOK_SECONDS:
+                return own.state
+        self._carry_out(QueryState())
+        with self._changed:
+            return self._facts.own.state if self._facts.own.failure is None else None
+
+    def exchange(self, seconds: float = SHORT_SECONDS) -> JournalState | None:
+        """Exchange with the other agent now; its controller's state, None when that does not answer."""
+        with self._changed:
+            told = message(self._facts)
+        try:
+            answer = self._peer.exchange(told, seconds)
+        except PairvolError as error:
+            with self._changed:
+                self._facts.not_heard(now(), error)
+            return None
+        with self._changed:
+            self._facts.heard(now(), answer)
+            self._wake()
+            return self._facts.peer.state if answer.state is not None else None
+
+    def status(self) -> PairStatus:
+        """From the last facts; a side that was not heard lately is asked first, with a short deadline."""
+        with self._changed:
+            own, limit = self._facts.own, self._around.settings.unknown_after_seconds
+            stale = own.failure is not None or own.heard is None or now().seconds - own.heard.seconds > limit
+            silent = peer_silent(self._facts, now(), self._around.settings)
+        if stale:
+            self.look()
+        if silent:
+            self.exchange()
+        with self._changed:
+            return pair_status(self._facts, now(), self._around.settings)
+
+    def ask(self, question: Callable[[Facts], Answer]) -> Answer:
+        """What the facts say now; the question must not keep or change them."""
+        with self._changed:
+            return question(self._facts)
+
+    def copy_to(self, sequence: int) -> None:
+        """A copy up to there was commanded: see that it is done even if the controller forgets."""
+        with self._changed:
+            secondary = self._manager.secondary
+            secondary.copy_to = max(secondary.copy_to or 0, sequence)
+
+    def keep(self, pair: Pair) -> None:
+        """Keep a changed pair durably and go on with it."""
+        self._around.store.put(pair)
+        with self._changed:
+            self._facts.pair = pair
+            self.awaken()
+
+    def awaken(self) -> None:
+        """A command changed something: look at once."""
+        with self._changed:
+            self._manager.awaken()
+            self._wake()
+
+    # -- the thread --------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._changed.notify_all()
+
+    def _main(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+                self._woken = False
+                actions = self._manager.step(now(), self._facts)
+            self._report()
+            for action in actions:
+                self._carry_out(action, of_manager=True)
+            with self._changed:
+                if not actions and not self._stopping:
+                    self._changed.wait_for(lambda: self._woken or self._stopping, self._manager.rest_seconds())
+
+    def _carry_out(self, action: Action, *, of_manager: bool = False) -> None:
+        """Do it, and note how it ended."""
+        result: object
+        try:
+            result = None if self._stopping else self._call(action)
+        except PairvolError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - the boundary of a thread: seen, and retried at a slower pace
+            _log.error("mistake in the program at %s of %s", type(action).__name__, self.group, exc_info=error)
+            result = PairvolError(f"mistake in the program: {error!r}", hint="See the log of the host agent.")
+        with self._changed:
+            self._facts.noted(now(), action, result)
+            if of_manager:
+                self._manager.ended(now(), action, not isinstance(result, PairvolError))
+
+    def _call(self, action: Action) -> object:
+        controller, group = self._around.controller, self.group
+        match action:
+            case QueryState(after, wait_seconds):
+                return controller.state(group, after, wait_seconds)
+            case QueryGroup():
+                return controller.group(group)
+            case ExchangeWithPeer(told):
+                return self._peer.exchange(told)
+            case OrderCopy(order):
+                return controller.order_copy(group, order)
+            case OrderInitialCopy(copy):
+                return controller.order_initial_copy(group, copy)
+            case OrderRestore(restore):
+                return controller.order_restore(group, restore)
+            case OrderPurge(purge):
+                return controller.purge(group, purge)
+            case OrderFence(fence):
+                return controller.fence(group, fence)
+            case SavePair(pair):
+                return self._save(pair)
+
+    def _save(self, pair: Pair) -> Pair:
+        try:
+            self._around.store.put(pair)
+        except ConflictError:  # a command of this site was faster; what it kept is newer
+            return self._around.store.get(self.group)
+        if pair.generation > self.pair.generation or pair.taken_over != self.pair.taken_over:
+            where = pair.secondary.site if pair.taken_over else pair.primary.site
+            text = f"{self.group} is served by {where}, generation {pair.generation}"
+            self._around.events.emit("warning", "pair.generation", text, group=self.group)
+        return pair
+
+    def _report(self) -> None:
+        """An event when the state has changed; none before both sides were asked once."""
+        with self._changed:
+            facts = self._facts
+            if facts.asked is None or (facts.contact is None and facts.contact_failure is None):
+                return
+            event = observe(facts, now(), self._around.settings).event
+            before = self._state
+            try:
+                self._state = next_state(before, event, self.group)
+            except ConflictError as error:
+                self._state = next_state(PairState.SMPL, event, self.group)
+                self._around.events.emit("error", "pair.impossible", error.message, group=self.group)
+            if self._state is before:
+                return
+            status = pair_status(facts, now(), self._around.settings)
+        self._around.events.emit(
+            LEVELS[status.verdict],
+            "pair.state",
+            status.line,
+            {"from": before.value, "to": status.state.value},
+            group=self.group,
+        )

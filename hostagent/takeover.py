@@ -1,0 +1,233 @@
+"""Takeover: the secondary site serves the volumes from now on, under a higher generation.
+
+Either site's agent takes the command; the secondary's agent does the work, so
+that nothing of the primary site is needed. What happens depends on what the
+primary does:
+
+| primary | without --force | with --force |
+|---|---|---|
+| agent and controller answer | planned: wait until the secondary is close, fence the primary, wait for its last journal, take over; nothing is lost. When the secondary does not get close: refused, nothing changed. When the link breaks after the fence: refused, says so; the primary stays fenced, and the command goes on when it is given again | as without, but what does not arrive within a few seconds stays behind, counted |
+| agent answers, its controller does not, or it cannot be fenced | refused: hosts may be writing there | forced |
+| nothing answers | forced: what is here is what there is; what is missing cannot be known | the same |
+
+Always refused: a secondary whose initial copy is not done. What was read is
+always restored first, from the local journal.
+
+Order (I8): the generation is durable at the secondary's controller before the
+first write under it. A primary that could not be told is fenced by its own
+agent at its first exchange with this one. Given again, the command converges.
+"""  # noqa: E501 - a table has no line breaks
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from controller.api.models import (
+    CopyMode,
+    CopyOrder,
+    FenceRequest,
+    JournalState,
+    RestoreMode,
+    Role,
+    TakeoverRequest,
+    TakeoverResult,
+)
+from controller.errors import ConflictError, PairvolError, PeerError
+from controller.journal.layout import BLOCK_BYTES
+from controller.journal.pointers import Pointer
+from controller.units import format_size
+from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
+from hostagent.host import Host
+from hostagent.lag import position
+from hostagent.observe import copied
+from hostagent.runner import PairRunner
+from hostagent.transport import unanswered
+
+CLOSE_SECONDS: Final = 10.0  # to get to where the primary was when the command came
+DRAIN_SECONDS: Final = 20.0  # for the rest, once nobody writes any more
+FORCED_DRAIN_SECONDS: Final = 3.0
+ANSWER_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 1.0  # of one wait at the own controller
+LEASE_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What the primary has and the secondary has not."""
+
+    first: int
+    last: int
+    data_bytes: int
+
+    @property
+    def journals(self) -> int:
+        return self.last - self.first + 1
+
+
+def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool = False) -> TakeoverReport:
+    """Carry out the command here, or send it to the secondary's agent."""
+    pair = host.store.get(group)
+    if host.site != pair.secondary.site:
+        if forwarded:
+            raise ConflictError(f"{host.site} is not the secondary of {group}", hint='See "pairvol pair list".')
+        return host.peers.get(pair.secondary.site).take_over(group, order)
+    with host.locks.hold(groups=[group]):
+        return _Takeover(host, host.runner(group), pair, order.force).run()
+
+
+class _Takeover:
+    def __init__(self, host: Host, runner: PairRunner, pair: Pair, force: bool) -> None:
+        self._host, self._runner, self._pair, self._force = host, runner, pair, force
+        self._group, self._primary = pair.group, pair.primary.site
+        self._began = time.monotonic()
+        self._renewed = 0.0
+
+    def run(self) -> TakeoverReport:
+        own = self._runner.look()
+        if own is None:
+            raise PeerError(
+                f"cannot take over {self._group}: the storage controller of {self._host.site} does not answer",
+                hint='Start it ("pairvol controller run"), then give the command again.',
+            )
+        if own.role is Role.TAKEN_OVER:
+            return self._finish(own.generation, None, planned=False, again=True)
+        self._refuse_uncopied()
+        generation = max(own.generation + 1, self._runner.ask(lambda facts: facts.generation_known))
+        primary = self._runner.exchange(ANSWER_SECONDS)
+        half = self._runner.ask(lambda facts: facts.contact_failure is None and not facts.peer_lacks_pair)
+        if primary is None and half and not self._force:
+            raise ConflictError(
+                f"cannot take over {self._group}: {self._primary} answers, its storage controller does not, "
+                "and hosts may be writing there",
+                hint="Start that controller for a planned takeover, or add --force.",
+            )
+        if primary is None:
+            return self._finish(generation, None, planned=False)
+        fenced, missing = self._with_primary(generation, primary)
+        return self._finish(generation, missing, planned=fenced and missing is None)
+
+    def _refuse_uncopied(self) -> None:
+        if not self._runner.ask(copied):
+            raise ConflictError(
+                f"cannot take over {self._group}: the initial copy is not done, the volumes are no copy yet",
+                hint=f'Wait with "pairvol pair wait {self._group} --state PAIR".',
+            )
+
+    # -- with the primary answering -------------------------------------------------
+
+    def _with_primary(self, generation: int, primary: JournalState) -> tuple[bool, Missing | None]:
+        """Get close, fence, drain: whether it was fenced, and what is still missing then (only with force)."""
+        if primary.role is Role.PRIMARY:
+            near = self._drain(primary, Pointer.DURABLE, CLOSE_SECONDS if not self._force else FORCED_DRAIN_SECONDS)
+            if near is not None and not self._force:
+                raise self._behind(near, f"the secondary does not keep up; {self._primary} was not changed")
+            fenced = self._fence(generation)
+            if fenced is None:
+                return False, near
+            primary = fenced
+        missing = self._drain(primary, Pointer.JOURNAL_IN, FORCED_DRAIN_SECONDS if self._force else DRAIN_SECONDS)
+        if missing is not None and not self._force:
+            raise self._behind(missing, f"{self._primary} is fenced and keeps them")
+        return True, missing
+
+    def _fence(self, generation: int) -> JournalState | None:
+        """Stop host writes there; None when that failed and force goes on without it."""
+        request = FenceRequest(generation=generation, reason=f"planned takeover by {self._host.site}")
+        try:
+            return self._host.peers.get(self._primary).fence(self._group, request)
+        except PairvolError as error:
+            if self._force:
+                return None
+            state = "it may be fenced already" if unanswered(error) else "nothing was changed"
+            raise ConflictError(
+                f"cannot take over {self._group}: {self._primary} could not be fenced ({state}): {error.message}",
+                hint="Give the command again, or add --force to go on without it.",
+            ) from error
+
+    def _drain(self, primary: JournalState, goal: Pointer, seconds: float) -> Missing | None:
+        """Copy until the secondary has what the primary had in this answer; what is missing after `seconds`."""
+        deadline = time.monotonic() + seconds
+        last = position(primary, goal)
+        while True:
+            self._follow()
+            own = self._runner.look()
+            if own is not None:
+                read = position(own, Pointer.ALREADY_READ)
+                if read.sequence >= last.sequence:
+                    return None
+                if time.monotonic() >= deadline:
+                    behind = max(0, last.data_position - read.data_position) * BLOCK_BYTES
+                    return Missing(read.sequence + 1, last.sequence, behind)
+                wait = max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))
+                self._host.controller.state(self._group, read.sequence, wait)
+
+    def _follow(self) -> None:
+        """Keep the copy going, whatever the pair's trigger."""
+        source = self._runner.ask(lambda facts: facts.source)
+        if source is None or time.monotonic() - self._renewed < LEASE_SECONDS / 4:
+            return
+        self._renewed = time.monotonic()
+        restore = RestoreMode(self._pair.policy.restore)
+        order = CopyOrder(source=source, mode=CopyMode.FOLLOW, lease_seconds=LEASE_SECONDS, restore=restore)
+        self._host.controller.order_copy(self._group, order)
+
+    def _behind(self, missing: Missing, state: str) -> ConflictError:
+        size = format_size(missing.data_bytes)
+        return ConflictError(
+            f"cannot take over {self._group}: {self._primary} holds journals {missing.first}..{missing.last} "
+            f"not yet at {self._host.site}; {state}",
+            hint=f'Wait with "pairvol pair wait {self._group} --state PAIR", '
+            f"or add --force to drop {missing.journals} journals ({size}).",
+            group=self._group,
+            first=missing.first,
+            last=missing.last,
+            missing_bytes=missing.data_bytes,
+        )
+
+    # -- the takeover itself -------------------------------------------------------------
+
+    def _finish(
+        self, generation: int, missing: Missing | None, *, planned: bool, again: bool = False
+    ) -> TakeoverReport:
+        request = TakeoverRequest(generation=generation, force=self._force)
+        result = self._host.controller.take_over(self._group, request)
+        self._runner.keep(
+            self._pair.model_copy(update={"generation": result.generation, "taken_over": True})
+        )  # durable; and the other agent hears it at once, if it is there
+        self._runner.look()
+        self._runner.exchange(ANSWER_SECONDS)
+        report = self._report(result, missing, planned, again)
+        self._host.events.emit(
+            "warning",
+            "pair.takeover",
+            f"{self._group} taken over by {self._host.site} ({report.kind}), generation {report.generation}, "
+            f"at journal {report.restored_sequence}",
+            report.model_dump(mode="json"),
+            group=self._group,
+        )
+        return report
+
+    def _report(self, result: TakeoverResult, missing: Missing | None, planned: bool, again: bool) -> TakeoverReport:
+        journals: int | None = None
+        size: int | None = None
+        if planned:
+            journals, size = 0, 0
+        elif missing is not None:
+            journals, size = missing.journals, missing.data_bytes
+        elif again:  # what the old primary says now, if it does
+            behind = self._runner.ask(lambda facts: None if facts.peer.failure else facts.behind)
+            journals, size = (behind.journals, behind.data_bytes) if behind else (None, None)
+            planned = journals == 0
+        return TakeoverReport(
+            group=self._group,
+            kind="planned" if planned else "forced",
+            generation=result.generation,
+            restored_sequence=result.restored.sequence,
+            restored_time_ns=result.restored.time_ns,
+            journals_restored=result.journals_restored,
+            missing_journals=journals,
+            missing_bytes=size,
+            seconds=time.monotonic() - self._began,
+        )
