@@ -123,7 +123,7 @@ class BackgroundSync:
 
     def _run(self) -> None:
         pause = INTERVAL_SECONDS
-        while True:
+        while not self._stop.is_set():  # looked at after `_work` was cleared: `stop` sets them in the other order
             self._work.wait()
             seen = self._newest_sequence()
             if self._stop.wait(pause):
