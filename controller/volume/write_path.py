@@ -119,7 +119,7 @@ class WritePath:
         with self._change:
             old = self._path
             if self._journaled is not None:
-                if old is self._journaled and self._journal_settings == settings:
+                if old is self._journaled and self._takes(settings):
                     return self._journaled.appender.tail
                 raise ConflictError(
                     f"cannot start acquisition: it is {self.mode}, with journal {self._journaled.journal.path}",
@@ -239,6 +239,11 @@ class WritePath:
                 assert isinstance(old, JournaledPath)
                 self._suspend(old)
             return self._path
+
+    def _takes(self, settings: JournalSettings) -> bool:
+        """True when these settings name the journal that is in use, in its generation."""
+        present = self._journal_settings
+        return present is not None and (present.path, present.generation) == (settings.path, settings.generation)
 
     def _suspend(self, full: JournaledPath) -> None:
         """Give up journaling (I9). The journal keeps what the other site has not confirmed."""
