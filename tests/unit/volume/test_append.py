@@ -1,0 +1,105 @@
+"""The append step: order, time, space, and the wrap of both areas."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.journal.layout import Flag
+from controller.journal.pointers import Position
+from controller.journal.recovery import scan
+from controller.journal.volume import JournalVolume
+from controller.volume.append import Appender, piece_bytes_max
+
+GROUP = str(uuid.uuid4())
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[JournalVolume]:
+    path = str(tmp_path / "journal")
+    JournalVolume.create(path, 1 << 20, GROUP, 1)
+    journal = JournalVolume.open(path, writable=True)
+    yield journal
+    journal.close()
+
+
+def test_nothing_fits_before_the_space_is_released(journal: JournalVolume) -> None:
+    appender = Appender(journal, Position())
+    assert not appender.fits(0)
+    appender.release(Position())
+    assert appender.fits(journal.data_blocks)
+    assert not appender.fits(journal.data_blocks + 1)
+
+
+def test_data_area_fills_and_is_released_exactly(journal: JournalVolume) -> None:
+    appender = Appender(journal, Position())
+    appender.release(Position())
+    block = bytes(512)
+    first_end = None
+    while appender.fits(8):
+        appender.write(0, 0, block * 8, 8)
+        first_end = first_end or appender.tail
+    assert appender.data_position == journal.data_blocks // 8 * 8
+    assert first_end is not None
+    appender.release(first_end)
+    assert appender.fits(8)
+    assert not appender.fits(9 + journal.data_blocks % 8)
+
+
+def test_metadata_area_fills_and_is_released_exactly(journal: JournalVolume) -> None:
+    appender = Appender(journal, Position())
+    appender.release(Position())
+    while appender.fits(0):
+        appender.clear(0, 0, 8, Flag.TRIM)
+    assert appender.sequence == journal.slot_count
+    appender.release(Position(3))
+    for _ in range(3):
+        assert appender.fits(0)
+        appender.clear(0, 0, 8, Flag.ZERO)
+    assert not appender.fits(0)
+
+
+def test_both_areas_wrap_and_the_records_stay_right(journal: JournalVolume) -> None:
+    appender = Appender(journal, Position())
+    appender.release(Position())
+    ends = [Position()]
+    for number in range(3 * journal.slot_count):
+        blocks = 1 + number % 5
+        if not appender.fits(blocks):
+            appender.release(ends[-20])
+        data = bytes([number % 256]) * (512 * blocks)
+        position = appender.write(number % 3, number, data, blocks)
+        found = bytearray(len(data))
+        journal.read_into(position, found)
+        assert found == data
+        ends.append(appender.tail)
+    assert appender.data_position > 2 * journal.data_blocks
+    tail, _ = scan(journal, ends[-100])
+    assert tail == appender.tail
+
+
+def test_time_never_stands_or_goes_back(journal: JournalVolume) -> None:
+    clock = iter([100, 50, 100, 101, 500])
+    appender = Appender(journal, Position(), lambda: next(clock))
+    appender.release(Position())
+    for _ in range(5):
+        appender.clear(0, 0, 8, Flag.TRIM)
+    assert journal.records(1, 5)["time_ns"].tolist() == [100, 101, 102, 103, 500]
+
+
+def test_an_append_that_fails_uses_nothing_up(journal: JournalVolume) -> None:
+    appender = Appender(journal, Position())
+    appender.release(Position())
+    with pytest.raises(TypeError):
+        appender.write(0, 0, "no buffer", 8)  # type: ignore[arg-type]
+    assert appender.tail == Position()
+    appender.write(0, 0, bytes(512), 1)
+    assert appender.sequence == 1
+
+
+def test_long_writes_are_cut_to_what_a_small_ring_takes(journal: JournalVolume) -> None:
+    assert piece_bytes_max(journal) <= journal.data_blocks * 512 // 8
+    assert piece_bytes_max(journal) % 4096 == 0
