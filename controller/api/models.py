@@ -7,10 +7,19 @@ blocks since the journal began and never wrap. Keys are only ever added.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from controller.api.words import AcquisitionMode as AcquisitionMode
+from controller.api.words import CopyMode as CopyMode
+from controller.api.words import CopyState as CopyState
+from controller.api.words import InitialCopyMethod as InitialCopyMethod
+from controller.api.words import RestoreMode as RestoreMode
+from controller.api.words import Role as Role
+from controller.api.words import ServerState as ServerState
+from controller.api.words import SplitMode as SplitMode
+from controller.api.words import SuspendedCause as SuspendedCause
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -20,30 +29,6 @@ class Shape(BaseModel):
     """Base of every message: unknown keys in a request are refused."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-class Role(StrEnum):
-    """What a journal group is here."""
-
-    PRIMARY = "primary"
-    SECONDARY = "secondary"
-    TAKEN_OVER = "taken_over"  # was secondary; its volumes are served to hosts
-    FENCED = "fenced"  # was primary; a higher generation exists elsewhere
-
-
-class ServerState(StrEnum):
-    RUNNING = "running"
-    STOPPED = "stopped"
-    FAILED = "failed"
-
-
-class AcquisitionMode(StrEnum):
-    """How the volume server treats host writes."""
-
-    DIRECT = "direct"  # no journal
-    JOURNAL = "journal"  # journal first
-    SUSPENDED = "suspended"  # journal full or stopped: changed regions tracked
-    FAILED = "failed"  # a journal or volume disk refused
 
 
 class Problem(Shape):
@@ -169,20 +154,25 @@ class Failure(Shape):
     time_ns: Count
 
 
-class CopyState(StrEnum):
-    NONE = "none"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
 class InitialCopy(Shape):
     state: CopyState = CopyState.NONE
     bytes_done: Count = 0
     bytes_total: Count = 0
     bytes_copied: Count = 0  # that really crossed the link: holes do not
     gap_sequence: Count | None = None  # of the order that it obeys
+    method: str | None = None  # of that order
+    epoch: str | None = None  # of the changed regions that it brings over
+    pending: bool = False  # a differential copy waits until restore reached its sequence
     failure: Failure | None = None
+
+
+class SafePoint(Shape):
+    """The way back of a secondary whose volumes are being copied over: its last consistent state."""
+
+    open: bool = False
+    sequence: Count = 0
+    time_ns: Count = 0  # of that journal
+    bytes: Count = 0  # saved so far
 
 
 class JournalState(Shape):
@@ -210,6 +200,20 @@ class JournalState(Shape):
     failure: Failure | None = None
     volume_server: ServerState = ServerState.STOPPED
     journal_server: ServerState = ServerState.STOPPED
+    serving: bool = False  # hosts are served (read at least) from this site's volumes
+    awaits_serve: bool = False  # a returning primary: the order to serve has not come
+    quiesced: bool = False  # a primary that refuses writes for a planned takeover
+    split: SplitMode = SplitMode.OFF
+    epoch: str | None = None  # names the set of changed regions here, while there is one
+    dirty_bytes: Count = 0  # in that set
+    suspended_cause: SuspendedCause | None = None  # why there is such a set
+    suspended_sequence: Count | None = None  # the set speaks of changes after this journal
+    waiting_epoch: str | None = None  # a secondary's restore waits for the differential copy of this epoch
+    safe_point: SafePoint = Field(default_factory=SafePoint)
+    orphans: Count = 0  # kept tails of earlier lives as primary
+    append_records_per_second: float = 0.0  # exponential averages
+    append_bytes_per_second: float = 0.0
+    seconds_to_full: float | None = None  # at the present rate; None: it does not fill
 
 
 class CopySource(Shape):
@@ -222,16 +226,6 @@ class CopySource(Shape):
     links: Links
 
 
-class CopyMode(StrEnum):
-    FOLLOW = "follow"  # keep pulling what becomes durable until the lease ends
-    ONCE = "once"  # pull up to to_sequence, then stop
-
-
-class RestoreMode(StrEnum):
-    AT_ONCE = "at_once"
-    LATER = "later"  # wait for a restore request
-
-
 class CopyOrder(Shape):
     """The journal copy request command."""
 
@@ -242,13 +236,19 @@ class CopyOrder(Shape):
     restore: RestoreMode = RestoreMode.AT_ONCE
 
 
-class InitialCopyMethod(StrEnum):
-    DIRECT = "direct"
-    NONE = "none"
+class ChangedRegions(Shape):
+    """A set of regions by volume: base64 of packed bits, lowest first; bit n is bytes n * region_bytes and on."""
+
+    epoch: str
+    region_bytes: Count
+    sequence: Count  # the changes were made after this journal
+    covered_sequence: Count = 0  # the set also stands for journals up to this one
+    volumes: dict[str, str]
 
 
 class InitialCopyOrder(Shape):
     source: CopySource
+    regions: ChangedRegions | None = None  # of a differential copy
     method: InitialCopyMethod = InitialCopyMethod.DIRECT
     gap_sequence: Count | None = None  # the primary's; another one than before begins the copy anew
 
@@ -278,6 +278,8 @@ class TakeoverResult(Shape):
     restored: Position
     journals_restored: Count  # applied by this takeover
     seconds: float
+    from_safe_point: bool = False  # in the middle of a resync: the volumes went back to their last consistent state
+    journals_dropped: Count = 0  # that were here, and are of no use to that state
 
 
 class FenceRequest(Shape):

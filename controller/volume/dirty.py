@@ -1,23 +1,39 @@
-"""The dirty map: which regions of which volumes were written while the group is suspended.
+"""The dirty map: which regions of which volumes changed without a journal since the group was in step.
 
-Owns one file, made when journaling is given up and removed when it is taken
-up again, so that the file's being there IS the state "suspended". A region's
-bit is durable before the data it stands for is written. Knows nothing of why
-the group is suspended or of how it will be brought back.
+Owns one file. Its being there, with its state, IS what the volume server goes
+by after a restart:
+
+| file | state | host writes | what it means |
+|---|---|---|---|
+| none | | journaled | the other site has, or gets by journal, everything |
+| there | draining | none | journaling was given up; what is only in the journal is on its way to the volumes |
+| there | suspended | direct | a region's bit is durable before the data it stands for is written |
+| there | resync | journaled | bits stand still: the set that a differential copy brings over |
+
+`epoch` names the set: a later suspension keeps the bits, adds to them and
+takes a new epoch, so that the end of a copy of the old set never clears the
+new one. Knows nothing of why the group is suspended or of how it is brought
+back.
 
 File: a header of 4096 bytes, then one run of bits for each volume, lowest bit
-first. All numbers are little endian.
+first. Bits are set in place; the header changes by a new file that takes the
+old one's name. All numbers are little endian.
 
 | offset | size | field | meaning |
 |---|---|---|---|
 | 0 | 8 | magic | `PVOLDIRT` |
-| 8 | 4 | version | 1 |
+| 8 | 4 | version | 2 |
 | 12 | 4 | region_bytes | what one bit stands for |
 | 16 | 16 | group_uuid | |
-| 32 | 24 | position | sequence, data_position, time_ns: all that is journaled; the volumes hold it |
+| 32 | 24 | position | sequence, data_position, time_ns: up to here a journal tells, beyond it the bits do |
 | 56 | 4 | volume_count | |
-| 60 | 4 | reserved | 0 |
-| 64 | 24 x volume_count | volumes | index u64, size_bytes u64, file offset of its bits u64 |
+| 60 | 2 | state | 1 draining, 2 suspended, 3 resync |
+| 62 | 2 | cause | 1 full, 2 operator, 3 error, 4 takeover, 5 split, 6 demoted |
+| 64 | 16 | epoch | |
+| 80 | 8 | covered_sequence | the bits also stand for journals after `position` up to this one |
+| 88 | 24 x volume_count | volumes | index u64, size_bytes u64, file offset of its bits u64 |
+| 2048 | 2 | note_bytes | length of the note |
+| 2050 | 1024 at most | note | the cause in words, UTF-8 |
 | 4092 | 4 | header_crc | CRC-32C of bytes 0 to 4092 |
 """
 
@@ -28,23 +44,58 @@ import struct
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
 import crc32c
 
 from controller import durable
+from controller.api.models import SuspendedCause
 from controller.errors import IntegrityError, NotFoundError, StorageError
 from controller.journal.pointers import Position
+from controller.volume import regions
+from controller.volume.regions import REGION_BYTES
 
-REGION_BYTES: Final = 1 << 20
 HEADER_BYTES: Final = 4096
 MAGIC: Final = b"PVOLDIRT"
-VERSION: Final = 1
-_HEADER: Final = struct.Struct("<8sII16sQQQII")
+VERSION: Final = 2
+NOTE_OFFSET: Final = 2048
+NOTE_BYTES_MAX: Final = 1024
+_HEADER: Final = struct.Struct("<8sII16sQQQIHH16sQ")
 _VOLUME: Final = struct.Struct("<QQQ")
 _CRC: Final = struct.Struct("<I")
+_CAUSES: Final = (
+    SuspendedCause.FULL,
+    SuspendedCause.OPERATOR,
+    SuspendedCause.ERROR,
+    SuspendedCause.TAKEOVER,
+    SuspendedCause.SPLIT,
+    SuspendedCause.DEMOTED,
+)
+
+__all__ = ["REGION_BYTES", "DirtyMap", "MapHead", "MapState", "exists", "head_of"]
+
+
+class MapState(IntEnum):
+    """What host writes do while the map is there."""
+
+    DRAINING = 1
+    SUSPENDED = 2
+    RESYNC = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MapHead:
+    """What the header says beside the layout."""
+
+    position: Position = field(default_factory=Position)
+    state: MapState = MapState.SUSPENDED
+    cause: SuspendedCause = SuspendedCause.FULL
+    epoch: str = ""  # empty in a head to be written: a new one is given
+    covered_sequence: int = 0
+    note: str = ""
 
 
 @dataclass(slots=True)
@@ -55,63 +106,63 @@ class _VolumeBits:
 
 
 class DirtyMap:
-    """An open dirty map. Any thread may mark and read."""
+    """An open dirty map. Any thread may mark and read; `change` is for one at a time."""
 
-    def __init__(self, path: str, file: int, position: Position, bits: dict[int, _VolumeBits]) -> None:
+    def __init__(self, path: str, file: int, group_uuid: str, head: MapHead, bits: dict[int, _VolumeBits]) -> None:
         self.path = path
-        self.position = position  # everything up to here is in the journal and in the volumes
+        self.group_uuid = group_uuid
+        self.head = head
         self._file = file
         self._bits = bits
         self._lock = threading.Lock()
         self._failure: StorageError | None = None
 
     @classmethod
-    def create(cls, path: str, group_uuid: str, position: Position, sizes_bytes: Mapping[int, int]) -> DirtyMap:
-        """A map of clean volumes (index: size). From its return on, durably, the group is suspended."""
-        fields = (MAGIC, VERSION, REGION_BYTES, uuid.UUID(group_uuid).bytes)
-        header = _HEADER.pack(*fields, position.sequence, position.data_position, position.time_ns, len(sizes_bytes), 0)
-        offset = HEADER_BYTES
+    def create(
+        cls,
+        path: str,
+        group_uuid: str,
+        position: Position,
+        sizes_bytes: Mapping[int, int],
+        head: MapHead | None = None,
+        packed: Mapping[int, bytes] | None = None,
+    ) -> DirtyMap:
+        """A map of volumes (index: size), clean but for the bits in `packed`. It counts, durably, from its return on.
+
+        An epoch is given anew unless `head` has one; `position` overrides the head's.
+        """
+        head = replace(head or MapHead(), position=position)
+        head = replace(
+            head,
+            epoch=head.epoch or str(uuid.uuid4()),
+            covered_sequence=max(head.covered_sequence, position.sequence),
+        )
+        bits, offset = dict[int, _VolumeBits](), HEADER_BYTES
         for index, size_bytes in sizes_bytes.items():
-            header += _VOLUME.pack(index, size_bytes, offset)
-            offset += -(-_regions(size_bytes) // 8)
-        header = header.ljust(HEADER_BYTES - 4, b"\0")
-        content = header + _CRC.pack(crc32c.crc32c(header))
-        durable.write_bytes(path, content.ljust(offset, b"\0"))
+            flags = regions.unpack((packed or {}).get(index, b""), size_bytes)
+            bits[index] = _VolumeBits(size_bytes, offset, flags)
+            offset += regions.packed_bytes(size_bytes)
+        durable.write_bytes(path, _compose(group_uuid, head, bits))
         return cls.open(path, group_uuid)
 
     @classmethod
     def open(cls, path: str, group_uuid: str) -> DirtyMap:
-        """The map at `path`; NotFoundError when the group is not suspended, IntegrityError when it is damaged."""
+        """The map at `path`; NotFoundError when there is none, IntegrityError when it is damaged."""
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFoundError(f"no dirty map at {path}", path=path) from None
         try:
-            position, bits = cls._read(file, path, group_uuid)
+            head, bits = _read(file, path, group_uuid)
         except BaseException:
             os.close(file)
             raise
-        return cls(path, file, position, bits)
+        return cls(path, file, group_uuid, head, bits)
 
-    @staticmethod
-    def _read(file: int, path: str, group_uuid: str) -> tuple[Position, dict[int, _VolumeBits]]:
-        header = os.pread(file, HEADER_BYTES, 0)
-        if len(header) < HEADER_BYTES or _CRC.unpack_from(header, HEADER_BYTES - 4)[0] != crc32c.crc32c(header[:-4]):
-            raise IntegrityError(
-                f"header of dirty map {path} fails its checksum",
-                hint="Which regions changed is not known; the pair needs a whole new copy.",
-                path=path,
-            )
-        magic, version, region, group, sequence, data_position, time_ns, count, _ = _HEADER.unpack_from(header)
-        if (magic, version, region) != (MAGIC, VERSION, REGION_BYTES) or group != uuid.UUID(group_uuid).bytes:
-            raise IntegrityError(f"{path} is not the dirty map of group {group_uuid}", path=path)
-        bits: dict[int, _VolumeBits] = {}
-        for at in range(count):
-            index, size_bytes, offset = _VOLUME.unpack_from(header, _HEADER.size + at * _VOLUME.size)
-            raw = os.pread(file, -(-_regions(size_bytes) // 8), offset)
-            flags = bytearray((raw[region // 8] >> region % 8) & 1 for region in range(_regions(size_bytes)))
-            bits[index] = _VolumeBits(size_bytes, offset, flags)
-        return Position(sequence, data_position, time_ns), bits
+    @property
+    def position(self) -> Position:
+        """Up to here a journal tells what changed."""
+        return self.head.position
 
     def mark(self, index: int, offset: int, count: int) -> None:
         """Make the bits of a byte range durable; at once when they are. StorageError when the disk refuses."""
@@ -130,6 +181,20 @@ class DirtyMap:
             self._store(packed, bits.file_offset + start)
             bits.durable[first:last] = b"\1" * (last - first)
 
+    def change(self, head: MapHead, packed: Mapping[int, bytes] | None = None) -> None:
+        """Replace the header, add the bits in `packed`, keep all others; durable when this returns."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            bits = {index: replace(old, durable=bytearray(old.durable)) for index, old in self._bits.items()}
+            for index, more in (packed or {}).items():
+                bits[index].durable = regions.merged(bits[index].durable, regions.unpack(more, bits[index].size_bytes))
+            head = replace(head, covered_sequence=max(head.covered_sequence, head.position.sequence))
+            durable.write_bytes(self.path, _compose(self.group_uuid, head, bits))
+            file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            os.close(self._file)
+            self._file, self._bits, self.head = file, bits, head
+
     def _store(self, packed: bytearray, offset: int) -> None:
         if self._failure is not None:  # a sync that failed once: a later success would prove nothing
             raise self._failure
@@ -147,26 +212,77 @@ class DirtyMap:
     def regions(self, index: int) -> Iterator[tuple[int, int]]:
         """The changed areas of a volume in order: (byte offset, bytes), neighbours merged."""
         bits = self._bits[index]
-        end = 0
-        while (start := bits.durable.find(1, end)) >= 0:
-            end = bits.durable.find(0, start)
-            end = len(bits.durable) if end < 0 else end
-            yield start * REGION_BYTES, min(end * REGION_BYTES, bits.size_bytes) - start * REGION_BYTES
+        yield from regions.areas(bits.durable, bits.size_bytes)
+
+    def packed(self) -> dict[int, bytes]:
+        """The bits of every volume, eight to a byte, lowest first."""
+        return {index: regions.pack(bits.durable) for index, bits in self._bits.items()}
 
     def close(self) -> None:
-        """Close the file; the group stays suspended."""
+        """Close the file; what it says stays in force."""
         os.close(self._file)
 
     def remove(self) -> None:
-        """Durably forget that the group was suspended, and what changed."""
+        """Durably forget the map and what changed."""
         self.close()
         durable.remove(self.path)
 
 
 def exists(path: str) -> bool:
-    """True when a group is suspended: its dirty map is there."""
+    """True when a group has a map: it is suspended, or a differential copy is not reported done."""
     return Path(path).exists()
 
 
-def _regions(size_bytes: int) -> int:
-    return -(-size_bytes // REGION_BYTES)
+def head_of(path: str, group_uuid: str) -> MapHead | None:
+    """What the map at `path` says; None when there is none."""
+    try:
+        marks = DirtyMap.open(path, group_uuid)
+    except NotFoundError:
+        return None
+    marks.close()
+    return marks.head
+
+
+def _compose(group_uuid: str, head: MapHead, bits: Mapping[int, _VolumeBits]) -> bytes:
+    position, note = head.position, head.note.encode()[:NOTE_BYTES_MAX]
+    header = _HEADER.pack(
+        MAGIC,
+        VERSION,
+        REGION_BYTES,
+        uuid.UUID(group_uuid).bytes,
+        position.sequence,
+        position.data_position,
+        position.time_ns,
+        len(bits),
+        head.state,
+        1 + _CAUSES.index(head.cause),
+        uuid.UUID(head.epoch).bytes,
+        head.covered_sequence,
+    )
+    for index, volume in bits.items():
+        header += _VOLUME.pack(index, volume.size_bytes, volume.file_offset)
+    header = header.ljust(NOTE_OFFSET, b"\0") + len(note).to_bytes(2, "little") + note
+    header = header.ljust(HEADER_BYTES - 4, b"\0")
+    return header + _CRC.pack(crc32c.crc32c(header)) + b"".join(regions.pack(each.durable) for each in bits.values())
+
+
+def _read(file: int, path: str, group_uuid: str) -> tuple[MapHead, dict[int, _VolumeBits]]:
+    header = os.pread(file, HEADER_BYTES, 0)
+    if len(header) < HEADER_BYTES or _CRC.unpack_from(header, HEADER_BYTES - 4)[0] != crc32c.crc32c(header[:-4]):
+        raise IntegrityError(
+            f"header of dirty map {path} fails its checksum",
+            hint="Which regions changed is not known; the pair needs a whole new copy.",
+            path=path,
+        )
+    magic, version, region, group, *position, count, state, cause, epoch, covered = _HEADER.unpack_from(header)
+    if (magic, version, region) != (MAGIC, VERSION, REGION_BYTES) or group != uuid.UUID(group_uuid).bytes:
+        raise IntegrityError(f"{path} is not the dirty map of group {group_uuid}", path=path)
+    bits: dict[int, _VolumeBits] = {}
+    for at in range(count):
+        index, size_bytes, offset = _VOLUME.unpack_from(header, _HEADER.size + at * _VOLUME.size)
+        raw = os.pread(file, regions.packed_bytes(size_bytes), offset)
+        bits[index] = _VolumeBits(size_bytes, offset, regions.unpack(raw, size_bytes))
+    length = int.from_bytes(header[NOTE_OFFSET : NOTE_OFFSET + 2], "little")
+    note = header[NOTE_OFFSET + 2 : NOTE_OFFSET + 2 + length].decode(errors="replace")
+    head = MapHead(Position(*position), MapState(state), _CAUSES[cause - 1], str(uuid.UUID(bytes=epoch)), covered, note)
+    return head, bits

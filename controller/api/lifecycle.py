@@ -1,0 +1,83 @@
+"""Orders and answers that change what a group is: shapes only. See controller/LIFECYCLE.md."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from controller.api.models import ChangedRegions, CopySource, Count, Name, Position, Shape, SplitMode, SuspendedCause
+
+Generation = Annotated[int, Field(ge=1)]
+
+
+class SuspendOrder(Shape):
+    """Give up journaling at a primary: host writes go on, changed regions are tracked."""
+
+    cause: SuspendedCause = SuspendedCause.OPERATOR
+
+
+class EpochOrder(Shape):
+    """The secondary is consistent again: the changed regions of this epoch are copied."""
+
+    epoch: str
+
+
+class ResyncOrder(Shape):
+    """Copy the changed regions to a secondary; its own changed regions are added to them."""
+
+    source: CopySource
+    regions: ChangedRegions
+    gap_sequence: Count | None = None  # the primary's, as in an initial copy order
+
+
+class ServeOrder(Shape):
+    """Serve hosts as primary under this generation; or, with `on` false, refuse their writes for a planned takeover."""
+
+    generation: Generation
+    on: bool = True
+
+
+class SplitOrder(Shape):
+    """Let hosts use the volumes of a secondary, or end that."""
+
+    mode: SplitMode
+    force: bool = False  # also with clients connected
+
+
+class DemoteOrder(Shape):
+    """This group follows a new primary from now on."""
+
+    generation: Generation  # the new primary's
+    base: Position  # where the new primary's journal begins; it has every journal of ours up to there
+    covered_sequence: Count = 0  # the new primary's changed regions stand for our journals up to this one
+    peer_site: Name | None = None
+
+
+class PromoteOrder(Shape):
+    """Become the primary of the pair: journals are written again, for the site that was demoted."""
+
+    generation: Generation  # a taken over group's own; a fenced group's next one
+    peer_site: Name | None = None
+
+
+class Orphan(Shape):
+    """A tail of journals that never reached the site that took over, kept until dropped by order."""
+
+    name: Name
+    path: str
+    generation: int  # under which they were written
+    first_sequence: Count
+    last_sequence: Count
+    journals: Count
+    data_bytes: Count
+    first_time_ns: Count
+    last_time_ns: Count
+    kept_ns: Count  # when the group was demoted
+    volumes: dict[str, str] = Field(default_factory=dict)  # index: name
+
+
+class DemoteResult(Shape):
+    generation: int
+    orphan: Orphan | None  # None: nothing was written here that the new primary lacks
+    dirty_bytes: Count  # changed regions here, orphan tail included

@@ -1,0 +1,88 @@
+"""Sets of regions of a volume: one flag for each, packed bits, areas, unions.
+
+Pure. A set is a bytearray with one byte (0 or 1) for each region of
+`REGION_BYTES`; packed it is eight regions to a byte, lowest bit first, as in
+the dirty map and on the wire. A shorter packed set has no more regions set.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+from controller.api.models import ChangedRegions
+from controller.errors import UsageError
+
+REGION_BYTES: Final = 1 << 20
+
+
+def count_of(size_bytes: int) -> int:
+    """How many regions a volume has; the last may be short."""
+    return -(-size_bytes // REGION_BYTES)
+
+
+def packed_bytes(size_bytes: int) -> int:
+    return -(-count_of(size_bytes) // 8)
+
+
+def pack(flags: bytearray) -> bytes:
+    return np.packbits(np.frombuffer(flags, dtype=np.uint8), bitorder="little").tobytes()
+
+
+def unpack(packed: bytes, size_bytes: int) -> bytearray:
+    """The flags of all regions of a volume of that size."""
+    padded = packed.ljust(packed_bytes(size_bytes), b"\0")
+    found = np.unpackbits(np.frombuffer(padded, dtype=np.uint8), bitorder="little")
+    return bytearray(found[: count_of(size_bytes)].tobytes())
+
+
+def merged(first: bytearray, second: bytearray) -> bytearray:
+    """What is in either of two sets of one volume."""
+    return bytearray((np.frombuffer(first, dtype=np.uint8) | np.frombuffer(second, dtype=np.uint8)).tobytes())
+
+
+def mark(flags: bytearray, offset: int, count: int) -> None:
+    """Take in every region that a byte range touches."""
+    first, last = offset // REGION_BYTES, -(-(offset + count) // REGION_BYTES)
+    flags[first:last] = b"\1" * (last - first)
+
+
+def areas(flags: bytearray, size_bytes: int) -> Iterator[tuple[int, int]]:
+    """The areas of a set in order: (byte offset, bytes), neighbours merged, within the volume."""
+    end = 0
+    while (start := flags.find(1, end)) >= 0:
+        end = flags.find(0, start)
+        end = len(flags) if end < 0 else end
+        yield start * REGION_BYTES, min(end * REGION_BYTES, size_bytes) - start * REGION_BYTES
+
+
+def union(sets: Iterable[Mapping[int, bytes]], sizes_bytes: Mapping[int, int]) -> dict[int, bytes]:
+    """Packed sets by volume, all of them together; volumes that `sizes_bytes` lacks are refused."""
+    found = {index: bytearray(count_of(size)) for index, size in sizes_bytes.items()}
+    for each in sets:
+        for index, packed in each.items():
+            if index not in found:
+                raise UsageError(f"changed regions speak of volume {index}, which the group does not have")
+            found[index] = merged(found[index], unpack(packed, sizes_bytes[index]))
+    return {index: pack(flags) for index, flags in found.items()}
+
+
+def to_wire(packed: Mapping[int, bytes]) -> dict[str, str]:
+    """Packed sets as JSON carries them."""
+    return {str(index): base64.b64encode(bits).decode() for index, bits in packed.items()}
+
+
+def from_wire(changed: ChangedRegions) -> dict[int, bytes]:
+    """Packed sets of an order; UsageError when they are of another size or not base64."""
+    if changed.region_bytes != REGION_BYTES:
+        raise UsageError(
+            f"changed regions of {changed.region_bytes} bytes, here they have {REGION_BYTES}",
+            hint="The two programs are probably of different versions.",
+        )
+    try:
+        return {int(index): base64.b64decode(bits, validate=True) for index, bits in changed.volumes.items()}
+    except ValueError as error:
+        raise UsageError(f"changed regions cannot be understood: {error}") from error
