@@ -30,7 +30,7 @@ class ServerSettings(BaseModel):
     nbdkit: str = "nbdkit"
     threads: Annotated[int, Field(ge=1, le=256)] = 16
     start_seconds: Annotated[float, Field(gt=0)] = 60.0  # recovery of a full journal takes its time
-    stop_seconds: Annotated[float, Field(gt=0)] = 15.0
+    stop_seconds: Annotated[float, Field(gt=0)] = 5.0
 
 
 class JournalSettings(BaseModel):

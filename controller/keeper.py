@@ -46,7 +46,9 @@ class ServerPlan:
     leftovers: tuple[Path, ...] = ()  # sockets that a dead process leaves and a new one trips over
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = 60.0
-    stop_seconds: float = 15.0
+    stop_seconds: float = 5.0
+    before_stop: Callable[[], None] = lambda: None  # nbdkit waits for idle clients when asked to end, then is killed
+    stateless: bool = False  # may be killed without being asked
 
 
 class Keeper:
@@ -187,7 +189,8 @@ class Keeper:
         return False
 
     def _terminate(self, running: ServerProcess) -> None:
-        running.send(signal.SIGTERM)
+        self.plan.before_stop()
+        running.send(signal.SIGKILL if self.plan.stateless else signal.SIGTERM)
         if not running.wait(self.plan.stop_seconds):
             self._events.emit(
                 "warning", "server.killed", f"{self.plan.id} did not end when asked", {"server": self.plan.id}

@@ -79,7 +79,7 @@ class Servers:
             thread.join()
 
 
-def stop_strays(run_directory: Path, keep: set[Path], wait_seconds: float = 10.0) -> list[int]:
+def stop_strays(run_directory: Path, keep: set[Path], wait_seconds: float = 5.0) -> list[int]:
     """End every server of a run directory whose pid file is not in `keep`; returns their pids.
 
     They are left by commands that a crash cut short, or by a controller whose

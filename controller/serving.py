@@ -47,6 +47,11 @@ def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> 
             return True
         return False
 
+    def bring_home() -> None:
+        """Clients that stay connected make nbdkit linger until it is killed: have nothing left to lose then."""
+        with suppress(PairvolError):
+            control_client.command(paths.control(server), "checkpoint")
+
     appliance.servers.keep(
         ServerPlan(
             id=server,
@@ -56,6 +61,7 @@ def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> 
             ready=ready,
             leftovers=(paths.socket(server), paths.control(server)),
             environment=plans.plugin_environment(),
+            before_stop=bring_home,
             start_seconds=config.servers.start_seconds,
             stop_seconds=config.servers.stop_seconds,
         )
@@ -131,6 +137,7 @@ def _keep_tcp(appliance: Appliance, group: str, server: str, key: str) -> None:
             usable=usable,
             start_seconds=config.servers.start_seconds,
             stop_seconds=config.servers.stop_seconds,
+            stateless=True,
         )
     )
 
