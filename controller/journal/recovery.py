@@ -100,7 +100,7 @@ def recover(journal: JournalVolume, after: Position, durable: Position) -> Posit
     that was once known durable. A bad record up to `durable` is damage, not a
     crash: IntegrityError names it and nothing is changed. Otherwise records
     beyond the tail, left by a write that a power cut took the middle of, are
-    wiped, and the wipe is durable before this returns.
+    wiped. That, and every record up to the tail, is durable when this returns.
     """
     tail, damage = scan(journal, after)
     if tail.sequence < durable.sequence:
@@ -111,14 +111,30 @@ def recover(journal: JournalVolume, after: Position, durable: Position) -> Posit
             durable=durable.sequence,
             path=journal.path,
         )
-    _wipe_beyond(journal, tail)
+    first = max(after, durable).sequence + 1
+    if _wipe_beyond(journal, tail) or first <= tail.sequence:
+        _store_again(journal, first, tail.sequence)
+        journal.sync()
     return tail
 
 
-def _wipe_beyond(journal: JournalVolume, tail: Position) -> None:
+def _wipe_beyond(journal: JournalVolume, tail: Position) -> bool:
     slots = journal.all_records()
     stale = np.flatnonzero(slots["sequence"] > tail.sequence)
-    if len(stale) == 0:
-        return
     slots[stale] = np.zeros(1, dtype=slots.dtype)
-    journal.sync()
+    return len(stale) > 0
+
+
+def _store_again(journal: JournalVolume, first: int, last: int) -> None:
+    """Write records and data that were never known durable once more.
+
+    Their sync may have failed. The page cache then shows what the disk does
+    not have, as clean pages, so that another sync alone would prove nothing.
+    """
+    for start in range(first, last + 1, BATCH_RECORDS):
+        batch = journal.records(start, min(start + BATCH_RECORDS - 1, last))
+        fields = zip(batch["data_position"].tolist(), batch["data_blocks"].tolist(), strict=True)
+        for position, blocks in fields:
+            if blocks:
+                journal.write_data(position, b"".join(journal.data_views(position, blocks)))
+        journal.write_records(start, batch)

@@ -24,13 +24,25 @@ class LogDisks:
         self.bases = {name: image.read_bytes() for name, image in images.items()}
         self.socket = directory / "disks.sock"
         self._log = directory / "writes.log"
+        self._faults = directory / "faults"
         self._processes = processes
         words = [f"disk={name}:{image}" for name, image in images.items()]
-        start_nbdkit(processes, self.socket, ["python", PLUGIN, f"log={self._log}", *words], "disks")
+        start_nbdkit(
+            processes, self.socket, ["python", PLUGIN, f"log={self._log}", f"faults={self._faults}", *words], "disks"
+        )
 
     def log(self) -> list[Entry]:
         """Everything logged so far."""
         return read_log(self._log, self.names)
+
+    @contextmanager
+    def failing(self, name: str, what: str, number: int) -> Iterator[None]:
+        """Within this, requests of one kind ("write", "flush", "read") to a disk fail with an errno."""
+        self._faults.write_text(f"{name} {what} {number}\n")
+        try:
+            yield
+        finally:
+            self._faults.unlink()
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:

@@ -15,6 +15,7 @@ class Kind(IntEnum):
     WRITE = 1
     ZERO = 2
     FLUSH = 3
+    LOST = 4  # a flush that failed: what it should have kept is gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a power cut may leave on log-writes disks: rebuilt from the log at any point.
 
-Prefix: everything that the disk was given up to the cut. Reorder: everything
-up to each disk's last flush, and of the writes after it any subset, each torn
-in units of 512 or 4096 bytes.
+Prefix: everything that the disk was given up to the cut, but for what a
+failed flush lost. Reorder: everything up to each disk's last flush, and of
+the writes after it any subset, each torn in units of 512 or 4096 bytes.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Rebuilder:
             if entry.kind == Kind.FLUSH:
                 for pending in disk.pending:
                     put(disk.flushed, pending, 0, pending.length)
+                disk.pending.clear()
+            elif entry.kind == Kind.LOST:
                 disk.pending.clear()
             else:
                 disk.pending.append(entry)
