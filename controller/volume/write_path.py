@@ -50,7 +50,15 @@ class WritePath:
     def open(cls, settings: ServerSettings) -> WritePath:
         """Open everything, recover the journal if there is one, and be ready for requests."""
         volumes = open_volumes(settings.volumes)
-        journal = settings.journal
+        try:
+            return cls._open_paths(settings.journal, volumes)
+        except BaseException:
+            for volume in volumes:
+                volume.backing.close()
+            raise
+
+    @classmethod
+    def _open_paths(cls, journal: JournalSettings | None, volumes: Sequence[ServedVolume]) -> WritePath:
         if journal is None:
             return cls(volumes, DirectPath())
         if journal.acquire and dirty.exists(journal.dirty_map):
