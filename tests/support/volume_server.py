@@ -128,7 +128,17 @@ def start_volume_server(
     pidfile = files.directory / "nbd.pid"
     for stale in (pidfile, files.socket):
         stale.unlink(missing_ok=True)
-    nbdkit = ["nbdkit", "-f", "-U", files.socket, "--pidfile", pidfile, "python", plugin, f"config={config}"]
+    nbdkit: list[str | Path] = [
+        "nbdkit",
+        "-f",
+        "-U",
+        files.socket,
+        "--pidfile",
+        pidfile,
+        "python",
+        plugin,
+        f"config={config}",
+    ]
     process = processes.start([*before, *nbdkit], name, server_environment())
 
     def serving() -> bool:

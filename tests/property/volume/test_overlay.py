@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from controller.journal.pointers import Position
 from controller.volume import overlay as overlay_module
@@ -85,8 +85,10 @@ def _short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlay_module, "RANGE_PAGES_MIN", 3)
 
 
-class TestOverlay(OverlayMachine.TestCase):  # type: ignore[misc]
-    settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+def test_the_overlay_is_a_dict_of_blocks_for_each_segment() -> None:
+    run_state_machine_as_test(
+        OverlayMachine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+    )
 
 
 def test_a_trim_of_four_gibibytes_is_one_entry() -> None:

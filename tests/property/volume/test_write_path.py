@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from controller.api.models import AcquisitionMode
 from controller.errors import CapacityError, UsageError
@@ -189,5 +189,7 @@ def _short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlay_module, "RANGE_PAGES_MIN", 16)
 
 
-class TestWritePath(WritePathMachine.TestCase):  # type: ignore[misc]
-    settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+def test_the_volumes_are_byte_arrays_whatever_happens() -> None:
+    run_state_machine_as_test(
+        WritePathMachine, settings=settings(max_examples=40, stateful_step_count=50, deadline=None)
+    )

@@ -62,7 +62,12 @@ def test_a_region_already_marked_costs_no_sync(path: str, monkeypatch: pytest.Mo
     marks = DirtyMap.create(path, GROUP, Position(), {0: 8 * MIB})
     calls: list[int] = []
     sync = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda file: (calls.append(file), sync(file)))
+
+    def counted(file: int) -> None:
+        calls.append(file)
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
     marks.mark(0, 0, 4096)
     marks.mark(0, 8192, 4096)
     assert len(calls) == 1
