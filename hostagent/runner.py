@@ -44,6 +44,7 @@ from hostagent.status import pair_status
 
 LOOK_SECONDS: Final = 0.05  # an own state no older than this is fresh enough for an answer
 SHORT_SECONDS: Final = 1.0  # deadline of a direct question for a status
+MAKING_NS: Final = 10 * 1_000_000_000
 LEVELS: Final = {Verdict.OK: "info", Verdict.WARN: "warning", Verdict.CRIT: "error"}
 
 Answer = TypeVar("Answer")
@@ -237,6 +238,8 @@ class PairRunner:
             facts = self._facts
             if facts.asked is None or (facts.contact is None and facts.contact_failure is None):
                 return
+            if facts.peer_lacks_pair and now().wall_ns - facts.pair.created_ns < MAKING_NS:
+                return  # the other side is just being made
             event = observe(facts, now(), self._around.settings).event
             before = self._state
             try:

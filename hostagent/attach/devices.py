@@ -153,7 +153,7 @@ def _shown(record: Record) -> Attachment:
     facts = {
         "readonly": record.readonly,
         "mount_point": record.mount_point,
-        "pid": record.pid,
+        "pid": system.fuse_pid(record.mount_point) if record.mount_point else None,
         "stale": reason,
         "mounted_at": system.mount_points(record.device) if record.device else [],
     }

@@ -8,17 +8,16 @@ goes backwards, may be done twice, and does not need the server to answer.
 from __future__ import annotations
 
 import os
-import subprocess
+import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import psutil
-
 from controller.errors import ConflictError, StorageError, UsageError
+from controller.process import ServerProcess, spawn
 from hostagent.attach import system
 from hostagent.attach.record import METHOD_FUSE, METHOD_KERNEL, Record
 
@@ -55,7 +54,7 @@ def stale(record: Record) -> str | None:
     if record.method == METHOD_KERNEL and record.device is not None:
         return f"{record.device} is not connected" if system.free(record.device) else None
     if record.method == METHOD_FUSE:
-        if system.same_process(record.pid, record.process_started) is None:
+        if record.mount_point is None or system.fuse_pid(record.mount_point) is None:
             return "nbdfuse has ended"
         if record.device is None or system.loop_backing(record.device) != _file(record):
             return f"{record.device} no longer belongs to it"
@@ -97,34 +96,20 @@ def _attach_fuse(record: Record, keep: Keep) -> Record:
     point.mkdir(parents=True, exist_ok=True, mode=0o700)
     if system.is_mount(record.mount_point):
         raise ConflictError(f"{point} is a mount point already", hint=f'Unmount it with "fusermount3 -u {point}".')
-    process = _start_fuse(record, point)
-    started = system.started_ticks(process.pid)
-    record = keep(record.model_copy(update={"pid": process.pid, "process_started": started}))
-    _wait_file(process, point)
+    options = ["-r"] if record.readonly else []
+    with closing(spawn(["nbdfuse", *options, str(point), record.uri], os.environ, _log_path(point))) as process:
+        _wait_file(process, point)
     options = ["--read-only"] if record.readonly else []
     device = system.run(["losetup", "-f", "--show", "--direct-io=on", *options, _file(record)])
     return keep(record.model_copy(update={"device": device, "complete": True}))
 
 
-def _start_fuse(record: Record, point: Path) -> subprocess.Popen[bytes]:
-    """In a session of its own: the device outlives this agent."""
-    options = ["-r"] if record.readonly else []
-    with _log_path(point).open("ab") as log:
-        return subprocess.Popen(
-            ["nbdfuse", *options, str(point), record.uri],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
-def _wait_file(process: subprocess.Popen[bytes], point: Path) -> None:
+def _wait_file(process: ServerProcess, point: Path) -> None:
     deadline = time.monotonic() + APPEAR_SECONDS
     while not (point / "nbd").exists():
-        words = _log_path(point).read_text(errors="replace").strip().splitlines()
-        if process.poll() is not None:
-            raise StorageError(f"nbdfuse ended: {words[-1] if words else f'exit code {process.returncode}'}")
+        if not process.alive():
+            words = _log_path(point).read_text(errors="replace").strip().splitlines()
+            raise StorageError(f"nbdfuse ended: {words[-1] if words else 'it said nothing'}")
         if time.monotonic() > deadline:
             raise StorageError(f"nbdfuse did not show the volume within {APPEAR_SECONDS:g} s")
         time.sleep(POLL_SECONDS)
@@ -134,16 +119,21 @@ def _undo_fuse(record: Record, mount_point: str) -> None:
     for device in system.loops_on(_file(record)):
         system.run(["losetup", "-d", device])
         _wait(lambda device=device: system.loop_backing(device) is None, f"{device} to let go")  # type: ignore[misc]
-    process = system.same_process(record.pid, record.process_started)
-    if system.is_mount(mount_point):
+    process = system.fuse_process(mount_point)
+    mounted = system.is_mount(mount_point)
+    if mounted:
+        # It writes out what it has and ends by itself; lazily when there is nobody to write it.
         system.run(["fusermount3", "-u", *([] if process else ["-z"]), mount_point])
     if process is not None:
-        try:
-            process.wait(END_SECONDS)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(END_SECONDS)
-    _reap(record.pid)
+        with closing(process):
+            if not mounted:  # caught before it was ready
+                process.send(signal.SIGTERM)
+            if not process.wait(END_SECONDS):
+                process.send(signal.SIGKILL)
+                process.wait(END_SECONDS)
+            process.reap()
+        if system.is_mount(mount_point):
+            system.run(["fusermount3", "-u", "-z", mount_point])
     with suppress(FileNotFoundError):
         Path(mount_point).rmdir()
     _log_path(Path(mount_point)).unlink(missing_ok=True)
@@ -155,13 +145,6 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > deadline:
             raise StorageError(f"waited {END_SECONDS:g} s in vain for {what}", hint="Is somebody using it?")
         time.sleep(POLL_SECONDS)
-
-
-def _reap(pid: int | None) -> None:
-    """A child of ours that ended must not stay a zombie; one that an earlier agent started is not ours."""
-    if pid is not None:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
 
 
 def _file(record: Record) -> str:

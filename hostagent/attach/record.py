@@ -26,8 +26,6 @@ class Record(Shape):
     complete: bool = False
     device: str | None = None
     mount_point: str | None = None  # of nbdfuse
-    pid: int | None = None  # of nbdfuse
-    process_started: int | None = None  # clock ticks since boot; tells that process from a later one of the same pid
 
 
 class Records:

@@ -14,9 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from controller.errors import StorageError
+from controller.process import ServerProcess, command_line
 
 COMMAND_SECONDS: Final = 20.0
 
@@ -84,21 +83,33 @@ def loops_on(path: str) -> list[str]:
     return [device for device in devices if loop_backing(device) == path]
 
 
-def same_process(pid: int | None, started: int | None) -> psutil.Process | None:
-    """The process, if it is still the one that was started then, and alive."""
-    if pid is None or started is None or started_ticks(pid) != started:
+def fuse_process(mount_point: str) -> ServerProcess | None:
+    """A hold on the nbdfuse that serves a mount point, told by its command line; close it after use."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal() or not _is_fuse(int(entry), mount_point):
+            continue
+        try:
+            held = ServerProcess(int(entry), os.pidfd_open(int(entry)))
+        except (OSError, ValueError):
+            continue
+        if _is_fuse(held.pid, mount_point):  # still, now that the pid cannot be reused
+            return held
+        held.close()
+    return None
+
+
+def fuse_pid(mount_point: str) -> int | None:
+    """The pid of the nbdfuse that serves a mount point; None when there is none."""
+    held = fuse_process(mount_point)
+    if held is None:
         return None
-    with suppress(psutil.Error):
-        return psutil.Process(pid)
-    return None
+    held.close()
+    return held.pid
 
 
-def started_ticks(pid: int) -> int | None:
-    """When a living process was started, in clock ticks since boot; unlike a time it never shifts with the clock."""
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else int(fields[19])
-    return None
+def _is_fuse(pid: int, mount_point: str) -> bool:
+    arguments = command_line(pid)
+    return bool(arguments) and Path(arguments[0]).name == "nbdfuse" and mount_point in arguments
 
 
 def free_nbd() -> str:
