@@ -8,13 +8,14 @@ ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
 VENV := $(ROOT)/.venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+SET_UP_FROM := pyproject.toml setup.py controller/journal/_hot.c
 
 # nbdkit embeds the distribution's interpreter, and libnbd's binding is a Debian package only: the virtual
 # environment must come from that very interpreter, not from the first one on PATH.
 SYSTEM_PYTHON ?= /usr/bin/python3
 
 APT_PACKAGES := nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv fuse3 e2fsprogs util-linux mount \
-	strace fio qemu-utils
+	strace fio qemu-utils gcc libc6-dev python3-dev
 
 PACKAGES := controller hostagent nbd_plugin
 ROWS ?=
@@ -48,9 +49,10 @@ system:
 
 # Stamped. The lock lets two `make` at once share one environment: the second finds the stamp of the first.
 setup: system ## install what is missing (Debian packages as root, Python packages into .venv)
-	@[ '$(READY)' -nt '$(ROOT)/pyproject.toml' ] && exit 0; \
+	@ready() { [ -e '$(READY)' ] && [ -z "$$(cd '$(ROOT)' && find $(SET_UP_FROM) -newer '$(READY)')" ]; }; \
+	ready && exit 0; \
 	exec 9>'$(ROOT)/.venv.lock'; flock 9; \
-	[ '$(READY)' -nt '$(ROOT)/pyproject.toml' ] && exit 0; \
+	ready && exit 0; \
 	echo "preparing $(VENV) (half a minute)"; \
 	'$(PYTHON)' -c '' 2>/dev/null || '$(SYSTEM_PYTHON)' -m venv --clear --system-site-packages '$(VENV)'; \
 	cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.[dev]' </dev/null; \

@@ -12,6 +12,7 @@ import mmap
 import os
 import stat
 import time
+from typing import NamedTuple
 
 import numpy as np
 from typing_extensions import Buffer
@@ -27,6 +28,16 @@ from controller.journal.layout import (
     Records,
     compose,
 )
+
+
+class Areas(NamedTuple):
+    """The mapped journal volume and its areas: offsets and lengths in bytes, slots in records."""
+
+    map: mmap.mmap
+    data_start: int
+    data_bytes: int
+    slots_start: int
+    slot_count: int
 
 
 def volume_size_bytes(file: int) -> int:
@@ -180,6 +191,11 @@ class JournalVolume:
         os.pwrite(self.file, header.pack(), HEADER_SLOT_LBAS[header.serial % 2] * BLOCK_BYTES)
         os.fdatasync(self.file)
         self.header = header
+
+    @property
+    def areas(self) -> Areas:
+        """The map and where the areas lie in it, for compiled code."""
+        return Areas(self._map, self._data_start, self._data_bytes, self._slots_start, self.slot_count)
 
     def pieces(self, position: int, length_bytes: int) -> list[tuple[int, int]]:
         """Where data lies: (byte offset in the volume, bytes), one piece or two."""

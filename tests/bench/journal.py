@@ -25,7 +25,7 @@ from controller.copy.remote import RemoteJournal
 from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, Kind, group_tag, pack_record
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
-from controller.restore.apply import merge
+from controller.restore.apply import Pieces, merge
 from controller.restore.program import RestoreProgram
 from controller.restore.space import JournalSpace
 from controller.restore.targets import Targets
@@ -183,15 +183,24 @@ def copy_source(primary: Side, port: int, group: str) -> CopySource:
     return CopySource(site="tokyo", uuid=group, generation=1, composition=composition, links=links)
 
 
+def sorted_runs(pieces: Pieces) -> list[tuple[int, int]]:
+    """What touches on the volume, joined: (byte offset, bytes)."""
+    runs: list[tuple[int, int]] = []
+    for lba, blocks in zip(pieces.lba.tolist(), pieces.blocks.tolist(), strict=True):
+        offset, length = lba * BLOCK_BYTES, blocks * BLOCK_BYTES
+        if runs and sum(runs[-1]) == offset:
+            runs[-1] = (runs[-1][0], runs[-1][1] + length)
+        else:
+            runs.append((offset, length))
+    return runs
+
+
 def restore_rows(side: Side, directory: Path, rounds: int) -> Iterator[Row]:
     """The restore program, against one pwrite for each run of the same bytes, sorted and merged before."""
     backing = Backing.open(str(filled_file(directory / "restored.img", VOLUME_BYTES)), VOLUME_BYTES)
     plain = Backing.open(str(filled_file(directory / "sorted.img", VOLUME_BYTES)), VOLUME_BYTES)
     try:
-        runs = [
-            (lba * BLOCK_BYTES, sum(blocks for _, blocks in sources) * BLOCK_BYTES)
-            for lba, sources in merge(side.journal.records(1, JOURNALS))
-        ]
+        runs = sorted_runs(merge(side.journal.records(1, JOURNALS)))
 
         def restore(_: int) -> float:
             os.sync()
@@ -218,7 +227,7 @@ def restore_rows(side: Side, directory: Path, rounds: int) -> Iterator[Row]:
 
         def decode(_: int) -> float:
             started = time.perf_counter()
-            assert list(merge(side.journal.records(1, JOURNALS)))
+            assert len(merge(side.journal.records(1, JOURNALS)).lba)
             return JOURNALS / (time.perf_counter() - started)
 
         decoded, goal = alternate([decode, lambda _: DECODED_GOAL], rounds)

@@ -6,13 +6,16 @@ import os
 import random
 import tempfile
 import uuid
+from unittest.mock import patch
 
 import crc32c
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.journal.layout import Flag, Kind, group_tag, pack_record
 from controller.journal.volume import JournalVolume
+from controller.restore import apply as engine
 from controller.restore.apply import apply
 from controller.volume.backing import Backing
 
@@ -30,13 +33,17 @@ writes = st.lists(
 )
 
 
+WRITERS = {"plain": engine.write_pieces_plainly, "compiled": engine.write_pieces_compiled}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
 @settings(max_examples=80, deadline=None)
 @given(writes=writes, cuts=st.sets(st.integers(1, 40)), aligned=st.booleans(), seed=st.integers(0, 99))
 def test_apply_equals_the_writes(
-    writes: list[tuple[int, int, int, str]], cuts: set[int], aligned: bool, seed: int
+    writer: str, writes: list[tuple[int, int, int, str]], cuts: set[int], aligned: bool, seed: int
 ) -> None:
     source = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(engine, "write_pieces", WRITERS[writer]):
         JournalVolume.create(f"{folder}/journal", 1 << 20, GROUP, 1)
         journal = JournalVolume.open(f"{folder}/journal", writable=True)
         models = [bytearray(VOLUME_BLOCKS * 512) for _ in range(2)]

@@ -142,11 +142,11 @@ def test_refused_sync_is_not_believed_later(group: Group, monkeypatch: pytest.Mo
 def test_refused_write_moves_nothing(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     group.primary.write(0, 0, block(1))
 
-    def refuse(buffers: object, offset: int) -> None:
+    def refuse(*of_no_interest: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(group.svols[0], "pwritev", refuse)
+        patch.setattr("controller.restore.apply.write_pieces", refuse)
         with pytest.raises(StorageError, match="no space left"):
             group.program.step(1)
     assert not group.program.pending

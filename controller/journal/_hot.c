@@ -1,0 +1,362 @@
+/* The two hot loops of the data path, compiled.
+
+   Append: the append step of the primary. write() puts data into the ring and
+   its record into its slot; it is controller/volume/append.py, line by line,
+   and that one is its reference in the tests.
+
+   write_pieces(): the last step of applying journals. It writes mapped journal
+   data to a volume with the interpreter lock released, so that destage does
+   not stand in the way of host requests; controller/restore/apply.py has its
+   reference.
+
+   No locks, no pointers, no policy. Numbers are those of FORMAT.md. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <endian.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <structmember.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BLOCK_BYTES 512
+#define RECORD_BYTES 64
+#define KIND_UPDATE 1
+#define UNLOCK_FROM_BYTES (32 * 1024) /* shorter copies cost less than handing the lock over */
+#define PIECES_PER_CALL 256
+#define RUN_BYTES_MAX (32ULL << 20)
+
+struct record { /* FORMAT.md, Record */
+    uint64_t sequence, time_ns, volume_lba, data_position;
+    uint32_t block_count, data_blocks;
+    uint16_t volume;
+    uint8_t kind, flags;
+    uint32_t generation, data_crc, group_tag, reserved, record_crc;
+} __attribute__((packed));
+_Static_assert(sizeof(struct record) == RECORD_BYTES, "FORMAT.md");
+
+static uint32_t crc_table[256];
+
+static void make_crc_table(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? crc >> 1 ^ 0x82F63B78u : crc >> 1;
+        crc_table[byte] = crc;
+    }
+}
+
+static uint32_t crc32c_short(const unsigned char *bytes, size_t count)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    while (count--)
+        crc = crc_table[(crc ^ *bytes++) & 0xFF] ^ crc >> 8;
+    return crc ^ 0xFFFFFFFFu;
+}
+
+/* Write all of it; 0, or -1 with errno. */
+static int write_fully(int file, const char *data, size_t count, off_t offset)
+{
+    while (count > 0) {
+        ssize_t written = pwrite(file, data, count, offset);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return -1;
+        data += written, count -= (size_t)written, offset += written;
+    }
+    return 0;
+}
+
+typedef struct {
+    PyObject_HEAD
+    Py_buffer map;    /* the whole journal volume, mapped */
+    PyObject *crc32c; /* checksum of a buffer, in hardware */
+    PyObject *clock;  /* UTC nanoseconds, or NULL: the system's clock */
+    int file;
+    unsigned int generation, tag;
+    unsigned long long data_start, data_bytes, slots_start, slot_count;
+    unsigned long long sequence, data_position, time_ns; /* of the newest record */
+    unsigned long long sequence_limit, data_limit;
+} Append;
+
+static int append_init(PyObject *object, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"file", "map", "data_start", "data_bytes", "slots_start", "slot_count", "generation",
+                            "tag", "sequence", "data_position", "time_ns", "crc32c", "clock", NULL};
+    Append *self = (Append *)object;
+    PyObject *map, *crc32c, *clock;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOKKKKIIKKKOO", names, &self->file, &map, &self->data_start,
+                                     &self->data_bytes, &self->slots_start, &self->slot_count, &self->generation,
+                                     &self->tag, &self->sequence, &self->data_position, &self->time_ns, &crc32c,
+                                     &clock))
+        return -1;
+    if (PyObject_GetBuffer(map, &self->map, PyBUF_WRITABLE) < 0)
+        return -1;
+    if (self->data_bytes == 0 || self->slot_count == 0 ||
+        self->data_start + self->data_bytes > (unsigned long long)self->map.len ||
+        self->slots_start + self->slot_count * RECORD_BYTES > (unsigned long long)self->map.len) {
+        PyErr_SetString(PyExc_ValueError, "the areas do not lie within the map");
+        return -1;
+    }
+    self->crc32c = Py_NewRef(crc32c);
+    self->clock = clock == Py_None ? NULL : Py_NewRef(clock);
+    return 0;
+}
+
+static void append_dealloc(PyObject *object)
+{
+    Append *self = (Append *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyBuffer_Release(&self->map);
+    Py_XDECREF(self->crc32c);
+    Py_XDECREF(self->clock);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+/* Let go of the map, so that it can be closed. Nothing may be appended any more. */
+static PyObject *append_detach(PyObject *object, PyObject *unused)
+{
+    PyBuffer_Release(&((Append *)object)->map);
+    Py_RETURN_NONE;
+}
+
+static int now_ns(Append *self, unsigned long long *now)
+{
+    if (self->clock == NULL) {
+        struct timespec time;
+        clock_gettime(CLOCK_REALTIME, &time);
+        *now = (unsigned long long)time.tv_sec * 1000000000ULL + (unsigned long long)time.tv_nsec;
+        return 0;
+    }
+    PyObject *answer = PyObject_CallNoArgs(self->clock);
+    if (answer == NULL)
+        return -1;
+    *now = PyLong_AsUnsignedLongLong(answer);
+    Py_DECREF(answer);
+    return *now == (unsigned long long)-1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* The record that follows the newest one, into its slot; then it is the newest. */
+static int put_record(Append *self, unsigned long volume, unsigned long long lba, unsigned long blocks,
+                      unsigned long data_blocks, unsigned long flags, uint32_t data_crc)
+{
+    unsigned long long now;
+    if (self->map.buf == NULL) {
+        PyErr_SetString(PyExc_ValueError, "the journal is closed");
+        return -1;
+    }
+    if (now_ns(self, &now) < 0)
+        return -1;
+    if (now <= self->time_ns)
+        now = self->time_ns + 1;
+    struct record record = {
+        .sequence = htole64(self->sequence + 1),
+        .time_ns = htole64(now),
+        .volume_lba = htole64(lba),
+        .data_position = htole64(self->data_position),
+        .block_count = htole32((uint32_t)blocks),
+        .data_blocks = htole32((uint32_t)data_blocks),
+        .volume = htole16((uint16_t)volume),
+        .kind = KIND_UPDATE,
+        .flags = (uint8_t)flags,
+        .generation = htole32(self->generation),
+        .data_crc = htole32(data_crc),
+        .group_tag = htole32(self->tag),
+    };
+    record.record_crc = htole32(crc32c_short((unsigned char *)&record, offsetof(struct record, record_crc)));
+    unsigned long long slot = (self->sequence + 1) % self->slot_count;
+    memcpy((char *)self->map.buf + self->slots_start + slot * RECORD_BYTES, &record, RECORD_BYTES);
+    self->sequence += 1;
+    self->data_position += data_blocks;
+    self->time_ns = now;
+    return 0;
+}
+
+/* Data into the ring at the newest data position, in one piece or two. */
+static int put_data(Append *self, const Py_buffer *data)
+{
+    unsigned long long start = self->data_position % (self->data_bytes / BLOCK_BYTES) * BLOCK_BYTES;
+    size_t count = (size_t)data->len, first = count;
+    PyThreadState *unlocked = count >= UNLOCK_FROM_BYTES ? PyEval_SaveThread() : NULL;
+    if (first > self->data_bytes - start)
+        first = (size_t)(self->data_bytes - start);
+    int failed = write_fully(self->file, data->buf, first, (off_t)(self->data_start + start));
+    if (!failed)
+        failed = write_fully(self->file, (char *)data->buf + first, count - first, (off_t)self->data_start);
+    int error = errno;
+    if (unlocked)
+        PyEval_RestoreThread(unlocked);
+    if (failed) {
+        errno = error;
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return failed;
+}
+
+static PyObject *append_write(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    Append *self = (Append *)object;
+    Py_buffer data;
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "write(volume, lba, data, blocks)");
+        return NULL;
+    }
+    unsigned long volume = PyLong_AsUnsignedLong(args[0]);
+    unsigned long long lba = PyLong_AsUnsignedLongLong(args[1]);
+    unsigned long blocks = PyLong_AsUnsignedLong(args[3]);
+    if (PyErr_Occurred() || PyObject_GetBuffer(args[2], &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    unsigned long long position = self->data_position;
+    PyObject *crc = NULL;
+    if ((unsigned long long)data.len != (unsigned long long)blocks * BLOCK_BYTES)
+        PyErr_SetString(PyExc_ValueError, "data is not as long as its blocks");
+    else if (put_data(self, &data) == 0)
+        crc = PyObject_CallOneArg(self->crc32c, args[2]);
+    PyBuffer_Release(&data);
+    if (crc == NULL)
+        return NULL;
+    unsigned long data_crc = PyLong_AsUnsignedLong(crc);
+    Py_DECREF(crc);
+    if (PyErr_Occurred() || put_record(self, volume, lba, blocks, blocks, 0, (uint32_t)data_crc) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(position);
+}
+
+static PyObject *append_clear(PyObject *object, PyObject *args)
+{
+    unsigned long volume, blocks, flag;
+    unsigned long long lba;
+    if (!PyArg_ParseTuple(args, "kKkk", &volume, &lba, &blocks, &flag) ||
+        put_record((Append *)object, volume, lba, blocks, 0, flag, 0) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *append_fits(PyObject *object, PyObject *argument)
+{
+    Append *self = (Append *)object;
+    unsigned long long blocks = PyLong_AsUnsignedLongLong(argument);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(self->sequence < self->sequence_limit && self->data_position + blocks <= self->data_limit);
+}
+
+static PyMethodDef append_methods[] = {
+    {"write", (PyCFunction)(void (*)(void))append_write, METH_FASTCALL, NULL},
+    {"clear", append_clear, METH_VARARGS, NULL},
+    {"fits", append_fits, METH_O, NULL},
+    {"detach", append_detach, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef append_members[] = {
+    {"sequence", T_ULONGLONG, offsetof(Append, sequence), READONLY, NULL},
+    {"data_position", T_ULONGLONG, offsetof(Append, data_position), READONLY, NULL},
+    {"time_ns", T_ULONGLONG, offsetof(Append, time_ns), READONLY, NULL},
+    {"sequence_limit", T_ULONGLONG, offsetof(Append, sequence_limit), 0, NULL},
+    {"data_limit", T_ULONGLONG, offsetof(Append, data_limit), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot append_slots[] = {
+    {Py_tp_init, append_init},       {Py_tp_dealloc, append_dealloc}, {Py_tp_methods, append_methods},
+    {Py_tp_members, append_members}, {Py_tp_new, PyType_GenericNew},  {0, NULL},
+};
+
+static PyType_Spec append_spec = {
+    .name = "controller.journal._hot.Append",
+    .basicsize = sizeof(Append),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = append_slots,
+};
+
+/* Pieces in address order; those that touch go into one pwritev. 0, or -1 with errno. */
+static int write_all_pieces(int target, char *map, uint64_t data_start, uint64_t data_bytes, const int64_t *lba,
+                            const int64_t *position, const int64_t *blocks, size_t count)
+{
+    struct iovec run[PIECES_PER_CALL];
+    for (size_t next = 0; next < count;) {
+        uint64_t begin = (uint64_t)lba[next] * BLOCK_BYTES, length = 0;
+        int parts = 0;
+        while (next < count && parts + 2 <= PIECES_PER_CALL && (uint64_t)lba[next] * BLOCK_BYTES == begin + length &&
+               length < RUN_BYTES_MAX) {
+            uint64_t bytes = (uint64_t)blocks[next] * BLOCK_BYTES;
+            uint64_t start = (uint64_t)position[next] % (data_bytes / BLOCK_BYTES) * BLOCK_BYTES;
+            uint64_t first = bytes < data_bytes - start ? bytes : data_bytes - start;
+            run[parts++] = (struct iovec){map + data_start + start, first};
+            if (first < bytes)
+                run[parts++] = (struct iovec){map + data_start, bytes - first};
+            length += bytes;
+            next++;
+        }
+        ssize_t written;
+        do
+            written = pwritev(target, run, parts, (off_t)begin);
+        while (written < 0 && errno == EINTR);
+        if (written < 0)
+            return -1;
+        for (int part = 0; part < parts; part++) { /* a short write is rare: finish piece by piece */
+            size_t done = (size_t)written < run[part].iov_len ? (size_t)written : run[part].iov_len;
+            written -= (ssize_t)done;
+            if (write_fully(target, (char *)run[part].iov_base + done, run[part].iov_len - done, (off_t)(begin + done)))
+                return -1;
+            begin += run[part].iov_len;
+        }
+    }
+    return 0;
+}
+
+static PyObject *write_pieces(PyObject *module, PyObject *args)
+{
+    int target;
+    unsigned long long data_start, data_bytes;
+    Py_buffer map, lba, position, blocks;
+    if (!PyArg_ParseTuple(args, "iy*KKy*y*y*", &target, &map, &data_start, &data_bytes, &lba, &position, &blocks))
+        return NULL;
+    int failed = -1, error = EINVAL;
+    if (lba.len == position.len && lba.len == blocks.len && data_bytes > 0 &&
+        data_start + data_bytes <= (unsigned long long)map.len) {
+        Py_BEGIN_ALLOW_THREADS
+        failed = write_all_pieces(target, map.buf, data_start, data_bytes, lba.buf, position.buf, blocks.buf,
+                                  (size_t)lba.len / sizeof(int64_t));
+        error = errno;
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&map);
+    PyBuffer_Release(&lba);
+    PyBuffer_Release(&position);
+    PyBuffer_Release(&blocks);
+    if (failed) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"write_pieces", write_pieces, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_hot", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__hot(void)
+{
+    make_crc_table();
+    PyObject *module = PyModule_Create(&definition);
+    PyObject *type = module ? PyType_FromSpec(&append_spec) : NULL;
+    if (type == NULL || PyModule_AddObjectRef(module, "Append", type) < 0) {
+        Py_XDECREF(type);
+        Py_XDECREF(module);
+        return NULL;
+    }
+    Py_DECREF(type);
+    return module;
+}

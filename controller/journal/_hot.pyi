@@ -1,0 +1,44 @@
+"""Types of the compiled loops; what they do is said in _hot.c and in the plain ones they stand for."""
+
+from collections.abc import Callable
+from mmap import mmap
+
+from typing_extensions import Buffer
+
+class Append:
+    sequence: int
+    data_position: int
+    time_ns: int
+    sequence_limit: int
+    data_limit: int
+    def __init__(
+        self,
+        file: int,
+        map: mmap,
+        data_start: int,
+        data_bytes: int,
+        slots_start: int,
+        slot_count: int,
+        generation: int,
+        tag: int,
+        sequence: int,
+        data_position: int,
+        time_ns: int,
+        crc32c: Callable[[Buffer], int],
+        clock: Callable[[], int] | None,
+    ) -> None: ...
+    def write(self, volume: int, lba: int, data: Buffer, blocks: int, /) -> int: ...
+    def clear(self, volume: int, lba: int, blocks: int, flag: int, /) -> None: ...
+    def fits(self, blocks: int, /) -> bool: ...
+    def detach(self) -> None: ...
+
+def write_pieces(
+    target: int,
+    map: mmap,
+    data_start: int,
+    data_bytes: int,
+    lba: Buffer,
+    position: Buffer,
+    blocks: Buffer,
+    /,
+) -> None: ...
