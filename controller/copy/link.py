@@ -8,9 +8,7 @@ started asynchronously and polled here. A link that moved no byte for
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 import threading
 import time
 from collections import deque
@@ -20,13 +18,13 @@ from typing import Any, Final
 
 import nbd
 
+from controller.copy.reads import Reads
 from controller.errors import IntegrityError, PeerError
 
 PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slower
 PIECES_IN_FLIGHT: Final = 4
 RATE_BYTES_MIN: Final = 64 << 10  # a link slower than this a second cannot carry a pair
 STATUS_BYTES_MAX: Final = 1 << 30
-_STARTING: Final = -1  # in place of the cookie of a read that is about to start
 _SLICE_SECONDS: Final = 0.1  # how soon a stop is noticed on a link that is silent
 
 Range = tuple[int, int, memoryview]
@@ -59,6 +57,7 @@ class DataLink:
         self._stop = stop or threading.Event()
         self._allocation = allocation
         self._handle: Any = None
+        self._reads: Reads
 
     @property
     def connected(self) -> bool:
@@ -90,14 +89,10 @@ class DataLink:
             total = sum(len(view) for _, view in pieces)
             handle = self._connected()
             budget = Deadline(self.deadline_seconds, total, self._stop)
-            flying: dict[int, memoryview] = {}
             try:
-                _read_pieces(handle, pieces, flying, budget)
-            except (nbd.Error, TimeoutError) as error:
+                _read_pieces(handle, self._reads, pieces, budget)
+            except (nbd.Error, OSError) as error:
                 raise self._broken(error) from error
-            finally:
-                for own in flying.values():  # the handle is closed: nobody reads into them any more
-                    own.release()
 
     def flush(self, deadline_seconds: float = 10.0) -> None:
         """Make durable, at the other site, everything that this connection could have read."""
@@ -110,7 +105,7 @@ class DataLink:
             )
         try:
             _finish(handle, handle.aio_flush(), Deadline(deadline_seconds, 0, self._stop))
-        except (nbd.Error, TimeoutError) as error:
+        except (nbd.Error, OSError) as error:
             raise self._broken(error) from error
 
     def extents(self, offset: int, count: int) -> list[Extent]:
@@ -132,7 +127,7 @@ class DataLink:
                 return [Extent(offset, count, False)]
             budget = Deadline(self.deadline_seconds, 0, self._stop)
             _finish(handle, handle.aio_block_status(count, offset, status), budget)
-        except (nbd.Error, TimeoutError) as error:
+        except (nbd.Error, OSError) as error:
             raise self._broken(error) from error
         return found or [Extent(offset, count, False)]
 
@@ -143,10 +138,12 @@ class DataLink:
             # The binding closes when the last reference goes, and the traceback of an error may hold one for long.
             handle.__del__()
             del handle._o
+            self._reads.forget()
 
     def _connected(self) -> Any:
         if self._handle is None:
             self._handle = handle = nbd.NBD()
+            self._reads = Reads(handle)
             handle.set_pread_initialize(False)  # a pass over the map less; after an error the views are undefined
             if self._allocation:
                 handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
@@ -157,14 +154,15 @@ class DataLink:
                     if handle.aio_is_dead() or handle.aio_is_closed():
                         raise TimeoutError("the server closed the connection")
                     budget.poll(handle)
-            except (nbd.Error, TimeoutError) as error:
+            except (nbd.Error, OSError) as error:
                 raise self._broken(error) from error
             self.connections += 1
         return self._handle
 
-    def _broken(self, error: Exception) -> PeerError:
+    def _broken(self, error: Any) -> PeerError:
         self.close()
-        words = error.string.partition(": ")[2] if isinstance(error, nbd.Error) else str(error)
+        words = error.string if isinstance(error, nbd.Error) else error.strerror or str(error)
+        words = words.partition(": ")[2] if words.startswith("nbd_") else words
         return PeerError(
             f"data link {self.uri}: {words.lower()}",
             hint="It is tried again by itself; look at the other site and the network between if it stays down.",
@@ -201,35 +199,16 @@ def _pieces(ranges: Iterable[Range]) -> Iterator[tuple[int, memoryview]]:
             yield offset + start, view[start : min(start + PIECE_BYTES, length)]
 
 
-def _read_pieces(
-    handle: Any, pieces: deque[tuple[int, memoryview]], flying: dict[int, memoryview], budget: Deadline
-) -> None:
-    """Read all pieces; on an error, those that `flying` still holds were under way."""
-    while pieces or flying:
-        while pieces and len(flying) < PIECES_IN_FLIGHT:
+def _read_pieces(handle: Any, reads: Reads, pieces: deque[tuple[int, memoryview]], budget: Deadline) -> None:
+    while pieces or reads:
+        while pieces and len(reads) < PIECES_IN_FLIGHT:
             offset, view = pieces.popleft()
-            flying[_STARTING] = view[:]
-            cookie = handle.aio_pread(nbd.Buffer.from_buffer(flying[_STARTING]), offset)
-            flying[cookie] = flying.pop(_STARTING)
-        while flying and (cookie := handle.aio_peek_command_completed()):
+            reads.start(view, offset)
+        while reads and (cookie := handle.aio_peek_command_completed()):
             handle.aio_command_completed(cookie)  # raises when that read failed
-            _let_go(flying.pop(cookie))
-        if len(flying) == PIECES_IN_FLIGHT or (flying and not pieces):
+            reads.ended(cookie)
+        if len(reads) == PIECES_IN_FLIGHT or (reads and not pieces):
             budget.poll(handle)
-
-
-_decrement = ctypes.pythonapi.Py_DecRef
-_decrement.argtypes, _decrement.restype = (ctypes.py_object,), None
-
-
-def _let_go(own: memoryview) -> None:
-    """Drop a view that was read into, and the reference to it that libnbd's binding (1.14) forgets to drop.
-
-    It would hold the map for ever. The caller hands over the only reference,
-    so this name and the call that counts are the two that there should be.
-    """
-    if sys.getrefcount(own) > 2:
-        _decrement(own)
 
 
 def _finish(handle: Any, cookie: int, budget: Deadline) -> None:
