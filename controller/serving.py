@@ -7,8 +7,9 @@ does less than the last command said. Must not decide what is to be served.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from controller import control_client, durable, plans
 from controller.addresses import free_port, port_is_free
@@ -17,7 +18,8 @@ from controller.errors import ConflictError, NotFoundError, PairvolError
 from controller.keeper import ServerPlan
 from controller.state import GroupRecord
 
-READY_PROBE_SECONDS = 1.0
+READY_PROBE_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 0.5
 
 
 def told(appliance: Appliance, server: str) -> plans.ServerDocument | None:
@@ -89,19 +91,27 @@ def command(appliance: Appliance, server: str, name: str, **arguments: Any) -> d
 
 
 def refuse_connected(appliance: Appliance, server: str, doing: str) -> None:
-    """ConflictError when a client is connected to any volume of a server."""
-    try:
-        status = appliance.statuses.get(server, fresh=True)
-    except PairvolError:
-        return  # nobody is connected to a server that is down
-    for volume in status["volumes"]:
-        if volume["connections"]:
+    """ConflictError when a client is connected to any volume of a server, and does not go in a moment.
+
+    A client that has just hung up is still counted until its server noticed.
+    """
+    deadline = time.monotonic() + LEAVE_SECONDS
+    while True:
+        try:
+            status = appliance.statuses.get(server, fresh=True)
+        except PairvolError:
+            return  # nobody is connected to a server that is down
+        connected = next((volume for volume in status["volumes"] if volume["connections"]), None)
+        if connected is None:
+            return
+        if time.monotonic() > deadline:
             raise ConflictError(
-                f"cannot {doing}: {volume['connections']} client(s) are connected to volume {volume['name']}",
-                hint=f'Unmount it and detach it ("pairvol volume detach {volume["name"]}"), then try again.',
-                volume=volume["name"],
-                connections=volume["connections"],
+                f"cannot {doing}: {connected['connections']} client(s) are connected to volume {connected['name']}",
+                hint=f'Unmount it and detach it ("pairvol volume detach {connected["name"]}"), then try again.',
+                volume=connected["name"],
+                connections=connected["connections"],
             )
+        time.sleep(LEAVE_SECONDS / 10)
 
 
 def serve_journal(appliance: Appliance, group: GroupRecord) -> None:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from controller.api.client import ControllerClient
-from controller.api.models import Event
+from controller.api.models import Event, ServerState
 from controller.errors import PeerError
+from controller.state import Phase, StateStore
 from controller.stopping import stop_all
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
@@ -22,6 +23,7 @@ class ControllerProcess:
 
     def __init__(self, processes: Processes, directory: Path, site: str) -> None:
         self.site = site
+        self.mortal = False  # start it so that `die_at` has an effect
         self.directory = directory
         self.state_directory = directory / "state"
         self.run_directory = directory / "run"
@@ -37,17 +39,34 @@ class ControllerProcess:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        run = "import sys; from controller.daemon import run; run(sys.argv[1])"
-        self._process = process = self._processes.start([sys.executable, "-c", run, self.config], self.site)
+        self._launch()
+        process = self._process
 
         def answers() -> bool:
+            assert process is not None
             assert process.poll() is None, self._processes.log(self.site)
-            try:
-                return self.client.site().site == self.site
-            except PeerError:
-                return False
+            return self._answers()
 
         wait_until(answers, what=f"controller {self.site} to answer")
+
+    def _launch(self) -> None:
+        run = ["-c", "import sys; from controller.daemon import run; run(sys.argv[1])"]
+        if self.mortal:
+            run = ["-m", "tests.support.mortal"]
+        self._process = self._processes.start([sys.executable, *run, self.config], self.site)
+
+    def _answers(self) -> bool:
+        try:
+            return self.client.site().site == self.site
+        except PeerError:
+            return False
+
+    def wait_served(self, volume: str) -> str:
+        """The NBD address of a volume, once it is served."""
+        wait_until(lambda: self.client.volume(volume).server is ServerState.RUNNING, what=f"{volume} to be served")
+        uri = self.client.volume(volume).uri
+        assert uri is not None
+        return uri
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         """End the controller alone; its servers run on. Returns its exit code."""
@@ -59,6 +78,47 @@ class ControllerProcess:
         """Kill it the hard way and start it again."""
         self.kill()
         self.start()
+
+    def die_at(self, step: int) -> None:
+        """Let a mortal controller kill itself after so many steps from now (tests/support/mortal.py)."""
+        self._order.write_text(str(step))
+
+    def wait_died(self) -> None:
+        """Wait for the death that was ordered."""
+        assert self._process is not None
+        self._process.wait(20)
+        self.live_on()
+
+    def live_on(self) -> None:
+        """Take the order back."""
+        self._order.unlink()
+
+    def settled(self) -> bool:
+        """Whether nothing is in the middle of a command."""
+        document = StateStore.open(self.state_directory / "state.json", self.site).document
+        phases = [volume.phase for volume in document.volumes.values()]
+        phases += [group.phase for group in document.groups.values()]
+        phases += [pool_volume.phase for pool_volume in document.pool.values()]
+        return all(phase is Phase.READY for phase in phases)
+
+    def start_to_die(self) -> bool:
+        """Start it with an order to die at hand; whether it died before everything was settled."""
+        self._launch()
+        process = self._process
+        assert process is not None
+
+        def decided() -> str:
+            if process.poll() is not None:
+                return "died"
+            return "settled" if self.settled() and self._answers() else ""
+
+        outcome = wait_until(decided, what=f"controller {self.site} to die or to settle")
+        self.live_on()
+        return outcome == "died"
+
+    @property
+    def _order(self) -> Path:
+        return self.config.with_name("die")
 
     def server_pid(self, server: str) -> int:
         """Pid of one of its nbdkit processes."""
@@ -82,12 +142,13 @@ class ControllerProcess:
 
 
 @contextmanager
-def controllers(directory: Path, *sites: str) -> Iterator[list[ControllerProcess]]:
+def controllers(directory: Path, *sites: str, mortal: bool = False) -> Iterator[list[ControllerProcess]]:
     """Started controllers; at the end nothing of them is left, whatever happened between."""
     with Processes(directory / "logs") as processes:
         made = [ControllerProcess(processes, directory / site, site) for site in sites]
         try:
             for each in made:
+                each.mortal = mortal
                 each.start()
             yield made
         finally:
