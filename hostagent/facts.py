@@ -20,6 +20,7 @@ from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.lag import Lag, measure
 
 SAMPLES_MAX: Final = 64
+WATCH_NS: Final = 200_000_000  # a watching controller looks every 100 ms; a write is durable soon after
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -156,6 +157,8 @@ class Facts:
         if isinstance(result, Pair):
             self.pair = result
         elif isinstance(result, JournalState):
+            if isinstance(action, QueryState) and action.wait_seconds > 0 and self.is_primary:
+                self._waited(action.after or 0, result)
             self.own_state(now, result, asked=isinstance(action, QueryState))
         elif isinstance(result, Group):
             self.own_group(now, result)
@@ -184,21 +187,30 @@ class Facts:
             self.peer.failure = message.failure or failure_of(silent, now)
             self.peer.absent = self.peer.failure.error == NotFoundError.__name__
             return
-        fresh = not _older(message.state, self.peer.state)
+        fresh = self.peer_state(now, message.state)
+        if fresh and not self.is_primary and message.composition is not None and message.links is not None:
+            self.composition, self.links = message.composition, message.links
+            self.source_generation = message.state.generation
+
+    def peer_state(self, now: Instant, state: JournalState) -> bool:
+        """The other site's controller told its state; whether that was news."""
+        fresh = not _older(state, self.peer.state)
         if fresh:
-            _take(self.peer, now, message.state)
+            _take(self.peer, now, state)
         if fresh and not self.is_primary:
             self._sample()
-            if message.composition is not None and message.links is not None:
-                self.composition, self.links = message.composition, message.links
-                self.source_generation = message.state.generation
         primary, secondary = self.primary.state, self.secondary.state
         if primary is not None and secondary is not None:
             self.behind = measure(primary, secondary, self.covered, self.pair.created_ns)
+        return fresh
 
     def not_heard(self, now: Instant, error: PairvolError) -> None:
         """A request to the other agent failed."""
         self.contact_failure = failure_of(error, now)
+
+    def _waited(self, after: int, state: JournalState) -> None:
+        """The controller watched for a journal above `after`: until shortly before its answer there was none."""
+        self.covered.append((after, state.time_ns - WATCH_NS))
 
     def _sample(self) -> None:
         """Remember that at this moment of the primary's clock, journals ended here: see `lag.measure`."""

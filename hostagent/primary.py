@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from controller.api.models import FenceRequest, JournalState, PurgeRequest, Role
+from controller.api.models import CopyState, FenceRequest, JournalState, PurgeRequest, Role
 from controller.journal.pointers import Pointer
 from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, QueryGroup, QueryState
 from hostagent.api.models import Exchange
@@ -19,6 +19,7 @@ from hostagent.pace import Pace
 GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew
 FENCE_SECONDS: Final = 1.0
 FILL_STEP_PERCENT: Final = 20.0  # look again before the journal has gained this much
+COPYING_SHARE: Final = 0.25  # of a beat, while the initial copy runs
 FAST_FILL_PERCENT: Final = 50.0  # and as fast as allowed above this
 
 
@@ -65,6 +66,8 @@ class PrimaryRole:
         """Whether journals are on their way, or one of the two others cannot be heard."""
         if facts.contact_failure is not None or facts.own.failure is not None:
             return True
+        if _copying(facts):
+            return True
         durable = facts.own.position(Pointer.DURABLE).sequence
         return durable > self._durable_told or facts.peer.position(Pointer.ALREADY_READ).sequence < durable
 
@@ -74,6 +77,8 @@ class PrimaryRole:
         if not self._busy(facts):
             return self.told.seconds  # the look itself waits
         gap = self.settings.beat_seconds
+        if _copying(facts):
+            gap *= COPYING_SHARE
         if facts.contact_failure is None and facts.own.state is not None:
             if facts.own.state.fill_percent >= FAST_FILL_PERCENT:
                 gap = self.settings.fast_beat_seconds
@@ -92,6 +97,14 @@ class PrimaryRole:
         ):
             return [OrderPurge(PurgeRequest(reader=facts.peer_site, to_sequence=confirmed))]
         return []
+
+
+def _copying(facts: Facts) -> bool:
+    """Whether the secondary is at its initial copy, or is about to begin it: somebody is waiting for its end."""
+    state = facts.peer.state
+    if state is None or state.role is not Role.SECONDARY or facts.contact_failure is not None:
+        return False
+    return state.initial_copy.state in (CopyState.NONE, CopyState.RUNNING)
 
 
 def superseded(facts: Facts, state: JournalState) -> bool:

@@ -127,6 +127,11 @@ class PairRunner:
             self._wake()
             return self._facts.peer.state if answer.state is not None else None
 
+    def peer_state(self, state: JournalState) -> None:
+        """The other agent's controller answered something else than an exchange."""
+        with self._changed:
+            self._facts.peer_state(now(), state)
+
     def status(self) -> PairStatus:
         """From the last facts; a side that was not heard lately is asked first, with a short deadline."""
         with self._changed:

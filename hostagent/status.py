@@ -64,7 +64,7 @@ def _copying(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
 
 def _protected(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
     group = facts.pair.group
-    tail = f"{_direction(facts)}, lag {_lag_words(behind)}, last restored {_restored(facts, now)}"
+    tail = f"{_direction(facts)}, lag {_lag_words(behind)}, {_restored(facts, now)}"
     if behind is not None and behind.seconds > settings.lag_warn_seconds:
         cause = f"{facts.pair.secondary.site} reads more slowly than {facts.pair.primary.site} writes"
         if facts.pair.policy.trigger.value != "notification":
@@ -197,7 +197,7 @@ def _lag_words(behind: Lag | None) -> str:
 
 def _restored(facts: Facts, now: Instant) -> str:
     time_ns = facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns
-    return clock(time_ns, now) if time_ns else "never"
+    return f"last restored {clock(time_ns, now)}" if time_ns else "nothing written yet"
 
 
 def _unknown_words(unknown: tuple[Unknown, ...], now: Instant) -> str:

@@ -136,15 +136,17 @@ class _Takeover:
         """Stop host writes there; None when that failed and force goes on without it."""
         request = FenceRequest(generation=generation, reason=f"planned takeover by {self._host.site}")
         try:
-            return self._host.peers.get(self._primary).fence(self._group, request)
+            state = self._host.peers.get(self._primary).fence(self._group, request)
         except PairvolError as error:
             if self._force:
                 return None
-            state = "it may be fenced already" if unanswered(error) else "nothing was changed"
+            known = "it may be fenced already" if unanswered(error) else "nothing was changed"
             raise ConflictError(
-                f"cannot take over {self._group}: {self._primary} could not be fenced ({state}): {error.message}",
+                f"cannot take over {self._group}: {self._primary} could not be fenced ({known}): {error.message}",
                 hint="Give the command again, or add --force to go on without it.",
             ) from error
+        self._runner.peer_state(state)
+        return state
 
     def _drain(self, primary: JournalState, goal: Pointer, seconds: float) -> Missing | None:
         """Copy until the secondary has what the primary had in this answer; what is missing after `seconds`."""
