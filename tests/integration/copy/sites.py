@@ -14,7 +14,7 @@ from controller.journal.pointers import Pointer
 from controller.volume.backing import Backing
 from tests.support.processes import Processes, free_port
 from tests.support.waiting import wait_until
-from tests.unit.copy.parts import GROUP, Primary, content, empty_secondary, svol
+from tests.unit.copy.parts import GROUP, Primary, content, empty_secondary, open_svols, svol
 
 
 class JournalServer:
@@ -46,9 +46,21 @@ class Secondary:
     """The files of a secondary group, and the group while it is open."""
 
     def __init__(self, directory: Path, sizes: Mapping[int, int], journal_bytes: int = 4 << 20) -> None:
-        self.directory = directory
         empty_secondary(directory, journal_bytes)
-        self.svols = {index: svol(directory / f"svol{index}", size) for index, size in sizes.items()}
+        for index, size in sizes.items():
+            svol(directory / f"svol{index}", size).close()
+        self._begin(directory)
+
+    @classmethod
+    def reopen(cls, directory: Path) -> Secondary:
+        """What another process left."""
+        secondary = cls.__new__(cls)
+        secondary._begin(directory)
+        return secondary
+
+    def _begin(self, directory: Path) -> None:
+        self.directory = directory
+        self.svols = open_svols(directory)
         self.events: list[tuple[str, str]] = []
         self.markers: list[bytes] = []
         self.open()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +19,7 @@ from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.volume.backing import Backing
 
-GROUP = str(uuid.uuid4())
+GROUP = "5b0e6f0e-6c0e-4ff2-9a32-0d6f3a1f3d55"
 TIME_NS = 1_700_000_000_000_000_000
 
 
@@ -203,6 +202,12 @@ def svol(path: Path, size_bytes: int) -> Backing:
     with path.open("wb") as file:
         file.truncate(size_bytes)
     return Backing.open(str(path), size_bytes)
+
+
+def open_svols(directory: Path) -> dict[int, Backing]:
+    """The files `svolN` of a directory, open, by N."""
+    paths = sorted(directory.glob("svol*"))
+    return {int(path.name.removeprefix("svol")): Backing.open(str(path), path.stat().st_size) for path in paths}
 
 
 def content(backing: Backing) -> bytes:
