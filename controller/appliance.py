@@ -17,6 +17,7 @@ from controller.errors import ConflictError
 from controller.events import Events
 from controller.groups.confirmations import Confirmations
 from controller.groups.files import OpenGroups
+from controller.groups.modes import Modes
 from controller.groups.secondary import Workers
 from controller.locks import KeyedLocks
 from controller.paths import Paths
@@ -38,6 +39,7 @@ class Appliance:
     open_groups: OpenGroups
     workers: Workers
     confirmations: Confirmations
+    modes: Modes
     lock_file: int
 
     @classmethod
@@ -65,6 +67,7 @@ class Appliance:
             open_groups=OpenGroups(paths),
             workers=Workers(paths, events),
             confirmations=Confirmations(),
+            modes=Modes(events),
             lock_file=lock_file,
         )
 

@@ -114,9 +114,11 @@ def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
     except PairvolError as error:
         mode = AcquisitionMode.JOURNAL if group.acquisition else AcquisitionMode.DIRECT
         words = appliance.servers.failure(server)
-        failure = failure_of(error)
-        return {"mode": mode, "failure": failure.model_copy(update={"message": words} if words else {})}
-    return {"mode": AcquisitionMode(status["mode"]), "failure": status.get("failure")}
+        message = {"message": f"volume server {server} is down: {words}"} if words else {}
+        return {"mode": mode, "failure": failure_of(error).model_copy(update=message)}
+    mode, failed = AcquisitionMode(status["mode"]), status.get("failure")
+    appliance.modes.note(group.name, group.uuid, mode, failed or {})
+    return {"mode": mode, "failure": failed}
 
 
 def _position(value: pointers.Position) -> Position:
