@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
+from controller.api.models import SuspendedCause
 from controller.errors import ConflictError, PairvolError, UsageError
 from controller.volume.settings import parse_journal
 from controller.volume.write_path import WritePath
@@ -36,6 +37,9 @@ class Commands:
             "status": self._status,
             "start": self._start,
             "stop": self._stop,
+            "suspend": self._suspend,
+            "resume": self._resume,
+            "clear_epoch": self._clear_epoch,
             "flush": lambda _: {"durable": asdict(self._write_path.flush_all())},
             "checkpoint": lambda _: {"checkpoint": asdict(self._write_path.checkpoint())},
             "writable": self._writable,
@@ -65,6 +69,22 @@ class Commands:
 
     def _stop(self, _: dict[str, Any]) -> Answer:
         self._write_path.stop()
+        return {}
+
+    def _suspend(self, request: dict[str, Any]) -> Answer:
+        try:
+            cause = SuspendedCause(request.get("cause", SuspendedCause.OPERATOR))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self._write_path.suspend(cause)
+        return {}
+
+    def _resume(self, request: dict[str, Any]) -> Answer:
+        position = self._write_path.resume(parse_journal(request.get("journal")))
+        return {"appended": asdict(position)}
+
+    def _clear_epoch(self, request: dict[str, Any]) -> Answer:
+        self._write_path.clear_epoch(str(request.get("epoch")))
         return {}
 
     def _writable(self, request: dict[str, Any]) -> Answer:

@@ -112,15 +112,16 @@ def recover(journal: JournalVolume, after: Position, durable: Position) -> Posit
             path=journal.path,
         )
     first = max(after, durable).sequence + 1
-    if _wipe_beyond(journal, tail) or first <= tail.sequence:
+    if wipe_beyond(journal, tail.sequence) or first <= tail.sequence:
         _store_again(journal, first, tail.sequence)
         journal.sync()
     return tail
 
 
-def _wipe_beyond(journal: JournalVolume, tail: Position) -> bool:
+def wipe_beyond(journal: JournalVolume, sequence: int) -> bool:
+    """Make every record after a sequence wrong; whether there was one. Not durable before the next sync."""
     slots = journal.all_records()
-    stale = np.flatnonzero(slots["sequence"] > tail.sequence)
+    stale = np.flatnonzero(slots["sequence"] > sequence)
     slots[stale] = np.zeros(1, dtype=slots.dtype)
     return len(stale) > 0
 

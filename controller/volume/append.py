@@ -64,7 +64,21 @@ class Appender:
         """Append a zero or a trim: a record without data."""
         self._record(volume, lba, blocks, 0, flag, 0)
 
-    def _record(self, volume: int, lba: int, blocks: int, data_blocks: int, flags: int, data_crc: int) -> None:
+    def marker(self, data: Buffer, blocks: int) -> None:
+        """Append control information of `blocks` blocks."""
+        self._journal.write_data(self.data_position, data)
+        self._record(0, 0, 0, blocks, Flag.NONE, crc32c.crc32c(data), Kind.MARKER)
+
+    def _record(
+        self,
+        volume: int,
+        lba: int,
+        blocks: int,
+        data_blocks: int,
+        flags: int,
+        data_crc: int,
+        kind: Kind = Kind.UPDATE,
+    ) -> None:
         sequence = self.sequence + 1
         now = self._clock()
         if now <= self.time_ns:
@@ -77,7 +91,7 @@ class Appender:
             block_count=blocks,
             data_blocks=data_blocks,
             volume=volume,
-            kind=Kind.UPDATE,
+            kind=kind,
             flags=flags,
             generation=self._generation,
             data_crc=data_crc,

@@ -189,11 +189,16 @@ class DirtyMap:
             bits = {index: replace(old, durable=bytearray(old.durable)) for index, old in self._bits.items()}
             for index, more in (packed or {}).items():
                 bits[index].durable = regions.merged(bits[index].durable, regions.unpack(more, bits[index].size_bytes))
-            head = replace(head, covered_sequence=max(head.covered_sequence, head.position.sequence))
+            covered = max(self.head.covered_sequence, head.covered_sequence, head.position.sequence)
+            head = replace(head, covered_sequence=covered)
             durable.write_bytes(self.path, _compose(self.group_uuid, head, bits))
             file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
             os.close(self._file)
             self._file, self._bits, self.head = file, bits, head
+
+    def renew(self, head: MapHead, packed: Mapping[int, bytes]) -> None:
+        """As `change`, under a new epoch: who still copies the old set cannot clear this one."""
+        self.change(replace(head, epoch=str(uuid.uuid4())), packed)
 
     def _store(self, packed: bytearray, offset: int) -> None:
         if self._failure is not None:  # a sync that failed once: a later success would prove nothing

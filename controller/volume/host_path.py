@@ -46,6 +46,7 @@ class Refusal(Enum):
     """Why a path did not take a request; nothing of it was acknowledged."""
 
     FULL = auto()  # no journal space within the time set
+    BROKEN = auto()  # the journal's disk refused, and the group is to be suspended for it
     SUPERSEDED = auto()  # the path is closed for a change of mode
 
 
@@ -60,6 +61,7 @@ class HostPath(ABC):
     mode: AcquisitionMode
 
     def __init__(self) -> None:
+        self.broken: PairvolError | None = None  # another path is about to take this one's place
         self.failure: PairvolError | None = None
         self.failure_ns = 0
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.api.models import AcquisitionMode
-from controller.errors import PairvolError, StorageError
+from controller.errors import CapacityError, PairvolError, StorageError
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
@@ -56,7 +56,9 @@ class JournaledPath(HostPath):
         backings: Mapping[int, Backing],
         tail: Position,
         full_wait_seconds: float,
+        on_broken: Callable[[JournaledPath], None] | None = None,
     ) -> None:
+        """`on_broken` is called once, in any thread, when the journal's disk refused; without it the path fails."""
         super().__init__()
         self.journal = journal
         self.pointers = pointers
@@ -68,13 +70,14 @@ class JournaledPath(HostPath):
         self._piece_bytes = piece_bytes_max(journal)
         self._segment_records = min(SEGMENT_RECORDS_MAX, max(1, journal.slot_count // 8))
         self._segment_blocks = min(SEGMENT_BYTES_MAX // BLOCK_BYTES, max(1, journal.data_blocks // 8))
+        self._on_broken = on_broken
         self._closed = False
         self._busy = False  # the fast way into the journal is barred: closed, failed, or others wait
         self._waiting: deque[object] = deque()
-        self.commit = GroupCommit(tail, self._newest, journal.sync, self._publish_durable, self.fail)
+        self.commit = GroupCommit(tail, self._newest, journal.sync, self._publish_durable, self._break)
         self.background = BackgroundSync(self.commit, self._lock, lambda: self.appender.sequence)
         self.destager = Destager(
-            self._changed, journal, pointers, backings, self.overlay, self.appender, self.commit, self.fail
+            self._changed, journal, pointers, backings, self.overlay, self.appender, self.commit, self._destage_failed
         )
 
     def start(self) -> None:
@@ -86,8 +89,7 @@ class JournaledPath(HostPath):
 
     def close(self) -> None:
         """End the threads and let go of the journal. What is not destaged stays in it."""
-        self.background.stop()
-        self.destager.stop()
+        self.halt()
         self.journal.close()
         self.pointers.close()
 
@@ -165,6 +167,51 @@ class JournaledPath(HostPath):
         with self._changed:
             self._fail_locked(error)
 
+    def halt(self) -> None:
+        """End the threads; what is not destaged is for `let_go`."""
+        self.background.stop()
+        self.destager.stop()
+
+    def let_go(self) -> None:
+        """Everything is in the backing stores: reads look for nothing in the journal any more."""
+        with self._changed:
+            self.overlay.clear(self.appender.sequence + 1)
+            self.journal.close()
+            self.pointers.close()
+
+    def wait_freed(self, share: float, seconds: float) -> bool:
+        """Wait until no more than a share of the journal is in use, at most so long; whether it is."""
+
+        def used() -> float:
+            records = self.appender.sequence - self.destager.out.sequence
+            blocks = self.appender.data_position - self.destager.out.data_position
+            return max(records / self.journal.slot_count, blocks / self.journal.data_blocks)
+
+        with self._changed:
+            if used() <= share:
+                return True
+            self.destager.room_wanted = True
+            self._changed.notify_all()
+            freed = self._changed.wait_for(lambda: used() <= share, seconds)
+            self.destager.room_wanted = False
+            return freed
+
+    def put_marker(self, payload: bytes) -> Position:
+        """Append control information, also behind a closed gate; durable when this returns."""
+        blocks = -(-len(payload) // BLOCK_BYTES)
+        with self._changed:
+            self.check_failure()
+            if not self.appender.fits(blocks):
+                raise CapacityError(f"no room for a marker in journal {self.journal.path}", hint="Let it be copied.")
+            try:
+                self.appender.marker(payload.ljust(blocks * BLOCK_BYTES, b"\0"), blocks)
+            except OSError as error:
+                raise self._write_failed(error) from error
+            self._appended(blocks)
+            tail = self.appender.tail
+        self.commit.wait(tail.sequence)
+        return tail
+
     # under the lock
 
     def _append(self, volume: ServedVolume, data: memoryview, lba: int, blocks: int) -> Refusal | None:
@@ -176,10 +223,9 @@ class JournaledPath(HostPath):
             try:
                 position = self.appender.write(volume.index, lba, data, blocks)
             except OSError as error:
-                failure = StorageError(
-                    f"cannot write to the journal: {error.strerror}", hint="Look at the journal's disk."
-                )
-                self._fail_locked(failure)
+                failure = self._write_failed(error)
+                if self.broken is not None:
+                    return Refusal.BROKEN
                 raise failure from error
             self.overlay.active.insert(volume.first_block + lba, blocks, position)
             self._appended(blocks)
@@ -220,6 +266,8 @@ class JournaledPath(HostPath):
                 self.check_failure()
                 if self._closed:
                     return Refusal.SUPERSEDED
+                if self.broken is not None:
+                    return Refusal.BROKEN
                 fits = self.appender.fits(blocks)
                 slow_store = self.overlay.frozen >= FROZEN_MAX
                 if fits and not slow_store and self._waiting[0] is turn:
@@ -237,7 +285,7 @@ class JournaledPath(HostPath):
             if self._waiting:
                 self._changed.notify_all()
             else:
-                self._busy = self._closed or self.failure is not None
+                self._busy = self._closed or self.broken is not None or self.failure is not None
 
     def _read_piece(self, buffer: memoryview, start: int, blocks: int, position: int) -> None:
         part = _part(buffer, start, blocks)
@@ -249,14 +297,38 @@ class JournaledPath(HostPath):
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             self.check_failure()
+            if self.broken is not None:
+                raise self.broken
             self._changed.wait()
+
+    def _write_failed(self, error: OSError) -> PairvolError:
+        failure = StorageError(f"cannot write to the journal: {error.strerror}", hint="Look at the journal's disk.")
+        self._break_locked(failure)
+        return failure
+
+    def _break_locked(self, error: PairvolError) -> None:
+        """The journal can take no more: another path must take over, or nothing goes on."""
+        if self._on_broken is None:
+            self._fail_locked(error)
+        elif self.broken is None and self.failure is None:
+            self.broken, self._busy = error, True
+            self._changed.notify_all()
+            self._on_broken(self)
 
     def _fail_locked(self, error: PairvolError) -> None:
         super().fail(error)
         self._busy = True
         self._changed.notify_all()
 
-    # for the group commit
+    # for the group commit and the destager
+
+    def _break(self, error: PairvolError) -> None:
+        with self._changed:
+            self._break_locked(error)
+
+    def _destage_failed(self, error: PairvolError) -> None:
+        if error is not self.commit.failure:  # else the commit has told
+            self.fail(error)
 
     def _newest(self) -> Position:
         with self._lock:

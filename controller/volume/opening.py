@@ -7,22 +7,22 @@ recovery included. Knows nothing of requests.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
-from controller.errors import ConflictError, IntegrityError
+from controller.api.models import SuspendedCause
+from controller.errors import ConflictError, IntegrityError, PairvolError
 from controller.journal.pointers import Pointer, PointerPage, Position
-from controller.journal.recovery import recover
+from controller.journal.recovery import recover, scan, wipe_beyond
 from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
-from controller.volume import dirty
 from controller.volume.backing import Backing
-from controller.volume.direct import DirectPath
-from controller.volume.dirty import DirtyMap
-from controller.volume.host_path import ServedVolume
+from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.host_path import ServedVolume, log
 from controller.volume.journaled import JournaledPath
-from controller.volume.settings import JournalSettings, VolumeSettings
+from controller.volume.settings import ErrorPolicy, JournalSettings, VolumeSettings
 
 REPLAY_RECORDS: Final = 16384
 
@@ -47,11 +47,23 @@ def open_volumes(settings: Sequence[VolumeSettings]) -> list[ServedVolume]:
         return volumes
 
 
-def open_journaled(settings: JournalSettings, volumes: Sequence[ServedVolume], replay: bool) -> JournaledPath:
+OnBroken = Callable[[JournaledPath], None]
+
+
+def open_journaled(
+    settings: JournalSettings,
+    volumes: Sequence[ServedVolume],
+    replay: bool,
+    on_broken: OnBroken | None = None,
+    suspended: MapHead | None = None,
+) -> JournaledPath:
     """Open and recover a group's journal; afterwards the backing stores hold all of it, durably.
 
     Without `replay` (the volumes have been written to past the journal) a
-    journal that holds more than the stores is refused.
+    journal that holds more than the stores is refused. `suspended` is the
+    head of the group's dirty map: the stores hold everything up to its
+    position, and while host writes are direct, what the journal holds beyond
+    it is in the stores and in the bits, and is wiped.
     """
     backings = {volume.index: volume.backing for volume in volumes}
     with ExitStack() as undo:
@@ -59,10 +71,12 @@ def open_journaled(settings: JournalSettings, volumes: Sequence[ServedVolume], r
         undo.callback(journal.close)
         pointers = PointerPage.open(settings.pointers)
         undo.callback(pointers.close)
-        checkpoint = pointers.read(Pointer.CHECKPOINT)
-        if dirty.exists(settings.dirty_map):
-            checkpoint = max(checkpoint, _suspended_at(settings))
-        tail = recover(journal, checkpoint, pointers.read(Pointer.DURABLE))
+        checkpoint, durable = pointers.read(Pointer.CHECKPOINT), pointers.read(Pointer.DURABLE)
+        if suspended is not None:
+            checkpoint = max(checkpoint, suspended.position)
+            if suspended.state is not MapState.RESYNC and wipe_beyond(journal, suspended.position.sequence):
+                journal.sync()
+        tail = recover(journal, checkpoint, durable)
         _check_confirmed(journal, pointers, tail)
         if tail.sequence > checkpoint.sequence:
             if not replay:
@@ -71,27 +85,68 @@ def open_journaled(settings: JournalSettings, volumes: Sequence[ServedVolume], r
                     " that the volumes were written past",
                     hint="Give the group a new journal volume and copy the pair anew.",
                 )
+            journal.sync()  # the stores must not get ahead of the journal, in a recovery neither (I2)
             _replay(journal, backings, checkpoint, tail)
         for backing in backings.values():
             backing.sync()
         journal.set_generation(settings.generation)
-        path = JournaledPath(journal, pointers, backings, tail, settings.full_wait_seconds)
+        broken = on_broken if settings.on_error is ErrorPolicy.SUSPEND else None
+        path = JournaledPath(journal, pointers, backings, tail, settings.full_wait_seconds, broken)
         path.start()
         undo.pop_all()
         return path
 
 
-def open_suspended(settings: JournalSettings, volumes: Sequence[ServedVolume]) -> tuple[DirectPath, JournaledPath]:
-    """A group that was suspended: its journal at rest, its writes direct and tracked."""
-    resting = open_journaled(settings, volumes, replay=False)
+def finish_draining(settings: JournalSettings, volumes: Sequence[ServedVolume], marks: DirtyMap) -> None:
+    """Bring what is only in the journal to the stores, reading the journal only; then the group is suspended.
+
+    The disk of that journal may have refused, so nothing in it is believed
+    without its checksum, and nothing is written to it.
+    """
+    backings = {volume.index: volume.backing for volume in volumes}
+    journal = JournalVolume.open(settings.path, writable=False, group_uuid=settings.group_uuid)
+    try:
+        pointers = PointerPage.open(settings.pointers)
+        checkpoint, durable = pointers.read(Pointer.CHECKPOINT), pointers.read(Pointer.DURABLE)
+        pointers.close()
+        bring_to_stores(journal, backings, checkpoint, durable.sequence)
+    finally:
+        journal.close()
+    marks.change(replace(marks.head, state=MapState.SUSPENDED))
+
+
+def bring_to_stores(journal: JournalVolume, backings: Mapping[int, Backing], after: Position, needed: int) -> Position:
+    """Apply every good record after a position; IntegrityError when they do not reach `needed`."""
+    tail, damage = scan(journal, after)
+    if tail.sequence < needed:
+        raise IntegrityError(
+            f"journal volume {journal.path} lost what it had taken, from sequence {tail.sequence + 1} on: {damage}",
+            hint="Keep the journal volume and look at its disk. The other site may have these journals.",
+            sequence=tail.sequence + 1,
+            path=journal.path,
+        )
+    _replay(journal, backings, after, tail)
+    for backing in backings.values():
+        backing.sync()
+    return tail
+
+
+def open_resting(
+    settings: JournalSettings, volumes: Sequence[ServedVolume], marks: DirtyMap, on_broken: OnBroken
+) -> JournaledPath | None:
+    """The journal of a suspended group, so that its space is freed; None when it cannot be had, which hinders no host.
+
+    A journal whose disk refused is left alone until somebody resumes.
+    """
+    if marks.head.cause is SuspendedCause.ERROR:
+        return None
+    try:
+        resting = open_journaled(settings, volumes, replay=False, on_broken=on_broken, suspended=marks.head)
+    except PairvolError as error:
+        log.error("pairvol: suspended, and the journal cannot be opened: %s", error.message)
+        return None
     resting.close_gate()
-    return DirectPath(DirtyMap.open(settings.dirty_map, settings.group_uuid)), resting
-
-
-def _suspended_at(settings: JournalSettings) -> Position:
-    marks = DirtyMap.open(settings.dirty_map, settings.group_uuid)
-    marks.close()
-    return marks.position
+    return resting
 
 
 def _check_confirmed(journal: JournalVolume, pointers: PointerPage, tail: Position) -> None:
@@ -107,6 +162,5 @@ def _check_confirmed(journal: JournalVolume, pointers: PointerPage, tail: Positi
 
 
 def _replay(journal: JournalVolume, backings: Mapping[int, Backing], after: Position, tail: Position) -> None:
-    journal.sync()  # the stores must not get ahead of the journal, in a recovery neither (I2)
     for first in range(after.sequence + 1, tail.sequence + 1, REPLAY_RECORDS):
         apply(journal, backings, first, min(first + REPLAY_RECORDS - 1, tail.sequence))

@@ -140,6 +140,11 @@ class Overlay:
         assert self.frozen
         self.segments.pop()
 
+    def clear(self, next_sequence: int) -> None:
+        """Forget everything: the backing store has it all."""
+        self.active = Segment(next_sequence)
+        self.segments[:] = [self.active]
+
     def locate(self, block: int, blocks: int) -> list[Piece] | None:
         """Where to read blocks from, in order and without gaps; None when all of them are below."""
         first, last = block // PAGE_BLOCKS, -(-(block + blocks) // PAGE_BLOCKS)

@@ -7,6 +7,7 @@ it durably before it starts a server and before each live command.
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -27,6 +28,13 @@ class VolumeSettings(Shape):
     writable: bool = True
 
 
+class ErrorPolicy(StrEnum):
+    """What becomes of host writes when the journal's disk refuses."""
+
+    FAIL = "fail"  # they fail
+    SUSPEND = "suspend"  # they go on, tracked by region
+
+
 class JournalSettings(Shape):
     """The journal of the group, and whether host writes go into it."""
 
@@ -37,6 +45,14 @@ class JournalSettings(Shape):
     acquire: bool = True
     full_wait_seconds: Annotated[float, Field(ge=0, le=25)] = 10.0  # kernel clients give up at about 30 s
     dirty_map: str
+    on_error: ErrorPolicy = ErrorPolicy.FAIL
+
+
+class TrackingSettings(Shape):
+    """Host writes go straight to the volumes and are tracked in a dirty map that is there already."""
+
+    group_uuid: str
+    dirty_map: str
 
 
 class ServerSettings(Shape):
@@ -46,6 +62,7 @@ class ServerSettings(Shape):
     control: str  # path of the control socket
     volumes: Annotated[list[VolumeSettings], Field(min_length=1, max_length=64)]
     journal: JournalSettings | None = None
+    tracking: TrackingSettings | None = None  # of a group that serves without a journal
 
 
 def parse_journal(document: Any) -> JournalSettings:

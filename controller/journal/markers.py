@@ -1,0 +1,33 @@
+"""Marker journals: control information that travels in band, in order with the writes.
+
+Owns what the payload looks like: a JSON object, padded with NUL to whole
+blocks. `what` says which marker it is; readers pass over those they do not
+know.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Any, Final
+
+PAYLOAD_BYTES_MAX: Final = 64 << 10
+
+
+class MarkerKind(StrEnum):
+    """The markers that pairvol itself writes."""
+
+    RESUMED = "resumed"  # before it, regions changed without journals: restore waits for their copy
+
+
+def pack_marker(what: str, **facts: Any) -> bytes:
+    return json.dumps({"what": what, **facts}, sort_keys=True).encode()
+
+
+def parse_marker(payload: bytes) -> dict[str, Any]:
+    """The content of a marker; empty for a payload that is no marker of ours."""
+    try:
+        content = json.loads(payload.rstrip(b"\0"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,307 @@
+"""The modes of one volume server, and the changes between them.
+
+Owns which path (direct or journaled) host requests take now. The transitions
+are those of controller/LIFECYCLE.md:
+
+| from | event | to |
+|---|---|---|
+| direct | start | journal |
+| journal, suspended | stop | direct |
+| journal | journal full, suspend | suspended, cause full or operator |
+| journal | the journal's disk refused (policy `suspend`) | suspended, cause error |
+| suspended | resume | journal, the dirty map standing still |
+| journal | clear the epoch | journal, no dirty map |
+
+A change of mode: close the gate of the old path, bring what it holds to the
+backing stores, make the new mode durable, put the new path in place. Requests
+that met the closed gate wait for the change and are given to the new path. A
+request that still holds the old path when the new one is in place was issued
+before the change ended, so a read of the store that it does is concurrent
+with every write on the new path, and a flush finds all it speaks of synced.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from controller.api.models import AcquisitionMode, SuspendedCause
+from controller.errors import CapacityError, ConflictError, PairvolError
+from controller.journal.changes import changed_regions
+from controller.journal.markers import MarkerKind, pack_marker
+from controller.journal.pointers import Pointer, Position
+from controller.volume import dirty
+from controller.volume.direct import DirectPath
+from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.host_path import HostPath, Refusal, ServedVolume, log
+from controller.volume.journaled import JournaledPath
+from controller.volume.opening import bring_to_stores, finish_draining, open_journaled, open_resting
+from controller.volume.settings import JournalSettings, ServerSettings
+
+RESUME_WAIT_SECONDS: Final = 2.0  # for space that was just confirmed to be freed
+RESUME_USED_MAX: Final = 0.5  # of the journal: one fuller than this would soon be full again
+
+
+class Modes:
+    """The path that takes host requests, and its changes. Any thread may call anything."""
+
+    def __init__(self, volumes: Sequence[ServedVolume], path: HostPath) -> None:
+        self.volumes = {volume.name: volume for volume in volumes}
+        self._path = path
+        self._journaled: JournaledPath | None = None  # open: in use, or at rest while suspended
+        self._journal_settings: JournalSettings | None = None
+        self._marks: DirtyMap | None = None  # in force: tracking, or the set of a differential copy
+        self._change = threading.Lock()  # held through a change of mode
+
+    def open_paths(self, settings: ServerSettings) -> None:
+        """Take up what was in force before, recovering the journal if there is one; called once, before requests."""
+        journal, tracking = settings.journal, settings.tracking
+        if tracking is not None:
+            self._marks = DirtyMap.open(tracking.dirty_map, tracking.group_uuid)
+            self._path = DirectPath(self._marks)
+        elif journal is not None:
+            self._open_journal(journal)
+
+    def _open_journal(self, settings: JournalSettings) -> None:
+        volumes = list(self.volumes.values())
+        self._journal_settings = settings
+        if dirty.exists(settings.dirty_map):
+            self._marks = DirtyMap.open(settings.dirty_map, settings.group_uuid)
+            if self._marks.head.state is MapState.DRAINING:
+                finish_draining(settings, volumes, self._marks)
+        marks = self._marks
+        if marks is not None and marks.head.state is MapState.SUSPENDED:
+            self._path = DirectPath(marks)
+            if settings.acquire:
+                self._journaled = open_resting(settings, volumes, marks, self._on_broken)
+        else:
+            head = marks.head if marks is not None else None
+            journaled = open_journaled(settings, volumes, True, self._on_broken, head)
+            self._path = self._journaled = journaled
+            if head is not None and journaled.appender.sequence == head.position.sequence:
+                self._mark_resumed(journaled, head)  # a crash came between the map and this
+        if not settings.acquire:
+            self.stop()
+
+    @property
+    def mode(self) -> AcquisitionMode:
+        """What becomes of host writes now."""
+        path = self._path
+        return path.mode if path.failure is None else AcquisitionMode.FAILED
+
+    def start(self, settings: JournalSettings) -> Position:
+        """Acquisition on: direct writes end, the stores are synced, from then on journal first."""
+        with self._change:
+            old = self._path
+            if self._journaled is not None:
+                if old is self._journaled and self._takes(settings):
+                    return self._journaled.appender.tail
+                raise ConflictError(
+                    f"cannot start acquisition: it is {self.mode}, with journal {self._journaled.journal.path}",
+                    hint="Stop it first.",
+                )
+            if dirty.exists(settings.dirty_map):
+                raise ConflictError(
+                    f"cannot start acquisition: the group is suspended, see {settings.dirty_map}",
+                    hint="Resume it: the changed regions must be copied.",
+                )
+            old.check_failure()
+            old.close_gate()
+            try:
+                new = open_journaled(settings, list(self.volumes.values()), False, self._on_broken)
+            except BaseException:
+                old.open_gate()
+                raise
+            self._journaled, self._journal_settings, self._path = new, settings, new
+            return new.appender.tail
+
+    def stop(self) -> None:
+        """Acquisition off: everything journaled goes to the stores, then writes are direct and untracked."""
+        with self._change:
+            old, journaled, marks = self._path, self._journaled, self._marks
+            if journaled is None and marks is None:
+                return
+            old.check_failure()
+            old.close_gate()
+            try:
+                if journaled is not None and old is journaled:
+                    journaled.take_checkpoint()
+                if marks is not None:
+                    marks.remove()
+            except BaseException:
+                old.open_gate()
+                raise
+            self._journaled = self._journal_settings = self._marks = None
+            self._path = DirectPath()
+            if journaled is not None:
+                journaled.close()
+
+    def suspend(self, cause: SuspendedCause) -> None:
+        """Give up journaling by order: writes go on, tracked by region. Done twice it is done."""
+        with self._change:
+            path = self._path
+            path.check_failure()
+            if isinstance(path, JournaledPath):
+                self._suspend(path, cause)
+            elif self._marks is None:
+                raise ConflictError("cannot suspend: no journal is written", hint="Start acquisition first.")
+            elif cause is SuspendedCause.OPERATOR and self._marks.head.cause is SuspendedCause.FULL:
+                self._marks.change(replace(self._marks.head, cause=cause))
+
+    def resume(self, settings: JournalSettings) -> Position:
+        """Journal first again, the changed regions standing still as the set of a differential copy."""
+        with self._change:
+            path, marks = self._path, self._marks
+            if isinstance(path, JournaledPath):
+                if self._takes(settings):
+                    return path.appender.tail
+                raise ConflictError(f"cannot resume: the journal in use is {path.journal.path}")
+            if marks is None:
+                raise ConflictError("cannot resume: the group is not suspended", hint="Start acquisition.")
+            path.check_failure()
+            path.close_gate()
+            journaled = self._journaled
+            try:
+                if journaled is not None and not self._takes(settings):
+                    journaled.close()
+                    self._journaled = journaled = None
+                if journaled is None:
+                    volumes = list(self.volumes.values())
+                    journaled = open_journaled(settings, volumes, False, self._on_broken, marks.head)
+                    journaled.close_gate()
+                    self._journaled = journaled
+                self._journal_settings = settings
+                _check_room(journaled)
+                for volume in self.volumes.values():
+                    path.flush(volume)  # what a flush on the journaled path will not speak of
+                marks.change(replace(marks.head, state=MapState.RESYNC, note=""))
+            except BaseException:
+                path.open_gate()
+                raise
+            self._path = journaled
+            self._mark_resumed(journaled, marks.head)
+            journaled.open_gate()
+            return journaled.appender.tail
+
+    def clear_epoch(self, epoch: str) -> None:
+        """The changed regions of this epoch are at the other site; no other set is ever cleared."""
+        with self._change:
+            marks = self._marks
+            if marks is None:
+                return
+            if marks.head.state is not MapState.RESYNC or marks.head.epoch != epoch:
+                raise ConflictError(
+                    f"cannot clear changed regions of epoch {epoch}: the set here is {marks.head.epoch},"
+                    f" {marks.head.state.name.lower()}",
+                    hint="More has changed since; copy the changed regions again.",
+                )
+            marks.remove()
+            self._marks = None
+
+    # within, `_change` held
+
+    def _next_path(self, old: HostPath, refused: Refusal) -> HostPath:
+        """The path to try next after `old` refused: waits for the change that is under way, or makes it."""
+        with self._change:
+            if self._path is old and isinstance(old, JournaledPath) and old.failure is None:
+                if refused is Refusal.FULL:
+                    self._suspend(old, SuspendedCause.FULL)
+                elif refused is Refusal.BROKEN:
+                    self._give_up_journal(old)
+            return self._path
+
+    def _takes(self, settings: JournalSettings) -> bool:
+        """True when these settings name the journal that is in use, in its generation."""
+        present = self._journal_settings
+        return present is not None and (present.path, present.generation) == (settings.path, settings.generation)
+
+    def _suspend(self, path: JournaledPath, cause: SuspendedCause) -> None:
+        """Give up journaling (I9). The journal keeps what the other site has not confirmed."""
+        path.close_gate()
+        try:
+            position = path.take_checkpoint()
+            self._store_map(MapHead(position, MapState.SUSPENDED, cause), {})
+        except PairvolError as error:
+            if path.broken is not None and path.failure is None:
+                self._give_up_journal(path)
+                return
+            path.fail(error)  # neither journaled nor tracked: no write may go on
+            raise
+        assert self._marks is not None
+        self._path = DirectPath(self._marks)
+
+    def _give_up_journal(self, path: JournaledPath) -> None:
+        """The journal's disk refused: bring what it took to the stores and go on without it.
+
+        The other site may count on what was durable, and on that only; so the
+        set stands for everything after that. It also takes in everything that
+        the other site has not confirmed or that is in no checkpoint, so that
+        the set suffices should the journal be lost whole. The bits are
+        durable before the first of these writes reaches a store.
+        """
+        assert path.broken is not None
+        path.check_failure()
+        note = path.broken.message
+        try:
+            path.close_gate()
+            path.halt()
+            sizes = {volume.index: volume.size_bytes for volume in self.volumes.values()}
+            backings = {volume.index: volume.backing for volume in self.volumes.values()}
+            safe = min(path.pointers.read(Pointer.CONFIRMED), path.destager.checkpoint, path.commit.durable)
+            changed, _ = changed_regions(path.journal, safe.sequence + 1, path.appender.sequence, sizes)
+            self._store_map(MapHead(path.commit.durable, MapState.DRAINING, SuspendedCause.ERROR, note=note), changed)
+            bring_to_stores(path.journal, backings, path.destager.destaged, path.appender.sequence)
+            assert self._marks is not None
+            self._marks.change(replace(self._marks.head, state=MapState.SUSPENDED))
+        except (PairvolError, OSError) as error:
+            failure = error if isinstance(error, PairvolError) else path.broken
+            path.fail(failure)  # what was acknowledged is in no safe place: no write may go on
+            raise failure from error
+        self._path = DirectPath(self._marks)
+        self._journaled = None
+        path.let_go()
+        log.error("pairvol: suspended, changed regions are tracked: %s", note)
+
+    def _store_map(self, head: MapHead, changed: dict[int, bytes]) -> None:
+        """The dirty map as it shall be: bits of an earlier set stay, under a new epoch."""
+        assert self._journal_settings is not None
+        settings = self._journal_settings
+        if self._marks is None:
+            sizes = {volume.index: volume.size_bytes for volume in self.volumes.values()}
+            self._marks = DirtyMap.create(settings.dirty_map, settings.group_uuid, head.position, sizes, head, changed)
+        else:
+            self._marks.renew(head, changed)
+
+    def _on_broken(self, path: JournaledPath) -> None:
+        """Suspend soon, also when no request comes: the journal's thread that noticed must not wait for itself."""
+
+        def act() -> None:
+            try:
+                self._next_path(path, Refusal.BROKEN)
+            except PairvolError:
+                pass  # it is the path's failure now, and told to whoever asks
+
+        threading.Thread(target=act, name="suspend", daemon=True).start()
+
+    def _mark_resumed(self, path: JournaledPath, head: MapHead) -> None:
+        """In band, before the first write: a secondary restores nothing beyond it until it copies this epoch."""
+        try:
+            path.put_marker(pack_marker(MarkerKind.RESUMED, epoch=head.epoch, sequence=head.position.sequence))
+        except PairvolError as error:
+            if path.broken is not None and path.failure is None:
+                self._give_up_journal(path)
+            else:
+                path.fail(error)
+            raise
+
+
+def _check_room(path: JournaledPath) -> None:
+    if not path.wait_freed(RESUME_USED_MAX, RESUME_WAIT_SECONDS):
+        used = path.appender.sequence - path.destager.out.sequence
+        raise CapacityError(
+            f"cannot resume: the journal still holds {used} journals that the other site has not confirmed",
+            hint="Let them be copied first.",
+            journals=used,
+        )
