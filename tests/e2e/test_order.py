@@ -62,6 +62,15 @@ class StampedPair:
 
         wait_until(there, 30, f"{count} more acknowledged writes")
 
+    def wait_moving(self, sequence: int) -> None:
+        """Until the second site has read beyond a sequence: each cut is of another moment."""
+
+        def moved() -> bool:
+            sides = self.linked.journals("order")
+            return sides is not None and sides[1].pointers["already_read"].sequence > sequence
+
+        wait_until(moved, 30, f"the second site to read beyond {sequence}")
+
     def restored_stores(self) -> dict[str, Path]:
         agent = self.linked.agent(self.linked.second)
         return {name: Path(agent.volume(name).backing) for name in VOLUMES}
@@ -146,6 +155,7 @@ def test_every_cut_of_the_second_site_is_a_prefix_of_the_writes(stamped: Stamped
     left_to_restore = 0
     for number in range(CUTS):
         stamped.more_writes(60)
+        stamped.wait_moving(tails[-1] if tails else 0)
         copy = tmp_path / f"cut{number}"
         copy_frozen(stamped, copy, kill=number in KILLED_CUTS)
         before, tail = finish_restore(copy)
