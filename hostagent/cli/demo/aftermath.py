@@ -19,18 +19,18 @@ from hostagent.cli.demo import devices
 from hostagent.cli.demo.reporter import Reporter
 from hostagent.cli.demo.scenario import GROUP, VOLUME, Scenario
 from hostagent.cli.demo.sites import Daemon, Site
-from hostagent.cli.demo.tail import Tail, read_tail
+from hostagent.cli.demo.tail import Tail, apply_tail, read_tail
 from hostagent.cli.demo.verdict import (
     FileComparison,
     Outcome,
     RecordComparison,
+    RecoveredRecords,
     compare_files,
     compare_records,
     mean,
     percentile,
     read_records,
 )
-from hostagent.cli.demo.workload import acknowledged_records, synced_files
 from hostagent.client import Agent
 
 CLEAN: Final = [0, 0]
@@ -53,7 +53,9 @@ class Aftermath:
         primary_dead = not dead.processes()
         with Agent(self.survivor.agent_url) as agent:
             report, seconds = self._take_over(agent)
+            copy_seconds = self._copy_image(agent)
             point, fsck, serving_seconds = self._mount(agent)
+        serving_seconds -= copy_seconds
         files = self._compare_files(point, report)
         tail, records = self._compare_records(point, report)
         checks = {
@@ -90,14 +92,28 @@ class Aftermath:
         }
         return Outcome(checks, figures)
 
+    @property
+    def image(self) -> Path:
+        """The secondary's volume at the recovery point."""
+        return self.survivor.directory / "at-recovery-point.img"
+
     def _take_over(self, agent: Agent) -> tuple[TakeoverReport, float]:
         site = self.survivor.name
         with self.reporter.step(f"takeover at {site}") as step:
             started = time.monotonic()
-            report = agent.take_over(GROUP, force=True)
+            report = agent.take_over(GROUP)
             seconds = time.monotonic() - started
             step.detail = f"{report.kind}, generation {report.generation}, {report.restored_sequence} journals restored"
         return report, seconds
+
+    def _copy_image(self, agent: Agent) -> float:
+        """Keep the volume as it is at the recovery point, for the proof; nobody would do so in earnest.
+
+        Returns the seconds it took, so that they are not counted as time to service.
+        """
+        started = time.monotonic()
+        devices.copy_image(Path(agent.volume(VOLUME).backing), self.image)
+        return time.monotonic() - started
 
     def _mount(self, agent: Agent) -> tuple[Path, list[int], float]:
         """Attach, fsck, mount; the seconds count from the disaster to a mounted file system."""
@@ -115,25 +131,37 @@ class Aftermath:
 
     def _compare_files(self, point: Path, report: TakeoverReport) -> FileComparison:
         with self.reporter.step("every file, by checksum") as step:
-            files = compare_files(synced_files(self.scenario.tree_log), point, report.restored_time_ns)
+            files = compare_files(self.scenario.writers.synced_files, point, report.restored_time_ns)
             wrong = f"{len(files.missing)} missing, {len(files.different)} different" if files.wrong else "all equal"
             step.detail = f"{files.files} files, {format_size(files.total_bytes)}: {wrong}"
         return files
 
     def _compare_records(self, point: Path, report: TakeoverReport) -> tuple[Tail, RecordComparison]:
+        """Read the tail, apply it to the copy, and look for every acknowledged record without and with it."""
         dead = self.scenario.workspace.sites.primary
         run = self.scenario.facts.run
         with self.reporter.step(f"the journal of dead {dead.name}") as step:
             journal = GroupPaths(Paths(dead.state_directory(Daemon.CONTROLLER), Path()).group(GROUP)).journal
-            tail = read_tail(journal, report.restored_sequence, report.restored_time_ns, run)
+            tail = read_tail(journal, report.restored_sequence, report.restored_time_ns)
+            apply_tail(journal, tail, self.image)
+            completed = self._read_image(run)
             records = compare_records(
-                acknowledged_records(self.scenario.record_log),
+                self.scenario.writers.acknowledged,
                 read_records(point, run),
-                frozenset(tail.records),
+                completed,
                 report.restored_time_ns,
             )
             step.detail = (
                 f"{tail.journals} journals not at {self.survivor.name}; "
-                f"{records.in_tail} acknowledged records in them, {len(records.lost)} lost"
+                f"with them {records.acknowledged - len(records.lost)} of {records.acknowledged} records"
             )
         return tail, records
+
+    def _read_image(self, run: str) -> RecoveredRecords:
+        point = self.scenario.workspace.directory / "mnt" / "with-tail"
+        devices.mount_image(self.image, point)
+        try:
+            return read_records(point, run)
+        finally:
+            devices.unmount(point)
+            self.image.unlink()

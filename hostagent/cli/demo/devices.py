@@ -29,6 +29,18 @@ def mount(device: str, point: Path) -> None:
     _run("mount", "-t", "ext4", device, str(point))
 
 
+def mount_image(image: Path, point: Path) -> None:
+    """Mount a file read-only, after the replay of the file system's own journal."""
+    _run("e2fsck", "-p", str(image), check=False)
+    point.mkdir(parents=True, exist_ok=True)
+    _run("mount", "-t", "ext4", "-o", "loop,ro", str(image), str(point))
+
+
+def copy_image(source: Path, target: Path) -> None:
+    """Copy a sparse file, by reference where the file system can."""
+    _run("cp", "--sparse=always", "--reflink=auto", str(source), str(target))
+
+
 def unmount(point: Path) -> None:
     """Unmount in order; the file system is written out when this returns."""
     _run("umount", str(point))
@@ -99,5 +111,5 @@ def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         raise StorageError(f"{command[0]} did not end within {COMMAND_SECONDS:g} s: {' '.join(command)}") from None
     if check and done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()
-        raise StorageError(f"{command[0]} failed: {words[-1] if words else f'exit code {done.returncode}'}")
+        raise StorageError(f"{command[0]} failed: {words[0] if words else f'exit code {done.returncode}'}")
     return done

@@ -51,6 +51,14 @@ def ended(processes: list[psutil.Process], seconds: float) -> bool:
     return wait_until(lambda: not any(map(alive, processes)), seconds, every=0.01)
 
 
+def finish(processes: list[psutil.Process], seconds: float) -> None:
+    """Ask them to end, and end them when they do not."""
+    send(processes, signal.SIGTERM)
+    if not ended(processes, seconds):
+        send(processes, signal.SIGKILL)
+        ended(processes, seconds)
+
+
 def send(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):

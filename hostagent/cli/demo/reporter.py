@@ -21,9 +21,9 @@ class Progress:
 
     done_bytes: int
     total_bytes: int
-    copy_percent: float | None
-    lag_seconds: float | None
-    lag_bytes: int | None
+    copy_percent: float | None = None
+    lag_seconds: float | None = None
+    lag_bytes: int | None = None
 
 
 class Reporter(Protocol):

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from controller.errors import CapacityError, UsageError
+from controller.errors import CapacityError, PairvolError, UsageError
 from controller.units import format_size
 from hostagent.cli.demo.aftermath import Aftermath
 from hostagent.cli.demo.reporter import Reporter
@@ -30,27 +30,42 @@ FILE_SYSTEM_PROGRAMS: Final = ("mkfs.ext4", "e2fsck", "mount", "umount")
 
 
 def demonstrate(directory: Path | None, size_bytes: int, keep: bool, reporter: Reporter) -> tuple[Outcome, Workspace]:
-    """Play it all. The workspace is gone when this returns or raises, unless `keep` and all went well."""
+    """Play it all. The workspace is gone when this returns or raises, except with `keep`.
+
+    With `keep` it also stays after a failure, to be looked at; an interrupt removes it in any case.
+    """
     refuse_where_impossible(size_bytes)
     with _signals_as_interrupts():
         workspace = Workspace.create(directory)
         kept = False
         try:
-            _refuse_full_disk(workspace.directory, size_bytes)
-            scenario = Scenario(workspace, reporter, size_bytes, tree_bytes=size_bytes // 5)
-            scenario.play()
-            outcome = Aftermath(scenario, reporter).play()
-            if keep:
-                with reporter.step(f"{workspace.sites.primary.name} comes back") as step:
-                    workspace.sites.primary.start()
-                    workspace.sites.primary.wait_ready()
-                    step.detail = "it finds that the other site has taken over"
-                workspace.record(None)
-                kept = True
+            try:
+                outcome = _play(workspace, size_bytes, keep, reporter)
+            except PairvolError as error:
+                kept = keep
+                if keep:
+                    error.hint += f' Look into {workspace.directory}; "pairvol demo --stop" removes it.'
+                raise
+            kept = keep
             return outcome, workspace
         finally:
-            if not kept:
+            if kept:
+                workspace.record(None)
+            else:
                 _remove(workspace)
+
+
+def _play(workspace: Workspace, size_bytes: int, keep: bool, reporter: Reporter) -> Outcome:
+    _refuse_full_disk(workspace.directory, size_bytes)
+    scenario = Scenario(workspace, reporter, size_bytes, tree_bytes=size_bytes // 5)
+    scenario.play()
+    outcome = Aftermath(scenario, reporter).play()
+    if keep:
+        with reporter.step(f"{workspace.sites.primary.name} comes back") as step:
+            workspace.sites.primary.start()
+            workspace.sites.primary.wait_ready()
+            step.detail = "it finds that the other site has taken over"
+    return outcome
 
 
 def stop(directory: Path | None) -> list[Path]:

@@ -7,9 +7,6 @@ is in `aftermath.py`, what is found in `verdict.py`, what is shown in
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -18,26 +15,28 @@ from pathlib import Path
 from typing import Final
 
 from controller.api.models import VolumeCreate
-from controller.errors import ConflictError, StorageError
+from controller.errors import PeerError, StorageError
 from controller.units import format_size
 from hostagent.api.models import AttachOrder, PairCreate, PairState, PairStatus, SiteVolumes
 from hostagent.cli.demo import devices
-from hostagent.cli.demo.reporter import Progress, Reporter
-from hostagent.cli.demo.workload import TreeFile, acknowledged_records, plan_tree, synced_files
-from hostagent.cli.demo.workspace import Workspace, end_processes, writer_environment
+from hostagent.cli.demo.reporter import Progress, Reporter, Step
+from hostagent.cli.demo.workload import TreeFile, plan_tree
+from hostagent.cli.demo.workspace import Workspace
+from hostagent.cli.demo.writers import Writers
 from hostagent.client import Agent
 
 GROUP: Final = "db"
 VOLUME: Final = "data"
 TREE_FILES_MAX: Final = 8000
 SEED_SHARE: Final = 0.3  # of the tree, written before the pair is made: what the initial copy has to move
-TREE_SECONDS_MAX: Final = 60.0
+TREE_SECONDS: Final = 8.0  # a slow machine writes less of the tree
+SEED_SECONDS: Final = 3.0
+TREE_SECONDS_MAX: Final = 30.0
 PAIR_SECONDS_MAX: Final = 30.0
 WRITER_SECONDS: Final = 2.5
-WRITER_RECORDS_MIN: Final = 100
-WRITER_SECONDS_MAX: Final = 15.0
+WRITER_SECONDS_MAX: Final = 6.0
+WRITER_RECORDS: Final = 200
 POLL_SECONDS: Final = 0.1
-END_SECONDS: Final = 10.0
 
 
 @dataclass
@@ -61,13 +60,8 @@ class Scenario:
     tree_bytes: int
     facts: Facts = field(default_factory=Facts)
 
-    @property
-    def tree_log(self) -> Path:
-        return self.workspace.logs / "tree.log"
-
-    @property
-    def record_log(self) -> Path:
-        return self.workspace.logs / "records.log"
+    def __post_init__(self) -> None:
+        self.writers = Writers(self.workspace, self.mount_point, self.facts.run)
 
     @property
     def mount_point(self) -> Path:
@@ -99,11 +93,9 @@ class Scenario:
             step.detail = f"{attachment.device} ({attachment.method}) at {self.mount_point}"
 
     def _write_seed(self, plan: Sequence[TreeFile]) -> None:
+        """Part of the tree before there is a pair: what the initial copy has to move."""
         with self.reporter.step("first files") as step:
-            writer = self._start_tree(plan)
-            if writer.wait(TREE_SECONDS_MAX) != 0:
-                raise StorageError(f"writing files failed: {self._words('tree')}")
-            step.detail = f"{len(plan)} files, {format_size(sum(file.size_bytes for file in plan))}"
+            self._copy_tree(plan, SEED_SECONDS, step, agent=None)
 
     def _make_pair(self, agent: Agent) -> None:
         primary, secondary = self.workspace.sites
@@ -121,30 +113,44 @@ class Scenario:
 
     def _write_tree(self, agent: Agent, plan: Sequence[TreeFile]) -> None:
         """The rest of the tree, while the initial copy moves what was there before."""
-        total = sum(file.size_bytes for file in plan)
-        already = len(synced_files(self.tree_log))
-        with self.reporter.step("the tree, journaled while the initial copy runs") as step:
-            writer = self._start_tree(plan)
-            deadline = time.monotonic() + TREE_SECONDS_MAX
-            while writer.poll() is None:
-                if time.monotonic() > deadline:
-                    raise StorageError(f"writing the tree took more than {TREE_SECONDS_MAX:g} s")
-                done = sum(file.size_bytes for file in synced_files(self.tree_log)[already:])
-                self._observe(agent, done, total)
-                time.sleep(POLL_SECONDS)
-            if writer.returncode != 0:
-                raise StorageError(f"writing the tree failed: {self._words('tree')}")
+        with self.reporter.step("the tree, while the initial copy runs") as step:
+            total = self._copy_tree(plan, TREE_SECONDS, step, agent)
             self._wait_paired(agent, total)
-            step.detail = f"{len(plan)} files, {format_size(total)}"
+
+    def _copy_tree(self, plan: Sequence[TreeFile], seconds: float, step: Step, agent: Agent | None) -> int:
+        """Copy files, showing progress (with an agent: also the pair's); returns bytes copied."""
+        total = sum(file.size_bytes for file in plan)
+        already = len(self.writers.synced_files)
+        writer = self.writers.start_tree(plan, seconds)
+        deadline = time.monotonic() + TREE_SECONDS_MAX
+        while True:
+            ended = writer.poll() is not None
+            self.writers.check(writer)
+            copied = self.writers.synced_files[already:]
+            done = sum(file.size_bytes for file in copied)
+            if ended:
+                step.detail = f"{len(copied)} files, {format_size(done)}"
+                return done
+            if time.monotonic() > deadline:
+                raise StorageError(f"writing the tree took more than {TREE_SECONDS_MAX:g} s")
+            self._observe(agent, done, total)
+            time.sleep(POLL_SECONDS)
 
     def _wait_paired(self, agent: Agent, total: int) -> None:
         deadline = time.monotonic() + PAIR_SECONDS_MAX
-        while (status := self._observe(agent, total, total)).state != PairState.PAIR:
+        while (status := self._observe(agent, total, total)) is not None and status.state != PairState.PAIR:
             if time.monotonic() > deadline:
-                raise ConflictError(f"{GROUP} is not protected after {PAIR_SECONDS_MAX:g} s: {status.line}")
+                raise PeerError(
+                    f"{GROUP} did not reach {PairState.PAIR} within {PAIR_SECONDS_MAX:g} s: {status.line}",
+                    hint="--keep leaves the sites running to be looked at.",
+                )
             time.sleep(POLL_SECONDS)
 
-    def _observe(self, agent: Agent, done: int, total: int) -> PairStatus:
+    def _observe(self, agent: Agent | None, done: int, total: int) -> PairStatus | None:
+        """Show how far it is, and take a sample of the lag."""
+        if agent is None:
+            self.reporter.progress(Progress(done, total))
+            return None
         status = agent.pair_status(GROUP)
         if status.lag_seconds is not None:
             self.facts.lag_seconds.append(status.lag_seconds)
@@ -157,53 +163,21 @@ class Scenario:
     def _write_records(self, agent: Agent) -> None:
         """A writer that fsyncs each record, bulk load beside it; then the site is gone from one moment to the next."""
         site = self.workspace.sites.primary
-        with self.reporter.step("a writer that fsyncs every record; SIGKILL to the primary site") as step:
-            writers = [self._start("records", "--run", self.facts.run, "--log", str(self.record_log))]
-            writers.append(self._start("load"))
+        with self.reporter.step(f"a writer with fsync; SIGKILL to {site.name}") as step:
+            writers = [self.writers.start_records(), self.writers.start_load()]
             started = time.monotonic()
-            while not self._written_enough(started):
-                if any(writer.poll() is not None for writer in writers):
-                    raise StorageError(f"a writer ended: {self._words('records') or self._words('load')}")
+            while not self._written_enough(time.monotonic() - started):
+                for writer in writers:
+                    self.writers.check(writer)
                 self._observe(agent, 0, 0)
                 time.sleep(POLL_SECONDS)
             self.facts.killed_ns = time.time_ns()
             self.facts.killed_processes = site.kill_site()
-            for writer in writers:  # their device is dead: they get EIO
-                try:
-                    writer.wait(END_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue  # `end_processes` takes it
-            end_processes(self.workspace.directory)
+            self.writers.await_end()
             devices.release(site.directory)
-            count = len(acknowledged_records(self.record_log))
+            count = len(self.writers.acknowledged)
             step.detail = f"{count} records acknowledged, {self.facts.killed_processes} processes killed"
 
-    def _written_enough(self, started: float) -> bool:
-        elapsed = time.monotonic() - started
-        enough = len(acknowledged_records(self.record_log)) >= WRITER_RECORDS_MIN
+    def _written_enough(self, elapsed: float) -> bool:
+        enough = len(self.writers.acknowledged) >= WRITER_RECORDS
         return elapsed > WRITER_SECONDS_MAX or (elapsed > WRITER_SECONDS and enough)
-
-    def _start_tree(self, plan: Sequence[TreeFile]) -> subprocess.Popen[bytes]:
-        path = self.workspace.logs / "plan.json"
-        path.write_text(json.dumps([[file.source, file.place, file.size_bytes] for file in plan]))
-        return self._start("tree", "--plan", str(path), "--log", str(self.tree_log))
-
-    def _start(self, job: str, *options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "hostagent.cli.demo.workload", job, str(self.mount_point), *options]
-        environment = writer_environment(self.workspace.directory)
-        root = str(Path(__file__).resolve().parents[3])
-        with (self.workspace.logs / f"{job}.err").open("ab") as errors:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env=environment,
-                cwd=root,
-                start_new_session=True,
-            )
-
-    def _words(self, job: str) -> str:
-        path = self.workspace.logs / f"{job}.err"
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        return lines[-1] if lines else ""

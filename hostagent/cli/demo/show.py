@@ -52,9 +52,14 @@ class Screen:
         step = Step(title)
         started = time.monotonic()
         self._title, self._progress = title, None
-        with Live(self._working(), console=self.console, transient=True, refresh_per_second=10) as self._live:
-            yield step
-        self._live = None
+        try:
+            with Live(self._working(), console=self.console, transient=True, refresh_per_second=10) as self._live:
+                yield step
+        except BaseException:
+            self.console.print(Text(" \N{BALLOT X} ", style="bold red").append(title, style="default"))
+            raise
+        finally:
+            self._live = None
         self.console.print(self._done(step, time.monotonic() - started))
 
     def progress(self, progress: Progress) -> None:
@@ -106,7 +111,7 @@ def verdict_text(outcome: Outcome, primary: str, secondary: str) -> Text:
         text.append(mark, style=style).append(f"{MEANING.get(name, name)}\n")
     text.append("\n")
     for name, value in figure_lines(figures, primary, secondary):
-        text.append(f"   {name:<18}", style="dim").append(f"{value}\n")
+        text.append(f"   {name:<19}", style="dim").append(f"{value}\n")
     return text
 
 

@@ -29,7 +29,7 @@ from typing import Final
 import psutil
 
 from controller.errors import PeerError
-from hostagent.cli.demo.processes import MARK, ended, marked_processes, name_of, send, wait_until
+from hostagent.cli.demo.processes import MARK, ended, finish, marked_processes, name_of, send, wait_until
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0
@@ -180,14 +180,10 @@ class Site:
         return len(processes)
 
     def stop(self) -> None:
-        """End the site in order: agent, controller, then the servers they leave running by design."""
-        self.kill(Daemon.AGENT, signal.SIGTERM)
-        self.kill(Daemon.CONTROLLER, signal.SIGTERM)
-        left = self.processes()
-        send(left, signal.SIGTERM)
-        if not ended(left, STOP_SECONDS):
-            send(left, signal.SIGKILL)
-            ended(left, STOP_SECONDS)
+        """End the site in order: its daemons, then the servers that they leave running by design."""
+        daemons = map(self.daemon_process, Daemon)
+        finish([process for process in daemons if process is not None], STOP_SECONDS)
+        finish(self.processes(), STOP_SECONDS)
         self._reap()
 
     def processes(self, name: str | None = None) -> list[psutil.Process]:

@@ -1,12 +1,13 @@
 """What the dead primary's journal holds beyond the recovery point: the tail.
 
-Reads a journal volume and changes nothing in it. Owns the search for the
-writer's records in journal data.
+Reads a journal volume and changes nothing in it. The proof that a tail is
+complete is to apply it: the secondary's volume as it was at the recovery
+point, and the tail on top, must be the primary's volume as it was at its end.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from controller.journal.layout import BLOCK_BYTES, Records
 from controller.journal.pointers import Position
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
-from hostagent.cli.demo.workload import RECORD_BYTES, RECORD_MAGIC, make_record, record_number
+from controller.restore.apply import apply
+from controller.volume.backing import Backing
 
 
 @dataclass
@@ -25,7 +27,6 @@ class Tail:
     restored: Position
     end: Position
     written_bytes: int = 0  # on the volume, so zeroes and trims count too
-    records: set[int] = field(default_factory=set)  # numbers of the writer's records found whole
 
     @property
     def journals(self) -> int:
@@ -37,19 +38,17 @@ class Tail:
         return max(0.0, (self.end.time_ns - self.restored.time_ns) / 1e9) if self.journals else 0.0
 
 
-def read_tail(path: Path, restored_sequence: int, restored_time_ns: int, run: str) -> Tail:
-    """Follow the journal from the recovery point to its last good record, looking for records of `run`."""
+def read_tail(path: Path, restored_sequence: int, restored_time_ns: int) -> Tail:
+    """Follow a journal from the recovery point to its last good record."""
     journal = JournalVolume.open(str(path), writable=False)
     try:
         restored = Position(restored_sequence, _data_position_after(journal, restored_sequence), restored_time_ns)
         tail = Tail(restored, restored)
 
-        def collect(batch: Records) -> None:
+        def add(batch: Records) -> None:
             tail.written_bytes += int(batch["block_count"].sum(dtype=np.uint64)) * BLOCK_BYTES
-            for position, blocks in zip(batch["data_position"].tolist(), batch["data_blocks"].tolist(), strict=True):
-                tail.records |= records_in(b"".join(journal.data_views(position, blocks)), run)
 
-        tail.end, _ = scan(journal, restored, collect)
+        tail.end, _ = scan(journal, restored, add)
         return tail
     finally:
         journal.close()
@@ -61,13 +60,15 @@ def _data_position_after(journal: JournalVolume, sequence: int) -> int:
     return int(following["data_position"]) if int(following["sequence"]) == sequence + 1 else 0
 
 
-def records_in(data: bytes, run: str) -> set[int]:
-    """Numbers of the records that lie whole in `data`, wherever they begin."""
-    found = set()
-    start = data.find(RECORD_MAGIC)
-    while start >= 0:
-        candidate = data[start : start + RECORD_BYTES]
-        if len(candidate) == RECORD_BYTES and candidate == make_record(run, record_number(candidate)):
-            found.add(record_number(candidate))
-        start = data.find(RECORD_MAGIC, start + 1)
-    return found
+def apply_tail(path: Path, tail: Tail, image: Path) -> None:
+    """Apply a tail to an image of the one volume of its group, as it was at the recovery point."""
+    if tail.journals == 0:
+        return
+    journal = JournalVolume.open(str(path), writable=False)
+    target = Backing.open(str(image), image.stat().st_size)
+    try:
+        apply(journal, {0: target}, tail.restored.sequence + 1, tail.end.sequence)
+        target.sync()
+    finally:
+        target.close()
+        journal.close()

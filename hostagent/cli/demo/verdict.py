@@ -54,12 +54,12 @@ class RecoveredRecords:
 
 @dataclass
 class RecordComparison:
-    """The writer's acknowledgements against the recovered records and the primary's tail."""
+    """The writer's acknowledgements against what the secondary recovered, without and with the primary's tail."""
 
     acknowledged: int
     recovered: int
-    in_tail: int  # acknowledged, not recovered, found in the primary's journal
-    lost: list[int]  # acknowledged and in neither place
+    in_tail: int  # acknowledged, not recovered, there once the primary's tail is applied
+    lost: list[int]  # acknowledged and not there even then
     late: list[int]  # acknowledged before the recovery point and yet not recovered
     order_violations: int
 
@@ -105,17 +105,18 @@ def read_records(mount: Path, run: str) -> RecoveredRecords:
 
 
 def compare_records(
-    acknowledged: Mapping[int, int], recovered: RecoveredRecords, tail: frozenset[int], recovery_ns: int
+    acknowledged: Mapping[int, int], recovered: RecoveredRecords, completed: RecoveredRecords, recovery_ns: int
 ) -> RecordComparison:
-    """Where every acknowledged record is. `acknowledged` maps numbers to times."""
+    """Where every acknowledged record is. `acknowledged` maps numbers to times; `completed` is with the tail."""
     missing = [number for number in sorted(acknowledged) if number not in recovered.numbers]
     return RecordComparison(
         acknowledged=len(acknowledged),
         recovered=len(recovered.numbers),
-        in_tail=sum(number in tail for number in missing),
-        lost=[number for number in missing if number not in tail],
+        in_tail=sum(number in completed.numbers for number in missing),
+        # What was recovered must not vanish with the tail either: so all are looked for, not the missing alone.
+        lost=[number for number in sorted(acknowledged) if number not in completed.numbers],
         late=[number for number in missing if acknowledged[number] <= recovery_ns],
-        order_violations=recovered.order_violations,
+        order_violations=recovered.order_violations + completed.order_violations,
     )
 
 

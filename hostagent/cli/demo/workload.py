@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import hashlib
 import json
+import math
 import os
 import stat
 import sys
@@ -31,6 +32,8 @@ BATCH_BYTES: Final = 8 << 20
 BATCH_SECONDS: Final = 0.5
 FILE_BYTES_MAX: Final = 16 << 20
 LOAD_BYTES_MAX: Final = 192 << 20
+LOAD_BLOCK_BYTES: Final = 512 << 10
+LOAD_PAUSE_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,15 @@ def _regular_files(top: Path) -> Iterator[tuple[str, int]]:
                 yield path, status.st_size
 
 
-def copy_tree(plan: Sequence[TreeFile], mount: Path, log: Path) -> None:
-    """Copy files in order, syncing the file system every batch; a log line for each synced batch."""
+def copy_tree(plan: Sequence[TreeFile], mount: Path, log: Path, seconds: float = math.inf) -> None:
+    """Copy files in order, syncing the file system every batch; a log line for each synced batch.
+
+    Stops with the batch in which `seconds` are over: a slow machine writes less, it does not take longer.
+    """
     made: set[str] = set()
     batch: list[tuple[str, int, str]] = []
     pending, since = 0, time.monotonic()
+    end = since + seconds
     with log.open("a", encoding="utf-8") as lines, _opened_directory(mount) as volume:
         for number, file in enumerate(plan, start=1):
             batch.append(_copy_file(file, mount, made))
@@ -102,6 +109,8 @@ def copy_tree(plan: Sequence[TreeFile], mount: Path, log: Path) -> None:
                 lines.write(json.dumps({"time_ns": time.time_ns(), "files": batch}) + "\n")
                 lines.flush()
                 batch, pending, since = [], 0, time.monotonic()
+                if since > end:
+                    return
 
 
 @contextmanager
@@ -155,11 +164,6 @@ def make_record(run: str, number: int) -> bytes:
     return head + body
 
 
-def record_number(data: bytes | memoryview) -> int:
-    """The number that a record's head claims."""
-    return int.from_bytes(data[len(RECORD_MAGIC) : len(RECORD_MAGIC) + 8], "little")
-
-
 def record_file(number: int) -> str:
     """The file below the mount point that record `number` is appended to."""
     return f"records/{number % RECORD_FILES}"
@@ -192,14 +196,15 @@ def acknowledged_records(log: Path) -> dict[int, int]:
 
 
 def write_load(mount: Path) -> None:
-    """Keep the link busy with bulk data that nobody claims to have synced."""
-    block = os.urandom(1 << 20)
+    """Keep the link busy with bulk data that nobody claims to have synced; pauses leave room for the records."""
+    block = os.urandom(LOAD_BLOCK_BYTES)
     with (mount / "load").open("wb", buffering=0) as file:
         while True:
             file.write(block)
             os.fdatasync(file.fileno())
             if file.tell() >= LOAD_BYTES_MAX:
                 file.seek(0)
+            time.sleep(LOAD_PAUSE_SECONDS)
 
 
 def _whole_lines(log: Path) -> list[str]:
@@ -215,12 +220,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("mount", type=Path)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--plan", type=Path, help="tree: JSON list of [source, place, size]")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="tree: stop after that many")
     parser.add_argument("--run", default="", help="records: the name of this run")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.job == "tree":
             plan = [TreeFile(*entry) for entry in json.loads(chosen.plan.read_text())]
-            copy_tree(plan, chosen.mount, chosen.log)
+            copy_tree(plan, chosen.mount, chosen.log, chosen.seconds)
         elif chosen.job == "records":
             write_records(chosen.run, chosen.mount, chosen.log)
         else:

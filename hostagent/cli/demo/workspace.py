@@ -113,13 +113,12 @@ class Workspace:
                 continue
 
     def remove(self) -> None:
-        """End and remove everything; works in any state, also half made."""
+        """End and remove everything; works in any state, also half made. What the volumes hold is dropped."""
         end_processes(self.directory)
         self.detach_all()
-        self.sites.stop()
+        for site in self.sites:
+            site.kill_site()
         devices.release(self.directory)
-        # Once more: a FUSE server ends when its mount goes, and nothing may hold the directory.
-        self.sites.stop()
         for entry in (RECORD, "logs", "mnt", *(site.name for site in self.sites)):
             path = self.directory / entry
             if path.is_dir():

@@ -10,8 +10,8 @@ import pytest
 
 from controller.journal.layout import BLOCK_BYTES, Kind, group_tag, pack_record
 from controller.journal.volume import JournalVolume
-from hostagent.cli.demo.tail import read_tail, records_in
-from hostagent.cli.demo.workload import RECORD_BYTES, make_record
+from hostagent.cli.demo.tail import apply_tail, read_tail
+from hostagent.cli.demo.workload import make_record
 
 RUN = "run"
 GROUP = "6a0f2c0e-7a44-4a1e-9f8e-0d7b7e6b1c11"
@@ -57,11 +57,11 @@ def payload(number: int) -> bytes:
     return FILLER + make_record(RUN, number) + FILLER * (number % 3)
 
 
-def test_tail_begins_after_the_recovery_point_and_holds_the_records(journal: Path) -> None:
+def test_tail_begins_after_the_recovery_point_and_counts_what_was_written(journal: Path) -> None:
     append(journal, [payload(number) for number in range(1, 31)])
-    tail = read_tail(journal, 20, NOW_NS + 20_000_000, RUN)
+    tail = read_tail(journal, 20, NOW_NS + 20_000_000)
     assert tail.journals == 10
-    assert tail.records == set(range(21, 31))
+    assert (tail.restored.sequence, tail.end.sequence) == (20, 30)
     assert tail.seconds == pytest.approx(0.01)
     assert tail.written_bytes == sum(len(payload(number)) for number in range(21, 31))
 
@@ -70,13 +70,13 @@ def test_tail_across_the_wrap_of_the_data_area(journal: Path) -> None:
     with_wrap = [payload(number) for number in range(1, 400)]
     assert sum(map(len, with_wrap)) > 1 << 20
     append(journal, with_wrap)
-    assert read_tail(journal, 250, 0, RUN).records == set(range(251, 400))
+    assert read_tail(journal, 250, 0).end.sequence == 399
 
 
 def test_nothing_after_the_recovery_point(journal: Path) -> None:
     append(journal, [payload(1)])
-    tail = read_tail(journal, 1, NOW_NS, RUN)
-    assert (tail.journals, tail.records, tail.seconds, tail.written_bytes) == (0, set(), 0.0, 0)
+    tail = read_tail(journal, 1, NOW_NS)
+    assert (tail.journals, tail.seconds, tail.written_bytes) == (0, 0.0, 0)
 
 
 def test_a_damaged_journal_ends_the_tail(journal: Path) -> None:
@@ -85,18 +85,27 @@ def test_a_damaged_journal_ends_the_tail(journal: Path) -> None:
     position = int(volume.records(26, 26)[0]["data_position"])
     volume.write_data(position, bytes(BLOCK_BYTES))
     volume.close()
-    assert read_tail(journal, 20, 0, RUN).records == set(range(21, 26))
+    assert read_tail(journal, 20, 0).end.sequence == 25
 
 
 def test_reading_changes_nothing(journal: Path) -> None:
     append(journal, [payload(number) for number in range(1, 31)])
     before = journal.read_bytes()
-    read_tail(journal, 3, time.time_ns(), RUN)
+    read_tail(journal, 3, time.time_ns())
     assert journal.read_bytes() == before
 
 
-def test_only_whole_records_of_this_run_count() -> None:
-    whole, other = make_record(RUN, 7), make_record("another", 8)
-    torn = make_record(RUN, 9)[:-BLOCK_BYTES]
-    assert len(whole) == RECORD_BYTES
-    assert records_in(FILLER + whole + other + torn, RUN) == {7}
+def test_the_recovery_point_and_the_tail_are_the_whole(journal: Path, tmp_path: Path) -> None:
+    payloads = [payload(number) for number in range(1, 31)]
+    append(journal, payloads)
+    whole, image = tmp_path / "whole", tmp_path / "image"
+    for path, count in ((whole, 30), (image, 20)):
+        with path.open("wb") as file:
+            file.truncate(1 << 20)
+            for sequence, data in enumerate(payloads[:count], start=1):
+                file.seek(sequence * 8 * BLOCK_BYTES)
+                file.write(data)
+    apply_tail(journal, read_tail(journal, 20, 0), image)
+    assert image.read_bytes() == whole.read_bytes()
+    apply_tail(journal, read_tail(journal, 30, 0), image)
+    assert image.read_bytes() == whole.read_bytes()

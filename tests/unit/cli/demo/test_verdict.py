@@ -10,6 +10,7 @@ import pytest
 from hostagent.cli.demo.verdict import (
     Outcome,
     RecordComparison,
+    RecoveredRecords,
     compare_files,
     compare_records,
     mean,
@@ -30,32 +31,38 @@ def write_records(mount: Path, numbers: list[int]) -> None:
             file.write(make_record(RUN, number))
 
 
-def judged(mount: Path, acknowledged: int, tail: set[int]) -> RecordComparison:
-    """Record n was acknowledged at the time n * 10; the recovery point is after record 100."""
+def judged(mount: Path, acknowledged: int, with_tail: int) -> RecordComparison:
+    """Record n was acknowledged at the time n * 10; the tail completes the records up to `with_tail`."""
     times = {number: number * 10 for number in range(1, acknowledged + 1)}
-    return compare_records(times, read_records(mount, RUN), frozenset(tail), RECOVERY_NS)
+    completed = RecoveredRecords(frozenset(range(1, with_tail + 1)), 0)
+    return compare_records(times, read_records(mount, RUN), completed, RECOVERY_NS)
 
 
 def test_a_prefix_with_the_rest_in_the_tail_is_right(tmp_path: Path) -> None:
     write_records(tmp_path, list(range(1, 104)))
-    found = judged(tmp_path, 120, set(range(90, 122)))
+    found = judged(tmp_path, 120, 121)
     assert (found.recovered, found.in_tail, found.lost, found.late, found.order_violations) == (103, 17, [], [], 0)
 
 
 def test_a_record_written_but_not_acknowledged_may_be_there(tmp_path: Path) -> None:
     write_records(tmp_path, list(range(1, 122)))
-    found = judged(tmp_path, 120, set())
+    found = judged(tmp_path, 120, 121)
     assert (found.lost, found.order_violations) == ([], 0)
 
 
 def test_an_acknowledged_record_in_neither_place_is_lost(tmp_path: Path) -> None:
     write_records(tmp_path, list(range(1, 104)))
-    assert judged(tmp_path, 120, set(range(104, 120))).lost == [120]
+    assert judged(tmp_path, 120, 119).lost == [120]
+
+
+def test_a_record_that_the_tail_destroys_is_lost(tmp_path: Path) -> None:
+    write_records(tmp_path, list(range(1, 104)))
+    assert judged(tmp_path, 103, 102).lost == [103]
 
 
 def test_a_record_missing_from_before_the_recovery_point_is_late_even_if_in_the_tail(tmp_path: Path) -> None:
     write_records(tmp_path, list(range(1, 100)))
-    assert judged(tmp_path, 120, set(range(100, 121))).late == [100]
+    assert judged(tmp_path, 120, 120).late == [100]
 
 
 def drop_one(mount: Path) -> None:
@@ -86,9 +93,9 @@ def zero_one(mount: Path) -> None:
 @pytest.mark.parametrize("harm", [drop_one, swap_two, flip_a_bit, zero_one])
 def test_every_harm_is_an_order_violation(tmp_path: Path, harm: Callable[[Path], None]) -> None:
     write_records(tmp_path, list(range(1, 49)))
-    assert judged(tmp_path, 48, set()).order_violations == 0
+    assert judged(tmp_path, 48, 48).order_violations == 0
     harm(tmp_path)
-    assert judged(tmp_path, 48, set()).order_violations > 0
+    assert judged(tmp_path, 48, 48).order_violations > 0
 
 
 def test_records_of_another_run_do_not_count(tmp_path: Path) -> None:
