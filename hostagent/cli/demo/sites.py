@@ -194,8 +194,11 @@ class Site:
 
     def _reap(self) -> None:
         for daemon, child in list(self._children.items()):
-            if child.poll() is not None:
-                del self._children[daemon]
+            if child.poll() is None:
+                if not ended([psutil.Process(child.pid)], 0):
+                    continue
+                child.wait(STOP_SECONDS)  # dead, but for threads that are still ending
+            del self._children[daemon]
 
 
 @dataclass
