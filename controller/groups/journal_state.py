@@ -22,7 +22,7 @@ from controller.journal.pointers import Pointer
 from controller.state import GroupRecord
 
 POLL_SECONDS_MIN: Final = 0.002
-POLL_SECONDS_MAX: Final = 0.1
+POLL_SECONDS_MAX: Final = 0.2
 
 _MOVES: Final = {Role.PRIMARY: Pointer.DURABLE, Role.FENCED: Pointer.DURABLE}  # others: already_read
 
