@@ -59,7 +59,7 @@ class Keeper:
         self.state = ServerState.STOPPED
         self.failure: str | None = None
         self.pid: int | None = None
-        self.starts = 0
+        self.failures = 0  # starts that came to nothing
         self._events = events
         self._changed = threading.Condition()
         self._ending: str | None = None  # "stop" or "leave"
@@ -68,12 +68,13 @@ class Keeper:
         self._thread.start()
 
     def wait_ready(self, seconds: float) -> None:
-        """Wait until the server answers; PeerError with its last words when it does not."""
+        """Wait until the server answers; PeerError with its last words when it does not, or failed twice meanwhile."""
         deadline = time.monotonic() + seconds
         with self._changed:
+            failures = self.failures
             while self.state is not ServerState.RUNNING:
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._thread.is_alive():
+                if left <= 0 or self.failures >= failures + 2 or not self._thread.is_alive():
                     raise PeerError(
                         f"server {self.plan.id} is not up: {self.failure or 'still starting'}",
                         hint=f"See {self.plan.log}.",
@@ -155,7 +156,6 @@ class Keeper:
         with suppress(FileNotFoundError):
             if self.plan.log.stat().st_size > LOG_BYTES_MAX:
                 self.plan.log.rename(self.plan.log.with_name(self.plan.log.name + ".1"))
-        self.starts += 1
         return process.spawn(command, {**os.environ, **self.plan.environment}, self.plan.log)
 
     def _await_ready(self, running: ServerProcess) -> None:
@@ -211,6 +211,7 @@ class Keeper:
 
     def _failed(self, message: str) -> None:
         known = self.failure == message
+        self.failures += 1
         self._set(ServerState.FAILED, None, message)
         if not known and self._ending is None:  # the same failure at every attempt is told once
             self._events.emit(

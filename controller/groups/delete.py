@@ -67,7 +67,11 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
 
 def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
     if group.role is Role.SECONDARY:
-        appliance.workers.get(group).finish_restore()
+        try:
+            appliance.workers.get(group).finish_restore()
+        except PairvolError:
+            appliance.workers.renew(group, appliance.store.document)
+            raise
     elif len(group.volumes) > 1:
         server = plans.group_server(group.volumes, group.name)
         serving.refuse_connected(appliance, server, f"delete group {group.name}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,12 @@ class Workers:
                     raise
                 self._failures.pop(group.name, None)
             return running.worker
+
+    def renew(self, group: GroupRecord, document: StateDocument) -> None:
+        """Put a fresh worker in the place of one that takes no more orders; what hinders it, `get` tells."""
+        self.stop(group.name)
+        with suppress(PairvolError):
+            self.start(group, document)
 
     def get(self, group: GroupRecord) -> SecondaryGroup:
         """The worker of a secondary group; raises why there is none."""

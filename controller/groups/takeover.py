@@ -117,10 +117,8 @@ def _call_off(appliance: Appliance, name: str, error: PairvolError) -> None:
     with appliance.store.change() as draft:
         draft.group(name).phase, draft.group(name).next_generation = Phase.READY, None
     # A worker that was told to finish takes no more journals; a fresh one goes on from the durable point.
-    appliance.workers.stop(name)
-    with suppress(PairvolError):  # what hinders it is told whenever the worker is asked for
-        document = appliance.store.document
-        appliance.workers.start(document.group(name), document)
+    document = appliance.store.document
+    appliance.workers.renew(document.group(name), document)
     appliance.events.emit(
         "error", "group.takeover_failed", f"cannot take over group {name}: {error.message}", group=name
     )
