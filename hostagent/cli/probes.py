@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from controller.errors import PairvolError
+from controller.errors import NotFoundError, PairvolError
 from hostagent.cli.output import clock
 from hostagent.cli.session import Session
 
@@ -103,9 +103,14 @@ def configurations(session: Session) -> Iterator[Finding]:
     from controller.config import load as load_controller
     from hostagent.config import load as load_agent
 
-    yield _configuration("controller", CONTROLLER_CONFIGURATION, load_controller, named=False)
-    named = session.config is not None
-    yield _configuration("agent", session.config or AGENT_CONFIGURATION, load_agent, named=named)
+    files = (
+        ("controller", CONTROLLER_CONFIGURATION, load_controller),
+        ("agent", session.config or AGENT_CONFIGURATION, load_agent),
+    )
+    for daemon, path, load in files:
+        # Whoever names an agent need not have one installed on this machine.
+        if path.exists() or session.address is None or path == session.config:
+            yield _configuration(daemon, path, load)
 
 
 def daemons(session: Session) -> Iterator[Finding]:
@@ -146,12 +151,12 @@ def _node(path: str, mend: str, level_without: Level) -> Finding:
     return Finding(path, level_without, detail, mend)
 
 
-def _configuration(daemon: str, path: Path, load: Callable[[Path], object], *, named: bool) -> Finding:
+def _configuration(daemon: str, path: Path, load: Callable[[Path], object]) -> Finding:
     subject = f"{daemon} configuration"
-    if not path.exists() and not named:
-        return Finding(subject, Level.WARNING, f"{path} is not there", "write it, if this machine runs one")
     try:
         load(path)
+    except NotFoundError as error:
+        return Finding(subject, Level.WARNING, error.message, "write it, if this machine runs one")
     except PairvolError as error:
         return Finding(subject, Level.FAILED, error.message, error.hint)
     return Finding(subject, Level.OK, str(path))

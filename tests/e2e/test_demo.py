@@ -68,6 +68,7 @@ def test_demo_finds_nothing_lost_and_leaves_nothing(short_path: Path) -> None:
     for name in ("lag_seconds_mean", "lag_seconds_p99", "takeover_seconds", "tail_seconds"):
         assert found[name] >= 0
     assert found["tail_journals"] >= found["records_in_tail"]
+    assert found["records_acknowledged"] > 100
     assert done.stderr == ""
     assert_nothing_left(directory)
 

@@ -57,13 +57,13 @@ class Writers:
         """Keep the link busy until the volume is gone."""
         return self._start("load")
 
-    def check(self, writer: Writer) -> None:
+    def check(self) -> None:
         """StorageError with its words when a writer has failed."""
-        if writer.poll() not in (None, 0):
-            job = str(writer.args[3]) if isinstance(writer.args, list) else "a writer"
-            path = self._log(job).with_suffix(".err")
-            words = path.read_text(errors="replace").strip().splitlines()
-            raise StorageError(f"writing to the volume failed: {words[-1] if words else job}")
+        for writer in self._running:
+            if writer.poll() not in (None, 0):
+                job = str(writer.args[3]) if isinstance(writer.args, list) else "a writer"
+                words = self._log(job).with_suffix(".err").read_text(errors="replace").strip().splitlines()
+                raise StorageError(f"writing to the volume failed: {words[-1] if words else job}")
 
     def await_end(self) -> None:
         """Wait for writers whose device is dead: they get EIO; one that hangs is killed."""
