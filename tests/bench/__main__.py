@@ -58,7 +58,10 @@ def block_rows(wanted: set[str], directory: Path, options: argparse.Namespace, c
         with console.status("measuring") as status:
             for row in block.measure_rows(rows, measured, options.rounds, options.seconds):
                 found.append(row)
-                status.update(f"measured: row {row.row}, {row.work} ({row.subject} {row.ratio:.2f})")
+                line = f"row {row.row}, {row.work}: {row.subject} {row.ratio:.2f} x {row.peer}"
+                status.update(line)
+                if not console.is_terminal:
+                    console.print(line)
         return found
 
 
