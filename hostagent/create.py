@@ -16,6 +16,7 @@ error says what is there.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from controller.api.models import GroupVolume
@@ -36,7 +37,7 @@ class Side(Protocol):
 
     def make_side(self, order: SideOrder) -> SideReport: ...
 
-    def remove_side(self, group: str, uuid: str, force: bool) -> None: ...
+    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None: ...
 
 
 class OwnSide:
@@ -51,8 +52,8 @@ class OwnSide:
     def make_side(self, order: SideOrder) -> SideReport:
         return sides.make_side(self._host, order)
 
-    def remove_side(self, group: str, uuid: str, force: bool) -> None:
-        sides.remove_side(self._host, group, uuid, force=force)
+    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None:
+        sides.remove_side(self._host, group, uuid, force=force, made=made)
 
 
 def side_at(host: Host, site: str) -> Side:
@@ -148,7 +149,9 @@ def _undo(order: PairCreate, pair: Pair, secondary: Side, there: SideReport, err
         error.hint = f"{error.hint} {left}. {again}".strip()
         return
     try:
-        secondary.remove_side(pair.group, pair.uuid, True)
+        before = {volume.name for volume in there.volumes}
+        made = [name for name in order.secondary.volumes if name not in before]
+        secondary.remove_side(pair.group, pair.uuid, force=True, made=made)
     except PairvolError as failed:
         error.hint = f"{error.hint} {left}, and it could not be removed: {failed.message}. {again}".strip()
 

@@ -32,7 +32,7 @@ def delete(host: Host, group: str, *, force: bool) -> None:
         if pair.primary.site == host.site:
             sides.remove_group(host, group, pair.uuid, force=force)
         if reached:
-            other.remove_side(group, pair.uuid, force)
+            other.remove_side(group, pair.uuid, force=force)
         if pair.primary.site != host.site:
             sides.remove_group(host, group, pair.uuid, force=force)
         sides.forget(host, group, pair.uuid)

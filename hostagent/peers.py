@@ -8,7 +8,7 @@ contacts. Must not decide anything.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from controller.api.models import FenceRequest, JournalState
@@ -91,9 +91,9 @@ class AgentClient:
             lambda: self._channel.call(SideReport, "POST", "/peer/pairs", body=order, seconds=ORDER_SECONDS)
         )
 
-    def remove_side(self, group: str, uuid: str, force: bool) -> None:
-        """Remove that site's side of a pair."""
-        query = {"uuid": uuid, "force": force}
+    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None:
+        """Remove that site's side of a pair, and the volumes `made` for it."""
+        query = {"uuid": uuid, "force": force, "made": list(made)}
         self._noted(lambda: self._channel.send("DELETE", f"/peer/pairs/{group}", query=query, seconds=ORDER_SECONDS))
 
     def fence(self, group: str, request: FenceRequest) -> JournalState:

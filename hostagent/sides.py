@@ -8,7 +8,7 @@ anywhere the same command finds what is there and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 
 from controller.api.models import Group, GroupCreate, GroupVolume, Role
@@ -138,12 +138,15 @@ def forget(host: Host, group: str, uuid: str) -> None:
             host.store.remove(group)
 
 
-def remove_side(host: Host, group: str, uuid: str, *, force: bool) -> None:
-    """Delete the group, then forget the pair."""
+def remove_side(host: Host, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None:
+    """Delete the group, then forget the pair; volumes that were `made` for it by the command undone here go too."""
     known = host.store.find(group)
     with at_rest(host, known) if known is not None and known.uuid == uuid else nullcontext():
         remove_group(host, group, uuid, force=force)
         forget(host, group, uuid)
+    for volume in made:
+        with suppress(NotFoundError):
+            host.controller.delete_volume(volume)
 
 
 @contextmanager

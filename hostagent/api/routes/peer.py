@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from controller.api.models import FenceRequest, JournalState, Name
 from hostagent import journals, sides, takeover
@@ -19,6 +21,8 @@ from hostagent.api.models import (
 from hostagent.api.routes.agent import program_version
 from hostagent.api.routes.dependencies import Here
 from hostagent.journals import Verb
+
+Made = Annotated[list[Name] | None, Query()]
 
 router = APIRouter(prefix="/peer", tags=["between agents"])
 
@@ -52,9 +56,9 @@ def make_side(host: Here, order: SideOrder) -> SideReport:
 
 
 @router.delete("/pairs/{group}", status_code=204)
-def remove_side(host: Here, group: Name, uuid: str, force: bool = False) -> None:
-    """Remove this site's side of a pair."""
-    sides.remove_side(host, group, uuid, force=force)
+def remove_side(host: Here, group: Name, uuid: str, force: bool = False, made: Made = None) -> None:
+    """Remove this site's side of a pair; to undo a command that failed, also the volumes it made."""
+    sides.remove_side(host, group, uuid, force=force, made=made or [])
 
 
 @router.post("/pairs/{group}/fence")

@@ -1,0 +1,109 @@
+"""Two real sites, shared by the tests of one module, and a pair of small volumes for each test."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from controller.api.models import VolumeCreate
+from hostagent.api.models import PairCreate, PairPolicy, PairState, PairStatus, SiteVolumes
+from hostagent.cli.demo.sites import Site
+from hostagent.client import Agent
+from tests.support.nbdkit import connected
+from tests.support.replication import LinkedSites
+from tests.support.waiting import wait_until
+
+VOLUME_BYTES = 16 << 20
+JOURNAL_BYTES = 8 << 20
+BLOCK = 4096
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def shared(session_directory: Path) -> Iterator[LinkedSites]:
+    with LinkedSites(Path(tempfile.mkdtemp(prefix="m", dir=session_directory))) as sites:
+        yield sites
+
+
+@dataclass
+class Case:
+    """A group of one volume of its own, at two sites."""
+
+    linked: LinkedSites
+    name: str
+
+    @property
+    def tokyo(self) -> Agent:
+        return self.linked.agent(self.linked.first)
+
+    @property
+    def osaka(self) -> Agent:
+        return self.linked.agent(self.linked.second)
+
+    def make_volume(self, size_bytes: int = VOLUME_BYTES) -> None:
+        self.tokyo.create_volume(VolumeCreate(name=self.name, size_bytes=size_bytes))
+
+    def order(self, **changes: object) -> PairCreate:
+        order = PairCreate(
+            group=self.name,
+            primary=SiteVolumes(site="tokyo", volumes=[self.name]),
+            secondary=SiteVolumes(site="osaka", volumes=[self.name]),
+            journal_bytes=JOURNAL_BYTES,
+            secondary_journal_bytes=2 * JOURNAL_BYTES,
+        )
+        return PairCreate.model_validate(order.model_dump() | changes)
+
+    def pair(self, policy: PairPolicy | None = None, *, protected: bool = True) -> None:
+        """A pair, linked through the proxies, and protected unless it cannot be."""
+        self.make_volume()
+        self.tokyo.create_pair(self.order(policy=(policy or PairPolicy()).model_dump()))
+        self.linked.join_data_link(self.name)
+        if protected:
+            self.wait_state(PairState.PAIR)
+
+    def status(self, agent: Agent | None = None) -> PairStatus:
+        return (agent or self.tokyo).pair_status(self.name)
+
+    def wait_state(self, state: PairState, agent: Agent | None = None, timeout: float = 30) -> PairStatus:
+        def reached() -> PairStatus | None:
+            status = self.status(agent)
+            return status if status.state is state else None
+
+        try:
+            found = wait_until(reached, timeout, f"{self.name} to be {state}", interval=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {self.status(agent)}") from None
+        assert found is not None
+        return found
+
+    def write(self, number: int, count: int = 1, agent: Agent | None = None) -> None:
+        """Write and flush blocks that all say `number`, from the volume's beginning on."""
+        uri = (agent or self.tokyo).volume(self.name).uri
+        assert uri is not None
+        with connected(uri) as handle:
+            for index in range(count):
+                handle.pwrite(number.to_bytes(4, "big") * (BLOCK // 4), index * BLOCK)
+            handle.flush()
+
+    def number_at(self, site: Site, block: int = 0) -> int:
+        """What the backing store of a site says at a block."""
+        with Path(self.linked.agent(site).volume(self.name).backing).open("rb") as store:
+            store.seek(block * BLOCK)
+            return int.from_bytes(store.read(4), "big")
+
+    def wait_restored(self, number: int, block: int = 0) -> None:
+        wait_until(lambda: self.number_at(self.linked.second, block) == number, 30, f"{number} at the secondary")
+
+
+@pytest.fixture
+def case(shared: LinkedSites) -> Iterator[Case]:
+    made = Case(shared, f"g{next(_numbers)}")
+    yield made
+    for proxy in (*shared.control_links, *shared.data_links):
+        proxy.heal()

@@ -1,0 +1,185 @@
+"""Takeover between two real sites, with the primary alive, half alive, behind, and dead."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbd
+import pytest
+
+from controller.api.models import Role
+from controller.errors import ConflictError
+from hostagent.api.models import AttachOrder, PairState, Verdict
+from hostagent.cli.demo.sites import Daemon
+from tests.integration.hostagent.conftest import Case
+from tests.support.nbdkit import connected
+from tests.support.proxy import Faults
+from tests.support.replication import LinkedSites
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def own(short_path: Path) -> Iterator[Case]:
+    """Sites of this test alone: their daemons are killed."""
+    with LinkedSites(short_path) as sites:
+        yield Case(sites, "db")
+
+
+class Counter:
+    """A host that writes and flushes ever higher numbers to block 0 until it is refused."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self.acknowledged = 0
+        self.refused: str | None = None
+        self._thread = threading.Thread(target=self._count, daemon=True)
+        self._thread.start()
+
+    def _count(self) -> None:
+        try:
+            with connected(self._uri) as handle:
+                while True:
+                    number = self.acknowledged + 1
+                    handle.pwrite(number.to_bytes(4, "big") * 1024, 0)
+                    handle.flush()
+                    self.acknowledged = number
+        except nbd.Error as error:
+            self.refused = error.errno
+
+    def join(self) -> None:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+def uri_of(case: Case) -> str:
+    uri = case.tokyo.volume(case.name).uri
+    assert uri is not None
+    return uri
+
+
+def test_planned_under_load_loses_nothing_and_the_old_primary_refuses_writes(case: Case) -> None:
+    case.pair()
+    counter = Counter(uri_of(case))
+    wait_until(lambda: counter.acknowledged > 100, 20)
+    report = case.tokyo.take_over(case.name)  # given to the primary's agent
+    counter.join()
+    assert (report.kind, report.generation) == ("planned", 2)
+    assert (report.missing_journals, report.missing_bytes) == (0, 0)
+    assert counter.refused in ("EPERM", "EIO", "ESHUTDOWN")
+    assert case.number_at(case.linked.second) in (counter.acknowledged, counter.acknowledged + 1)
+
+    assert case.osaka.volume(case.name).role is Role.TAKEN_OVER
+    assert case.tokyo.volume(case.name).role is Role.FENCED
+    case.write(77, agent=case.osaka)
+    for agent in (case.tokyo, case.osaka):
+        status = case.wait_state(PairState.SSWS, agent)
+        assert (status.verdict, status.generation) == (Verdict.WARN, 2)
+        assert status.line.endswith("tokyo is fenced, nothing was lost")
+    with pytest.raises(ConflictError, match="taken over by the other site"):
+        case.tokyo.attach(AttachOrder(volume=case.name, uri_only=True))
+    with pytest.raises(ConflictError, match="cannot start acquisition of"):
+        case.tokyo.start_journal(case.name)
+
+    again = case.osaka.take_over(case.name)  # the same command converges
+    assert (again.kind, again.generation) == ("planned", 2)
+    with pytest.raises(ConflictError, match="was taken over by osaka"):
+        case.tokyo.create_pair(case.order())
+    with pytest.raises(ConflictError, match="is fenced"):
+        case.tokyo.delete_pair(case.name)
+    case.tokyo.delete_pair(case.name, force=True)
+    assert case.osaka.volume(case.name).group is None
+    assert case.number_at(case.linked.second) == 77
+
+
+def test_behind_is_refused_and_changes_nothing_and_force_counts_what_stays(case: Case) -> None:
+    case.pair()
+    case.write(1, count=4)
+    case.wait_restored(1, block=3)
+    for proxy in case.linked.data_links:
+        proxy.set(Faults(cut=True))
+    case.write(2, count=3)
+    with pytest.raises(ConflictError) as caught:
+        case.osaka.take_over(case.name)
+    assert caught.value.message.startswith(f"cannot take over {case.name}: tokyo holds journals 5..7 not yet at osaka")
+    assert "add --force to drop 3 journals (12 KiB)" in caught.value.hint
+    assert case.tokyo.volume(case.name).role is Role.PRIMARY
+    case.write(3)  # the primary serves as before
+
+    report = case.osaka.take_over(case.name, force=True)
+    assert (report.kind, report.missing_journals, report.missing_bytes) == ("forced", 4, 16 << 10)
+    assert report.restored_sequence == 4
+    assert case.number_at(case.linked.second) == 1
+    status = case.wait_state(PairState.SSWS)
+    assert "tokyo is fenced and keeps 4 journals (16 KiB) that never reached osaka" in status.line
+
+
+def test_the_initial_copy_must_be_done(case: Case) -> None:
+    case.make_volume()
+    case.tokyo.create_pair(case.order())  # no proxies at the data link yet: nothing can be copied
+    case.wait_state(PairState.PSUE)
+    with pytest.raises(ConflictError, match="the initial copy is not done"):
+        case.osaka.take_over(case.name)
+    with pytest.raises(ConflictError, match="the initial copy is not done"):
+        case.osaka.take_over(case.name, force=True)
+    assert case.tokyo.volume(case.name).role is Role.PRIMARY
+
+
+def test_with_the_primary_site_dead_and_its_return(own: Case) -> None:
+    own.pair()
+    own.write(5)
+    own.wait_restored(5)
+    own.linked.first.kill_site()
+    lost = own.wait_state(PairState.PSUE, own.osaka, timeout=6)
+    assert "tokyo unknown since" in lost.line
+    assert lost.next_command == "pairvol pair takeover db"
+    report = own.osaka.take_over("db")
+    assert (report.kind, report.generation, report.missing_journals) == ("forced", 2, None)
+    own.write(6, agent=own.osaka)
+    dead = own.status(own.osaka)
+    assert (dead.verdict, dead.state) == (Verdict.WARN, PairState.SSWS)
+    assert "tokyo unknown since" in dead.line
+
+    own.linked.first.start()
+    own.linked.first.wait_ready()
+    wait_until(lambda: own.tokyo.volume("db").role is Role.FENCED, 15, "the old primary to be fenced")
+    status = own.wait_state(PairState.SSWS)
+    assert status.generation == 2
+    assert "group.fenced" in {event.name for event in own.tokyo.events()}
+    with pytest.raises((nbd.Error, AssertionError)):
+        own.write(99)
+    assert own.number_at(own.linked.second) == 6
+
+
+def test_with_the_primary_half_alive_force_is_needed(own: Case) -> None:
+    own.pair()
+    own.write(5)
+    own.wait_restored(5)
+    own.linked.first.kill(Daemon.CONTROLLER)  # its servers live on: hosts go on writing
+    with pytest.raises(ConflictError, match="hosts may be writing there") as caught:
+        own.osaka.take_over("db")
+    assert "--force" in caught.value.hint
+    assert own.osaka.take_over("db", force=True).kind == "forced"
+    own.linked.first.start(Daemon.CONTROLLER)
+    own.linked.first.wait_ready()
+    wait_until(lambda: own.tokyo.volume("db").role is Role.FENCED, 20, "the old primary to be fenced")
+
+
+def test_a_takeover_goes_on_after_the_agent_died_in_the_middle(own: Case) -> None:
+    """The controller has taken over, and its agent was killed before it kept or told that."""
+    from controller.api.client import ControllerClient
+    from controller.api.models import TakeoverRequest
+
+    own.pair()
+    own.linked.second.kill(Daemon.AGENT)
+    with ControllerClient(own.linked.second.controller_address) as controller:
+        controller.take_over("db", TakeoverRequest(generation=2))
+    own.linked.second.start(Daemon.AGENT)
+    own.linked.second.wait_ready()
+    wait_until(lambda: own.tokyo.volume("db").role is Role.FENCED, 15, "the old primary to be fenced")
+    assert all(pair.taken_over and pair.generation == 2 for pair in own.osaka.pairs())
+    assert own.wait_state(PairState.SSWS).generation == 2
+    assert own.osaka.take_over("db").generation == 2
