@@ -118,6 +118,11 @@ class PointerPage:
         if os.fstat(file).st_size != PAGE_BYTES:
             os.close(file)
             raise IntegrityError(f"pointer page {path} is not {PAGE_BYTES} bytes long", path=path)
+        try:
+            os.pread(file, PAGE_BYTES, 0)  # a page that cannot be read is an error here, and a SIGBUS in the map
+        except OSError:
+            os.close(file)
+            raise
         return cls(file, path)
 
     def read(self, pointer: Pointer) -> Position:

@@ -7,13 +7,13 @@ recovery included. Knows nothing of requests.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final
 
 from controller.api.models import SuspendedCause
-from controller.errors import ConflictError, IntegrityError, PairvolError
+from controller.errors import ConflictError, IntegrityError, PairvolError, StorageError
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import recover, scan, wipe_beyond
 from controller.journal.volume import JournalVolume
@@ -67,16 +67,20 @@ def open_journaled(
     """
     backings = {volume.index: volume.backing for volume in volumes}
     with ExitStack() as undo:
-        journal = JournalVolume.open(settings.path, writable=True, group_uuid=settings.group_uuid)
+        with _named("cannot open journal volume", settings.path):
+            journal = JournalVolume.open(settings.path, writable=True, group_uuid=settings.group_uuid)
         undo.callback(journal.close)
-        pointers = PointerPage.open(settings.pointers)
+        with _named("cannot open pointer page", settings.pointers):
+            pointers = PointerPage.open(settings.pointers)
         undo.callback(pointers.close)
         checkpoint, durable = pointers.read(Pointer.CHECKPOINT), pointers.read(Pointer.DURABLE)
-        if suspended is not None:
-            checkpoint = max(checkpoint, suspended.position)
-            if suspended.state is not MapState.RESYNC and wipe_beyond(journal, suspended.position.sequence):
-                journal.sync()
-        tail = recover(journal, checkpoint, durable)
+        with _named("cannot recover journal volume", settings.path):
+            if suspended is not None:
+                checkpoint = max(checkpoint, suspended.position)
+                if suspended.state is not MapState.RESYNC and wipe_beyond(journal, suspended.position.sequence):
+                    journal.sync()
+            tail = recover(journal, checkpoint, durable)
+            journal.sync()  # the stores must not get ahead of the journal, in a recovery neither (I2)
         _check_confirmed(journal, pointers, tail)
         if tail.sequence > checkpoint.sequence:
             if not replay:
@@ -85,14 +89,14 @@ def open_journaled(
                     " that the volumes were written past",
                     hint="Give the group a new journal volume and copy the pair anew.",
                 )
-            journal.sync()  # the stores must not get ahead of the journal, in a recovery neither (I2)
             _replay(journal, backings, checkpoint, tail)
-        for backing in backings.values():
-            backing.sync()
-        journal.set_generation(settings.generation)
+        _sync(backings)
+        with _named("cannot write the header of journal volume", settings.path):
+            journal.set_generation(settings.generation)
         broken = on_broken if settings.on_error is ErrorPolicy.SUSPEND else None
         path = JournaledPath(journal, pointers, backings, tail, settings.full_wait_seconds, broken)
-        path.start()
+        with _named("cannot write pointer page", settings.pointers):
+            path.start()
         undo.pop_all()
         return path
 
@@ -126,8 +130,7 @@ def bring_to_stores(journal: JournalVolume, backings: Mapping[int, Backing], aft
             path=journal.path,
         )
     _replay(journal, backings, after, tail)
-    for backing in backings.values():
-        backing.sync()
+    _sync(backings)
     return tail
 
 
@@ -162,5 +165,25 @@ def _check_confirmed(journal: JournalVolume, pointers: PointerPage, tail: Positi
 
 
 def _replay(journal: JournalVolume, backings: Mapping[int, Backing], after: Position, tail: Position) -> None:
-    for first in range(after.sequence + 1, tail.sequence + 1, REPLAY_RECORDS):
-        apply(journal, backings, first, min(first + REPLAY_RECORDS - 1, tail.sequence))
+    with _named("cannot bring journals up to", ", ".join(backing.path for backing in backings.values())):
+        for first in range(after.sequence + 1, tail.sequence + 1, REPLAY_RECORDS):
+            apply(journal, backings, first, min(first + REPLAY_RECORDS - 1, tail.sequence))
+
+
+def _sync(backings: Mapping[int, Backing]) -> None:
+    for backing in backings.values():
+        with _named("cannot sync backing store", backing.path):
+            backing.sync()
+
+
+@contextmanager
+def _named(doing: str, path: str) -> Iterator[None]:
+    """Say which file it was that a disk refused."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{doing} {path}: {(error.strerror or str(error)).lower()}",
+            hint="Look at that disk and at the rights of that file; what is journaled is kept.",
+            path=path,
+        ) from error
