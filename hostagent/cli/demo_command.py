@@ -65,7 +65,11 @@ def _demonstrate_on_screen(directory: Path | None, size_bytes: int, keep: bool) 
     from hostagent.cli.demo.show import Screen, verdict_text
 
     console = Console(highlight=False, soft_wrap=True)
-    outcome, workspace = demonstrate(directory, size_bytes, keep, Screen(console))
+    try:
+        outcome, workspace = demonstrate(directory, size_bytes, keep, Screen(console))
+    except KeyboardInterrupt:
+        typer.echo("pairvol: interrupted; both sites and what they held are removed", err=True)
+        raise
     primary, secondary = workspace.sites
     console.print(verdict_text(outcome, primary.name, secondary.name), end="")
     if keep:

@@ -54,8 +54,7 @@ class Aftermath:
         with Agent(self.survivor.agent_url) as agent:
             report, seconds = self._take_over(agent)
             copy_seconds = self._copy_image(agent)
-            point, fsck, serving_seconds = self._mount(agent)
-        serving_seconds -= copy_seconds
+            point, fsck, serving_seconds = self._mount(agent, copy_seconds)
         files = self._compare_files(point, report)
         tail, records = self._compare_records(point, report)
         checks = {
@@ -103,7 +102,7 @@ class Aftermath:
             started = time.monotonic()
             report = agent.take_over(GROUP)
             seconds = time.monotonic() - started
-            step.detail = f"{report.kind}, generation {report.generation}, {report.restored_sequence} journals restored"
+            step.detail = f"{report.kind}; {report.restored_sequence} journals restored"
         return report, seconds
 
     def _copy_image(self, agent: Agent) -> float:
@@ -115,8 +114,8 @@ class Aftermath:
         devices.copy_image(Path(agent.volume(VOLUME).backing), self.image)
         return time.monotonic() - started
 
-    def _mount(self, agent: Agent) -> tuple[Path, list[int], float]:
-        """Attach, fsck, mount; the seconds count from the disaster to a mounted file system."""
+    def _mount(self, agent: Agent, copy_seconds: float) -> tuple[Path, list[int], float]:
+        """Attach, fsck, mount; the seconds count from the disaster to a mounted file system, but for the copy."""
         point = self.scenario.workspace.mount_point(self.survivor)
         with self.reporter.step("fsck and mount there") as step:
             attachment = agent.attach(AttachOrder(volume=VOLUME))
@@ -124,15 +123,15 @@ class Aftermath:
                 raise StorageError(f"attaching {VOLUME} at {self.survivor.name} gave no block device")
             fsck = devices.check_file_system(attachment.device)
             devices.mount(attachment.device, point)
-            seconds = (time.time_ns() - self.scenario.facts.killed_ns) / 1e9
+            seconds = (time.time_ns() - self.scenario.facts.killed_ns) / 1e9 - copy_seconds
             state = "clean" if fsck == CLEAN else f"e2fsck exit codes {fsck}"
-            step.detail = f"{state}, mounted {format_duration(seconds)} after the disaster"
+            step.detail = f"{state}, {format_duration(seconds)} after the disaster"
         return point, fsck, seconds
 
     def _compare_files(self, point: Path, report: TakeoverReport) -> FileComparison:
         with self.reporter.step("every file, by checksum") as step:
             files = compare_files(self.scenario.writers.synced_files, point, report.restored_time_ns)
-            wrong = f"{len(files.missing)} missing, {len(files.different)} different" if files.wrong else "all equal"
+            wrong = f"{len(files.missing)} missing, {len(files.different)} different" if files.wrong else "equal"
             step.detail = f"{files.files} files, {format_size(files.total_bytes)}: {wrong}"
         return files
 
@@ -151,10 +150,8 @@ class Aftermath:
                 completed,
                 report.restored_time_ns,
             )
-            step.detail = (
-                f"{tail.journals} journals not at {self.survivor.name}; "
-                f"with them {records.acknowledged - len(records.lost)} of {records.acknowledged} records"
-            )
+            found = records.acknowledged - len(records.lost)
+            step.detail = f"tail of {tail.journals}; {found} of {records.acknowledged} records"
         return tail, records
 
     def _read_image(self, run: str) -> RecoveredRecords:

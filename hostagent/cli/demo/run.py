@@ -64,7 +64,7 @@ def _play(workspace: Workspace, size_bytes: int, keep: bool, reporter: Reporter)
         with reporter.step(f"{workspace.sites.primary.name} comes back") as step:
             workspace.sites.primary.start()
             workspace.sites.primary.wait_ready()
-            step.detail = "it finds that the other site has taken over"
+            step.detail = "and finds itself superseded"
     return outcome
 
 

@@ -70,7 +70,7 @@ class Scenario:
         primary = self.workspace.sites.primary
         with self.reporter.step("two sites start") as step:
             self.workspace.sites.start()
-            step.detail = "a controller and an agent each, talking over TCP on loopback"
+            step.detail = "four daemons, TCP on loopback"
         with Agent(primary.agent_url) as agent:
             self._make_volume(agent)
             plan = plan_tree(self.tree_bytes, TREE_FILES_MAX)
@@ -89,7 +89,7 @@ class Scenario:
                 raise StorageError(f"attaching {VOLUME} gave no block device", hint='Run "pairvol check".')
             devices.make_file_system(attachment.device)
             devices.mount(attachment.device, self.mount_point)
-            step.detail = f"{attachment.device} ({attachment.method}) at {self.mount_point}"
+            step.detail = f"{attachment.device} ({attachment.method})"
 
     def _write_seed(self, plan: Sequence[TreeFile]) -> None:
         """Part of the tree before there is a pair: what the initial copy has to move."""
@@ -112,7 +112,7 @@ class Scenario:
 
     def _write_tree(self, agent: Agent, plan: Sequence[TreeFile]) -> None:
         """The rest of the tree, while the initial copy moves what was there before."""
-        with self.reporter.step("the tree, while the initial copy runs") as step:
+        with self.reporter.step("the tree, while the copy runs") as step:
             total = self._copy_tree(plan, TREE_SECONDS, step, agent)
             self._wait_paired(agent, total)
             secondary = agent.journal(GROUP).secondary
@@ -175,4 +175,4 @@ class Scenario:
             self.writers.await_end()
             devices.release(site.directory)
             count = len(self.writers.acknowledged)
-            step.detail = f"{self.facts.killed_processes} processes killed, {count} records were acknowledged"
+            step.detail = f"{self.facts.killed_processes} processes; {count} records fsynced"

@@ -20,10 +20,10 @@ from rich.text import Text
 from controller.units import format_duration, format_size
 from hostagent.cli.demo.reporter import Progress, Step
 from hostagent.cli.demo.verdict import Outcome
-from hostagent.cli.output import count
+from hostagent.cli.output import count, percent
 
-TITLE_WIDTH: Final = 46
-BAR_WIDTH: Final = 24
+TITLE_WIDTH: Final = 34
+BAR_WIDTH: Final = 16
 MEANING: Final = {
     "copied_while_written": "the initial copy ran while the volume was written to",
     "primary_dead": "no process of the primary site was left",
@@ -56,7 +56,7 @@ class Screen:
             with Live(self._working(), console=self.console, transient=True, refresh_per_second=10) as self._live:
                 yield step
         except BaseException:
-            self.console.print(Text(" \N{BALLOT X} ", style="bold red").append(title, style="default"))
+            self.console.print(Text().append(" \N{BALLOT X} ", style="bold red").append(title))
             raise
         finally:
             self._live = None
@@ -73,9 +73,8 @@ class Screen:
         self.console.print(text, highlight=False, markup=False)
 
     def _done(self, step: Step, seconds: float) -> RenderableType:
-        line = Text(" \N{CHECK MARK} ", style="green")
-        line.append(f"{step.title:<{TITLE_WIDTH}}", style="default")
-        line.append(f"{format_duration(seconds):>7}  ", style="default")
+        line = Text().append(" \N{CHECK MARK} ", style="green")
+        line.append(f"{step.title:<{TITLE_WIDTH}}{format_duration(seconds):>7}  ")
         return line.append(step.detail, style="dim")
 
     def _working(self) -> RenderableType:
@@ -89,9 +88,11 @@ class Screen:
             cells.append(ProgressBar(now.total_bytes, now.done_bytes, width=BAR_WIDTH))
             cells.append(f"{format_size(now.done_bytes)} of {format_size(now.total_bytes)}")
         if now.copy_percent is not None:
-            cells.append(f"initial copy {now.copy_percent:.0f} %")
+            cells.append(f"copy {percent(now.copy_percent)}")
         if now.lag_seconds is not None:
             cells.append(f"lag {format_duration(now.lag_seconds)} ({format_size(now.lag_bytes or 0)})")
+        for _ in cells:
+            row.add_column(no_wrap=True)
         row.add_row(*cells)
         return Group(head, row)
 
@@ -102,7 +103,7 @@ def verdict_text(outcome: Outcome, primary: str, secondary: str) -> Text:
     text = Text("\n")
     if outcome.passed:
         text.append("OK    ", style="bold green")
-        text.append(f"nothing lost and the order kept: {secondary} serves what {primary} acknowledged\n")
+        text.append(f"nothing lost and the order kept: {secondary} took over from dead {primary}\n")
     else:
         text.append("CRIT  ", style="bold red")
         text.append("the demonstration failed\n")
@@ -110,12 +111,12 @@ def verdict_text(outcome: Outcome, primary: str, secondary: str) -> Text:
         mark, style = (" \N{CHECK MARK} ", "green") if held else (" \N{BALLOT X} ", "bold red")
         text.append(mark, style=style).append(f"{MEANING.get(name, name)}\n")
     text.append("\n")
-    for name, value in figure_lines(figures, primary, secondary):
+    for name, value in figure_lines(figures, secondary):
         text.append(f"   {name:<19}", style="dim").append(f"{value}\n")
     return text
 
 
-def figure_lines(figures: dict[str, Any], primary: str, secondary: str) -> list[tuple[str, str]]:
+def figure_lines(figures: dict[str, Any], secondary: str) -> list[tuple[str, str]]:
     """Names and values as people read them."""
     return [
         ("files compared", f"{count(figures['files'])}, {format_size(figures['bytes'])}"),
@@ -129,7 +130,7 @@ def figure_lines(figures: dict[str, Any], primary: str, secondary: str) -> list[
         (
             "records",
             f"{count(figures['records_acknowledged'])} acknowledged, {count(figures['records_recovered'])} "
-            f"at {secondary}, {count(figures['records_in_tail'])} only in the journal of {primary}",
+            f"at {secondary}, {count(figures['records_in_tail'])} in the tail only",
         ),
         (
             "tail",
