@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from controller.api.models import CopySource
+from controller.api.models import CopySource, InitialCopyMethod
+from controller.copy.areas import Area, CopyAreas
 from controller.copy.link import DataLink, Extent
 from controller.copy.progress import Progress
 from controller.copy.remote import read_durable
@@ -33,6 +34,7 @@ from controller.volume.backing import Backing
 
 WINDOW_BYTES_MAX: Final = 16 << 20
 WINDOW_BYTES_MIN: Final = 256 << 10
+WINDOW_EXTENTS_MAX: Final = 4096
 HOLE_BYTES_MAX: Final = 1 << 30
 WINDOW_SECONDS: Final = 0.1  # restore waits that long at most on a link that is slow
 SAVE_SECONDS: Final = 1.0
@@ -62,6 +64,7 @@ class InitialCopyRun:
         self._stop = stop
         self._link_type = link_type
         self._epoch = targets.epoch
+        self._areas: CopyAreas | None = None
         self._links: dict[int, DataLink] = {}
         self._buffer = memoryview(bytearray(WINDOW_BYTES_MAX))
         self._window_bytes = WINDOW_BYTES_MAX // 4
@@ -71,17 +74,19 @@ class InitialCopyRun:
 
     def step(self) -> bool:
         """Copy one window; False when the copy is complete and durable."""
-        volume, offset = self._place()
-        if volume is None:
+        if self._areas is None:
+            self._areas = self._begin()
+        area = next(self._areas.after(self.progress.bytes_done), None)
+        if area is None:
             self._complete()
             return False
-        link, backing = self._link(volume), self._targets.backings[volume]
+        link, backing = self._link(area.volume), self._targets.backings[area.volume]
         with self._targets.lock:
             started = time.monotonic()
-            window = self._survey(link, offset, backing.size_bytes - offset)
-            copied = self._copy(link, backing, window)
+            window = self._survey(link, self._areas.after(self.progress.bytes_done))
+            copied = self._copy(link, area.volume, backing, window)
             seconds = time.monotonic() - started
-        self._touched.add(volume)
+        self._touched.add(area.volume)
         done = self.progress.bytes_done + sum(extent.length for extent in window)
         self.progress = self.progress.moved(done, self.progress.bytes_copied + copied)
         if copied:
@@ -90,19 +95,18 @@ class InitialCopyRun:
             self._save()
         return True
 
+    def _begin(self) -> CopyAreas:
+        """A whole copy takes in all that changed without journals up to here, so it says where here is."""
+        progress = self.progress
+        if progress.method is InitialCopyMethod.DIRECT and not progress.bytes_done:
+            self.progress = progress.covering(self._durable())
+        sizes = {index: backing.size_bytes for index, backing in self._targets.backings.items()}
+        return CopyAreas(progress.order, sizes)
+
     def close(self) -> None:
         """Drop the connections."""
         for link in self._links.values():
             link.close()
-
-    def _place(self) -> tuple[int | None, int]:
-        """Volume and offset at which to go on; no volume when all are done."""
-        left = self.progress.bytes_done
-        for volume, backing in sorted(self._targets.backings.items()):
-            if left < backing.size_bytes:
-                return volume, left
-            left -= backing.size_bytes
-        return None, 0
 
     def _link(self, volume: int) -> DataLink:
         link = self._links.get(volume)
@@ -125,20 +129,29 @@ class InitialCopyRun:
                 )
         return link
 
-    def _survey(self, link: DataLink, offset: int, left: int) -> list[Extent]:
-        """The next window: bounded data, and holes as long as the primary says they are."""
+    def _survey(self, link: DataLink, areas: Iterator[Area]) -> list[Extent]:
+        """The next window, on one volume: bounded data, and holes as long as the primary says they are."""
         window: list[Extent] = []
-        data = 0
-        for extent in link.extents(offset, min(left, HOLE_BYTES_MAX)):
-            if not extent.zero:
-                extent = Extent(extent.offset, min(extent.length, self._window_bytes - data), False)
-                data += extent.length
-            window.append(extent)
-            if data == self._window_bytes:
+        data = looked = 0
+        volume: int | None = None
+        for area in areas:
+            full = data == self._window_bytes or looked >= HOLE_BYTES_MAX or len(window) >= WINDOW_EXTENTS_MAX
+            if full or volume not in (None, area.volume):
+                break
+            volume, before = area.volume, looked
+            for extent in link.extents(area.offset, min(area.length, HOLE_BYTES_MAX)):
+                if not extent.zero:
+                    extent = Extent(extent.offset, min(extent.length, self._window_bytes - data), False)
+                    data += extent.length
+                window.append(extent)
+                looked += extent.length
+                if data == self._window_bytes:
+                    break
+            if looked - before < area.length:
                 break
         return window
 
-    def _copy(self, link: DataLink, backing: Backing, window: list[Extent]) -> int:
+    def _copy(self, link: DataLink, volume: int, backing: Backing, window: list[Extent]) -> int:
         """Read, make durable at the primary, write here; how many bytes crossed the link."""
         ranges, done = [], 0
         for extent in window:
@@ -156,6 +169,7 @@ class InitialCopyRun:
             ]
             if ranges or punches:
                 link.flush()
+                self._targets.protect((volume, *place) for place in (*(r[:2] for r in ranges), *punches))
             for offset, _, view in ranges:
                 backing.pwrite(view, offset)
             for offset, length in punches:
@@ -189,10 +203,13 @@ class InitialCopyRun:
         self._save()
         for volume in self._targets.backings:
             self._link(volume).flush()
+        self.progress = self.progress.complete(self._durable())
+        self._save_progress(self.progress)
+
+    def _durable(self) -> int:
+        """The newest journal that the primary cannot lose."""
         pages = self._link_type(self._source.links.pointers_uri, stop=self._stop)
         try:
-            durable = read_durable(pages, bytearray(PAGE_BYTES))
+            return read_durable(pages, bytearray(PAGE_BYTES)).sequence
         finally:
             pages.close()
-        self.progress = self.progress.complete(durable.sequence)
-        self._save_progress(self.progress)

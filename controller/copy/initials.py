@@ -5,30 +5,46 @@ Owns the group's stored progress.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from controller.api.models import CopyState, InitialCopy, InitialCopyMethod, InitialCopyOrder
 from controller.copy.activity import Activity
+from controller.copy.areas import CopyAreas
 from controller.copy.initial import InitialCopyRun
 from controller.copy.loop import Loop, OnEvent
 from controller.copy.progress import Progress, load, store
+from controller.copy.resync import Resync
 from controller.errors import ConflictError
 from controller.restore.targets import Targets
+
+PENDING_SECONDS: Final = 0.05  # between looks at how far restore is
 
 
 class InitialCopying(Loop):
     """Runs InitialCopyRun objects. A copy that was running when the files were closed goes on at once."""
 
-    def __init__(self, path: str | Path, targets: Targets, on_event: OnEvent) -> None:
+    def __init__(
+        self, path: str | Path, targets: Targets, resync: Resync, on_done: Callable[[], None], on_event: OnEvent
+    ) -> None:
         super().__init__("initial_copy", on_event)
         self._path = path
         self._targets = targets
+        self._resync = resync
+        self._on_done = on_done
         self._stored = load(path)
         self._shown = self._stored
         self._run: InitialCopyRun | None = None
-        if self._stored.state is CopyState.RUNNING:
+        resync.open(self._stored)
+        if self._working:
             self.order()
+
+    @property
+    def stored(self) -> Progress:
+        """What is durable."""
+        return self._stored
 
     @property
     def consistent_sequence(self) -> int | None:
@@ -36,34 +52,55 @@ class InitialCopying(Loop):
         return self._stored.consistent_sequence
 
     def state(self) -> InitialCopy:
-        """What the journal state says about the initial copy."""
-        shown, failure = self._shown, self.failure
+        """What the journal state says about the copy that is under way, or was."""
+        shown, failure, pending = self._shown, self.failure, self._stored.pending
+        order = pending or shown.order
+        state = shown.state if pending is None else CopyState.RUNNING
+        total = CopyAreas(order, self._sizes).bytes_total if state is not CopyState.NONE else 0
         return InitialCopy(
-            state=shown.state if failure is None else CopyState.FAILED,
-            bytes_done=shown.bytes_done,
-            bytes_total=self._targets.bytes_total if shown.state is not CopyState.NONE else 0,
-            bytes_copied=shown.bytes_copied,
-            gap_sequence=shown.order.gap_sequence if shown.order is not None else None,
+            state=state if failure is None else CopyState.FAILED,
+            bytes_done=min(shown.bytes_done, total) if pending is None else 0,
+            bytes_total=total,
+            bytes_copied=shown.bytes_copied if pending is None else 0,
+            gap_sequence=order.gap_sequence if order is not None else None,
+            method=str(order.method) if order is not None else None,
+            epoch=order.regions.epoch if order is not None and order.regions is not None else None,
+            pending=pending is not None,
             failure=failure,
         )
 
     def take(self, order: InitialCopyOrder) -> None:
         """An order; one for the copy that runs or is done changes nothing, save the addresses to read from."""
+        if order.method is InitialCopyMethod.DIFFERENTIAL:
+            self._resync.check(order)
         with self.changed:
             if self.activity is Activity.HALTED:
                 raise ConflictError("the initial copy was ended by a takeover", hint="Pair the volumes again.")
-            if not self._stored.same_source(order):
-                self._begin(order)
-            elif self._stored.state is CopyState.RUNNING:
-                if self._stored.order != order:
-                    self._stored = replace(self._stored, order=order)
-                    self._restart = True
+            stored = self._stored
+            if stored.same_pending(order):
+                self._stored = replace(stored, pending=order)
                 self.order(explicit=True)
+            elif stored.same_source(order):
+                self._go_on(order)
+            elif order.method is InitialCopyMethod.DIFFERENTIAL:
+                self._save(replace(stored, pending=order))
+                self.order(explicit=True)
+            else:
+                begun = Progress().begin(order)
+                self._begin(replace(begun, covers=stored.covers, own_epoch=self._resync.own_epoch))
 
-    def _begin(self, order: InitialCopyOrder) -> None:
+    def _go_on(self, order: InitialCopyOrder) -> None:
+        mine = self._stored.order
+        assert mine is not None
+        if self._working:
+            if mine.source != order.source:
+                self._stored = replace(self._stored, order=mine.model_copy(update={"source": order.source}))
+                self._restart = True
+            self.order(explicit=True)
+
+    def _begin(self, progress: Progress) -> None:
         """Durable before the first byte: from here on the SVOL is a prefix of nothing, until the copy ends."""
-        progress = Progress().begin(order)
-        if order.method is InitialCopyMethod.NONE:  # the user says that both volumes hold the same
+        if progress.method is InitialCopyMethod.NONE:  # the user says that both volumes hold the same
             progress = progress.moved(self._targets.bytes_total, 0).complete(0)
         self._save(progress)
         self._shown = progress
@@ -72,22 +109,48 @@ class InitialCopying(Loop):
             self.order(explicit=True)
 
     def turn(self) -> float | None:
-        if self._run is None:
-            stored = self._stored
-            assert stored.order is not None
-            self._run = InitialCopyRun(stored, stored.order.source, self._targets, self._save_of_run, self.stop)
-        more = self._run.step()
-        with self.changed:
-            if more or self._restart:
-                self._shown = self._shown if self._restart else self._run.progress
-                return 0.0
-            self._shown = self._stored
-        self.on_event(
-            "info", "initial_copy.done", f"initial copy done, consistent from {self.consistent_sequence} on", {}
-        )
-        self.restart()
-        self.done_unless(lambda: self._stored.state is CopyState.RUNNING)
+        pending = self._stored.pending
+        if pending is not None and not self._begin_pending(pending):
+            return PENDING_SECONDS
+        stored = self._stored
+        if stored.state is CopyState.RUNNING:
+            if self._run is None:
+                assert stored.order is not None
+                self._run = InitialCopyRun(stored, stored.order.source, self._targets, self._save_of_run, self.stop)
+            more = self._run.step()
+            with self.changed:
+                if more or self._restart:
+                    self._shown = self._shown if self._restart else self._run.progress
+                    return 0.0
+                self._shown = self._stored
+            words = f"{stored.method} copy done, consistent from {self.consistent_sequence} on"
+            self.on_event("info", "initial_copy.done", words, {})
+            self.restart()
+            self._on_done()
+        self.done_unless(lambda: self._working)
         return None
+
+    @property
+    def _working(self) -> bool:
+        return self._stored.state is CopyState.RUNNING or self._stored.pending is not None
+
+    @property
+    def _sizes(self) -> dict[int, int]:
+        return {index: backing.size_bytes for index, backing in self._targets.backings.items()}
+
+    def _begin_pending(self, pending: InitialCopyOrder) -> bool:
+        """Whether the differential copy that was ordered has begun."""
+        progress = self._resync.begin(self._stored, pending)
+        if progress is None:
+            return False
+        with self.changed:
+            if self._stored.pending is not pending:  # another order has taken its place
+                return False
+            self._begin(progress)
+        self._restart = False
+        self.restart()
+        self.on_event("info", "initial_copy.begun", "copy of changed regions begun", {"covers": progress.covers})
+        return True
 
     def _save_of_run(self, progress: Progress) -> None:
         with self.changed:
@@ -97,6 +160,7 @@ class InitialCopying(Loop):
     def _save(self, progress: Progress) -> None:
         store(self._path, progress)
         self._stored = progress
+        self._resync.open(progress)
 
     def restart(self) -> None:
         """The next turn begins at the stored progress."""

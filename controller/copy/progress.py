@@ -10,20 +10,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from controller.api.models import CopyState, InitialCopyOrder
+from controller.api.models import CopyState, InitialCopyMethod, InitialCopyOrder
 from controller.durable import read_json, write_json
 from controller.errors import IntegrityError, NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`bytes_done` counts through all volumes in order of their index, as if they were one."""
+    """`bytes_done` counts through all areas of the copy in order (controller/copy/areas.py), as if they were one.
+
+    A differential order that is `pending` has not begun: everything else still
+    speaks of the copy before it. `covers`: the newest marker "resumed" that a
+    copy, begun, makes up for. `own_epoch`: of the own dirty map that the order
+    takes in.
+    """
 
     state: CopyState = CopyState.NONE
     order: InitialCopyOrder | None = None
     bytes_done: int = 0
     bytes_copied: int = 0
     consistent_sequence: int | None = None
+    pending: InitialCopyOrder | None = None
+    covers: int = 0
+    own_epoch: str | None = None
+
+    @property
+    def method(self) -> InitialCopyMethod:
+        return self.order.method if self.order is not None else InitialCopyMethod.DIRECT
 
     def begin(self, order: InitialCopyOrder) -> Progress:
         """A copy from the beginning: until it ends, the SVOL is a prefix of nothing."""
@@ -32,27 +45,40 @@ class Progress:
     def moved(self, bytes_done: int, bytes_copied: int) -> Progress:
         return replace(self, bytes_done=bytes_done, bytes_copied=bytes_copied)
 
+    def covering(self, sequence: int) -> Progress:
+        return replace(self, covers=max(self.covers, sequence))
+
     def complete(self, consistent_sequence: int) -> Progress:
         return replace(self, state=CopyState.DONE, consistent_sequence=consistent_sequence)
 
     def same_source(self, order: InitialCopyOrder) -> bool:
-        """Whether an order is for the very copy that this is about."""
-        if self.order is None:
+        """Whether an order is for the very copy that this is about.
+
+        A differential copy goes on from the one before it, so an order for a
+        whole copy of that source asks for nothing more.
+        """
+        if self.order is None or _source_key(self.order) != _source_key(order):
             return False
-        mine, theirs = self.order.source, order.source
-        return (
-            mine.uuid,
-            mine.generation,
-            mine.composition.journal_uuid,
-            self.order.method,
-            self.order.gap_sequence,
-        ) == (
-            theirs.uuid,
-            theirs.generation,
-            theirs.composition.journal_uuid,
-            order.method,
-            order.gap_sequence,
+        if self.order.method is InitialCopyMethod.DIFFERENTIAL and order.method is InitialCopyMethod.DIRECT:
+            return True
+        return _set_key(self.order) == _set_key(order)
+
+    def same_pending(self, order: InitialCopyOrder) -> bool:
+        """Whether an order is for the differential copy that waits to begin."""
+        pending = self.pending
+        return pending is not None and (_source_key(pending), _set_key(pending)) == (
+            _source_key(order),
+            _set_key(order),
         )
+
+
+def _source_key(order: InitialCopyOrder) -> tuple[object, ...]:
+    source = order.source
+    return source.uuid, source.generation, source.composition.journal_uuid, order.gap_sequence
+
+
+def _set_key(order: InitialCopyOrder) -> tuple[object, ...]:
+    return order.method, order.regions.epoch if order.regions is not None else None
 
 
 def load(path: str | Path) -> Progress:
@@ -62,13 +88,16 @@ def load(path: str | Path) -> Progress:
     except NotFoundError:
         return Progress()
     try:
-        order = document["order"]
+        order, pending = document["order"], document.get("pending")
         return Progress(
             state=CopyState(document["state"]),
             order=None if order is None else InitialCopyOrder.model_validate(order),
             bytes_done=document["bytes_done"],
             bytes_copied=document["bytes_copied"],
             consistent_sequence=document["consistent_sequence"],
+            pending=None if pending is None else InitialCopyOrder.model_validate(pending),
+            covers=document.get("covers", 0),
+            own_epoch=document.get("own_epoch"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
@@ -88,5 +117,8 @@ def store(path: str | Path, progress: Progress) -> None:
             "bytes_done": progress.bytes_done,
             "bytes_copied": progress.bytes_copied,
             "consistent_sequence": progress.consistent_sequence,
+            "pending": None if progress.pending is None else progress.pending.model_dump(mode="json"),
+            "covers": progress.covers,
+            "own_epoch": progress.own_epoch,
         },
     )

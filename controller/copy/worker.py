@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.api import models
-from controller.api.models import CopyOrder, Failure, InitialCopy, InitialCopyOrder, RestoreMode
+from controller.api.models import CopyOrder, Failure, InitialCopy, InitialCopyOrder, RestoreMode, SafePoint, SplitMode
 from controller.copy.activity import Activity
 from controller.copy.initials import InitialCopying
 from controller.copy.journals import JournalCopy
@@ -23,11 +23,13 @@ from controller.copy.loop import OnEvent
 from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull
 from controller.copy.restoring import Restoring
+from controller.copy.resync import Resync
 from controller.errors import ConflictError, PeerError
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import recover
 from controller.journal.volume import JournalVolume
+from controller.restore.gate import RestoreGate
 from controller.restore.program import Marker, RestoreProgram
 from controller.restore.space import JournalSpace
 from controller.restore.targets import Targets
@@ -57,6 +59,9 @@ class Snapshot:
     link_ok: bool | None
     link_contact_ns: int
     failure: Failure | None
+    split: SplitMode
+    waiting_epoch: str | None
+    safe_point: SafePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,16 @@ class SecondaryGroup:
         state_path: str | Path,
         on_event: OnEvent,
         on_markers: Callable[[list[Marker]], None] = lambda markers: None,
+        split: SplitMode = SplitMode.OFF,
     ) -> None:
         self.name = group_name
         self._on_event = on_event
         self._moved = threading.Condition()
         self._taken_over = False
         self._targets = Targets(targets)
+        self._split = split
+        self._gate = RestoreGate(self._notify)
+        self._gate.split = split is not SplitMode.OFF
         with ExitStack() as undo:
             self._journal = JournalVolume.open(journal_path, writable=True, group_uuid=uuid)
             undo.callback(self._journal.close)
@@ -98,7 +107,19 @@ class SecondaryGroup:
             self._journal.set_generation(generation)
             _recover(self._journal, self._pointers)
             space = JournalSpace(self._journal, self._pointers)
-            self._initial = InitialCopying(state_path, self._targets, self._event)
+            program = RestoreProgram(self._journal, self._pointers, self._targets, on_markers, self._gate)
+            self._restore = Restoring(program, self._pointers, space, self._on_restored, self._event)
+            self._resync = Resync(
+                Path(state_path).parent,
+                uuid,
+                self._targets,
+                self._gate,
+                lambda: program.applied,
+                self._restore.restore,
+                self._restore.wake,
+            )
+            undo.callback(self._resync.close)
+            self._initial = InitialCopying(state_path, self._targets, self._resync, self._settle, self._event)
             undo.pop_all()
         blocks = {index: backing.size_bytes // BLOCK_BYTES for index, backing in targets.items()}
         self._copy = JournalCopy(
@@ -107,8 +128,6 @@ class SecondaryGroup:
             self._on_read,
             self._event,
         )
-        program = RestoreProgram(self._journal, self._pointers, self._targets, on_markers)
-        self._restore = Restoring(program, self._pointers, space, self._on_restored, self._event)
         for loop in (self._copy, self._restore, self._initial):
             loop.start()
 
@@ -132,7 +151,7 @@ class SecondaryGroup:
         self._initial.take(order)
 
     def finish_restore(self, timeout: float | None = None) -> FinishedRestore:
-        """Stop copying, restore every journal that is here, and return where the SVOL then stands.
+        """Stop copying, restore every journal that may be, and return where the SVOL then stands.
 
         Afterwards the group takes no orders. Raises what stopped the restore,
         or PeerError when `timeout` seconds are over; it may be called again.
@@ -141,12 +160,16 @@ class SecondaryGroup:
         self._copy.halt()
         self._initial.halt()
         before = self._pointers.read(Pointer.ALREADY_RESTORED).sequence
+        self._gate.waiting = None  # noted again when restore comes to it
         self._restore.restore(None)
         read = self._pointers.read(Pointer.ALREADY_READ).sequence
 
         def ended() -> bool:
             restored = self._pointers.read(Pointer.ALREADY_RESTORED).sequence
-            return restored >= read or self._restore.activity in (Activity.FAILED, Activity.HALTED)
+            barred = self._gate.closed or self._gate.waiting is not None
+            if restored >= read or (barred and not self._restore.program.pending):
+                return True
+            return self._restore.activity in (Activity.FAILED, Activity.HALTED)
 
         with self._moved:
             in_time = self._moved.wait_for(ended, timeout)
@@ -164,9 +187,22 @@ class SecondaryGroup:
         """End the threads and close the files. The group can be opened again."""
         for loop in (self._copy, self._initial, self._restore):
             loop.halt()
+        self._resync.close()
         self._pointers.persist()
         self._pointers.close()
         self._journal.close()
+
+    def hold(self, split: SplitMode, timeout: float = 60.0) -> Position:
+        """Stop restoring while hosts use the volumes, or go on; where the SVOL stands, durably."""
+        with self._targets.lock:
+            self._split = split
+            self._gate.split = split is not SplitMode.OFF
+        self._resync.open(self._initial.stored)
+        self._restore.order(explicit=True)
+        with self._moved:
+            if not self._moved.wait_for(lambda: not (self._gate.split and self._restore.program.pending), timeout):
+                raise PeerError(f"restore of {self.name} did not come to rest within {timeout} s", hint="Try again.")
+        return self._pointers.read(Pointer.ALREADY_RESTORED)
 
     # -- what is known --------------------------------------------------------
 
@@ -190,6 +226,9 @@ class SecondaryGroup:
             link_ok=self._copy.link_ok,
             link_contact_ns=self._copy.link_contact_ns,
             failure=self._copy.failure or self._restore.failure,
+            split=self._split,
+            waiting_epoch=self._waiting_epoch(),
+            safe_point=self._resync.safe_point(),
         )
 
     def wait_already_read(self, after: int, timeout: float) -> Position:
@@ -204,7 +243,21 @@ class SecondaryGroup:
         self._restore.wake()
         self._notify()
 
+    def _waiting_epoch(self) -> str | None:
+        """The set of regions whose copy has to begin before restore can go on."""
+        waiting = self._gate.waiting
+        if waiting is not None:
+            return waiting.epoch
+        return self._resync.own_epoch if self._gate.own_changes else None
+
+    def _settle(self) -> None:
+        """Drop the safe point once the SVOL is consistent again."""
+        restored = self._pointers.read(Pointer.ALREADY_RESTORED).sequence
+        if self._resync.settle(self._initial.stored, restored):
+            self._event("info", "resync.done", f"resync done: consistent again at {restored}", {"sequence": restored})
+
     def _on_restored(self) -> None:
+        self._settle()
         self._copy.room_freed()
         self._notify()
 

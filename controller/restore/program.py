@@ -22,6 +22,8 @@ from controller.journal.layout import BLOCK_BYTES, Kind, Records, group_tag
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
+from controller.restore.gate import RestoreGate
+from controller.restore.safepoint import Area
 from controller.restore.targets import Targets, refused
 from controller.restore.verify import Damage, Expectation, check_data, check_records
 
@@ -55,11 +57,13 @@ class RestoreProgram:
         pointers: PointerPage,
         targets: Targets,
         on_markers: Callable[[list[Marker]], None] = lambda markers: None,
+        gate: RestoreGate | None = None,
     ) -> None:
         self._journal = journal
         self._pointers = pointers
         self._targets = targets
         self._on_markers = on_markers
+        self._gate = gate or RestoreGate()
         self.bytes_written = 0
         self.reset()
 
@@ -96,14 +100,15 @@ class RestoreProgram:
                 sequence=first,
                 path=self._journal.path,
             )
+        records = records[: self._gate.passable(self._journal, records)]
+        if not len(records):
+            return False
         end = records[-1]
         position = Position(
             int(end["sequence"]), int(end["data_position"]) + int(end["data_blocks"]), int(end["time_ns"])
         )
         self._pointers.publish(Pointer.RESTORE_SCHEDULED, position)
-        self._apply(first, position.sequence, records)
-        self.applied = position
-        return True
+        return self._apply(first, position, records)
 
     def sync_due_seconds(self) -> float:
         """How long until `settle` should be called; syncs may take a part of the time only."""
@@ -140,15 +145,35 @@ class RestoreProgram:
         right, data_damage = check_data(self._journal, records)
         return records[:right], data_damage or damage
 
-    def _apply(self, first: int, last: int, records: Records) -> None:
+    def _apply(self, first: int, end: Position, records: Records) -> bool:
+        """False when the gate was closed; who holds the lock finds `applied` true."""
+        with self._targets.lock:
+            if self._gate.closed:
+                return False
+            self._apply_locked(first, end.sequence, records)
+            self.applied = end
+        return True
+
+    def _apply_locked(self, first: int, last: int, records: Records) -> None:
         for record in records[records["kind"] == Kind.MARKER]:
             views = self._journal.data_views(int(record["data_position"]), int(record["data_blocks"]))
             self._markers.append(Marker(int(record["sequence"]), int(record["time_ns"]), b"".join(views)))
         volumes = np.unique(records["volume"][records["kind"] != Kind.MARKER]).tolist()
         self._touched.update(volumes)
-        with self._targets.lock:
-            try:
-                self.bytes_written += apply(self._journal, self._targets.backings, first, last).bytes_written
-            except OSError as error:
-                backing = self._targets.backings[volumes[0]]
-                raise refused(backing, error) from error
+        if self._targets.guard is not None:
+            self._targets.protect(_areas(records))
+        try:
+            self.bytes_written += apply(self._journal, self._targets.backings, first, last).bytes_written
+        except OSError as error:
+            backing = self._targets.backings[volumes[0]]
+            raise refused(backing, error) from error
+
+
+def _areas(records: Records) -> list[Area]:
+    writes = records[records["kind"] != Kind.MARKER]
+    columns = (writes[name].tolist() for name in ("volume", "volume_lba", "block_count"))
+    return [
+        (volume, lba * BLOCK_BYTES, blocks * BLOCK_BYTES)
+        for volume, lba, blocks in zip(*columns, strict=True)
+        if blocks
+    ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from controller.errors import StorageError
+from controller.restore.safepoint import Area, SafePoint
 from controller.volume.backing import Backing
 
 
@@ -52,12 +53,14 @@ class Targets:
     the kernel reports a failed write-back to one caller only and then forgets
     it, so everything that any thread wrote and has not synced in that epoch is
     untrusted. A program notes the epoch when it begins at a durable point and
-    hands it to `sync`; when that raises it must begin there again.
+    hands it to `sync`; when that raises it must begin there again. `guard` is
+    the open safe point, which saves what is about to be overwritten.
     """
 
     def __init__(self, backings: Mapping[int, Backing]) -> None:
         self.backings = dict(backings)
         self.lock = FairLock()
+        self.guard: SafePoint | None = None
         self.epoch = 0
         self._sync_lock = threading.Lock()
 
@@ -65,6 +68,11 @@ class Targets:
     def bytes_total(self) -> int:
         """Length of all volumes together."""
         return sum(backing.size_bytes for backing in self.backings.values())
+
+    def protect(self, areas: Iterable[Area]) -> None:
+        """With the lock held, before these areas are written: let the safe point save what they hold."""
+        if self.guard is not None:
+            self.guard.protect(areas)
 
     def sync(self, epoch: int, volumes: Iterable[int]) -> None:
         """Make what was written since the caller noted `epoch` survive a power cut."""

@@ -75,7 +75,7 @@ _CAUSES: Final = (
     SuspendedCause.DEMOTED,
 )
 
-__all__ = ["REGION_BYTES", "DirtyMap", "MapHead", "MapState", "exists", "head_of"]
+__all__ = ["REGION_BYTES", "DirtyMap", "MapHead", "MapState", "exists", "forget", "head_of"]
 
 
 class MapState(IntEnum):
@@ -236,6 +236,11 @@ class DirtyMap:
 def exists(path: str) -> bool:
     """True when a group has a map: it is suspended, or a differential copy is not reported done."""
     return Path(path).exists()
+
+
+def forget(path: str) -> None:
+    """Durably remove a map that nobody has open; one that is not there is no error."""
+    durable.remove(path)
 
 
 def head_of(path: str, group_uuid: str) -> MapHead | None:
