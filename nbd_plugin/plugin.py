@@ -15,6 +15,9 @@ from collections.abc import Iterable
 
 import nbdkit
 
+from nbd_plugin.ending import Ending  # first: it blocks signals, and numpy starts a thread
+
+# isort: split
 from controller.errors import PairvolError, UsageError
 from controller.volume.settings import ServerSettings, load
 from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
@@ -32,8 +35,8 @@ _settings: ServerSettings
 _write_path: WritePath
 _exports: Exports
 _control: ControlSocket | None = None
+_ending: Ending | None = None
 _config_path = ""
-
 
 # the life of the server
 
@@ -61,12 +64,19 @@ def get_ready() -> None:
 
 
 def after_fork() -> None:
-    global _control
-    _control = ControlSocket(_settings.control, Commands(_write_path, _exports))
-    _control.start()
+    global _control, _ending
+    try:
+        _control = ControlSocket(_settings.control, Commands(_write_path, _exports))
+        _control.start()
+    except PairvolError as error:
+        _give_up(error)
+    _ending = Ending(nbdkit.shutdown)
+    _ending.start()
 
 
 def cleanup() -> None:
+    if _ending is not None:
+        _ending.over()
     if _control is not None:
         _control.close()
     _write_path.close()
