@@ -114,6 +114,12 @@ def server_environment() -> dict[str, str]:
     return {"PYTHONPATH": f"{PROJECT}:{sysconfig.get_path('purelib')}"}
 
 
+def server_words(config: Path, socket: Path, plugin: Path = PLUGIN) -> list[str | Path]:
+    """nbdkit's command line."""
+    pidfile = socket.with_suffix(".pid")
+    return ["nbdkit", "-f", "-U", socket, "--pidfile", pidfile, "python", plugin, f"config={config}"]
+
+
 def start_volume_server(
     processes: Processes,
     files: GroupFiles,
@@ -125,21 +131,11 @@ def start_volume_server(
     """Write server.json and start nbdkit on it, `before` it a tracer if need be; waited for until it serves."""
     config = files.directory / "server.json"
     config.write_text(json.dumps(files.document))
-    pidfile = files.directory / "nbd.pid"
+    pidfile = files.socket.with_suffix(".pid")
     for stale in (pidfile, files.socket):
         stale.unlink(missing_ok=True)
-    nbdkit: list[str | Path] = [
-        "nbdkit",
-        "-f",
-        "-U",
-        files.socket,
-        "--pidfile",
-        pidfile,
-        "python",
-        plugin,
-        f"config={config}",
-    ]
-    process = processes.start([*before, *nbdkit], name, server_environment())
+    words = server_words(config, files.socket, plugin)
+    process = processes.start([*before, *words], name, server_environment())
 
     def serving() -> bool:
         if process.poll() is not None:
