@@ -60,9 +60,11 @@ def _nothing_left_behind(session_directory: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def short_path(session_directory: Path) -> Path:
-    """Like tmp_path, with a short name, for everything that holds sockets."""
-    return Path(tempfile.mkdtemp(prefix="t", dir=session_directory))
+def short_path(session_directory: Path) -> Iterator[Path]:
+    """Like tmp_path, with a short name, for everything that holds sockets; gone after the test."""
+    directory = Path(tempfile.mkdtemp(prefix="t", dir=session_directory))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
