@@ -42,7 +42,6 @@ from hostagent.peers import AgentClient
 from hostagent.primary import message
 from hostagent.status import pair_status
 
-LOOK_SECONDS: Final = 0.05  # an own state no older than this is fresh enough for an answer
 SHORT_SECONDS: Final = 1.0  # deadline of a direct question for a status
 MAKING_NS: Final = 10 * 1_000_000_000
 LEVELS: Final = {Verdict.OK: "info", Verdict.WARN: "warning", Verdict.CRIT: "error"}
@@ -104,10 +103,6 @@ class PairRunner:
 
     def look(self) -> JournalState | None:
         """Ask the own controller now; None when it does not answer."""
-        with self._changed:
-            own = self._facts.own
-            if own.heard is not None and own.failure is None and now().seconds - own.heard.seconds < LOOK_SECONDS:
-                return own.state
         self._carry_out(QueryState())
         with self._changed:
             return self._facts.own.state if self._facts.own.failure is None else None

@@ -29,6 +29,7 @@ from controller.api.models import (
     CopyOrder,
     FenceRequest,
     JournalState,
+    Position,
     RestoreMode,
     Role,
     TakeoverRequest,
@@ -46,6 +47,7 @@ from hostagent.runner import PairRunner
 from hostagent.transport import unanswered
 
 CLOSE_SECONDS: Final = 10.0  # to get to where the primary was when the command came
+STALL_SECONDS: Final = 3.0  # without a journal arriving: the link is down
 DRAIN_SECONDS: Final = 20.0  # for the rest, once nobody writes any more
 FORCED_DRAIN_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 2.0
@@ -149,21 +151,22 @@ class _Takeover:
         return state
 
     def _drain(self, primary: JournalState, goal: Pointer, seconds: float) -> Missing | None:
-        """Copy until the secondary has what the primary had in this answer; what is missing after `seconds`."""
-        deadline = time.monotonic() + seconds
+        """Copy until the secondary has what the primary had in this answer; what is missing when it takes too long."""
+        deadline = moved = time.monotonic()
+        deadline += seconds
         last = position(primary, goal)
+        read = Position()
         while True:
             self._follow()
-            own = self._runner.look()
-            if own is not None:
-                read = position(own, Pointer.ALREADY_READ)
-                if read.sequence >= last.sequence:
-                    return None
-                if time.monotonic() >= deadline:
-                    behind = max(0, last.data_position - read.data_position) * BLOCK_BYTES
-                    return Missing(read.sequence + 1, last.sequence, behind)
-                wait = max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))
-                self._host.controller.state(self._group, read.sequence, wait)
+            own = self._host.controller.state(self._group, read.sequence, LOOK_SECONDS)
+            before, read = read, position(own, Pointer.ALREADY_READ)
+            if read.sequence >= last.sequence:
+                return None
+            if read.sequence > before.sequence:
+                moved = time.monotonic()
+            if time.monotonic() >= min(deadline, moved + STALL_SECONDS):
+                behind = max(0, last.data_position - read.data_position) * BLOCK_BYTES
+                return Missing(read.sequence + 1, last.sequence, behind)
 
     def _follow(self) -> None:
         """Keep the copy going, whatever the pair's trigger."""

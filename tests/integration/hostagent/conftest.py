@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from controller.api.models import VolumeCreate
+from controller.errors import NotFoundError
 from hostagent.api.models import PairCreate, PairPolicy, PairState, PairStatus, SiteVolumes
-from hostagent.cli.demo.sites import Site
+from hostagent.cli.demo.sites import Daemon, Site
 from hostagent.client import Agent
 from tests.support.nbdkit import connected
+from tests.support.proxy import Faults
 from tests.support.replication import LinkedSites
 from tests.support.waiting import wait_until
 
@@ -25,7 +28,7 @@ BLOCK = 4096
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared(session_directory: Path) -> Iterator[LinkedSites]:
     with LinkedSites(Path(tempfile.mkdtemp(prefix="m", dir=session_directory))) as sites:
         yield sites
@@ -105,5 +108,12 @@ class Case:
 def case(shared: LinkedSites) -> Iterator[Case]:
     made = Case(shared, f"g{next(_numbers)}")
     yield made
-    for proxy in (*shared.control_links, *shared.data_links):
-        proxy.heal()
+    shared.set_links(Faults())
+    for site in shared.sites:
+        for daemon in Daemon:
+            if site.daemon_process(daemon) is None:
+                site.start(daemon)
+        site.wait_ready()
+    for agent in (made.tokyo, made.osaka):  # a pair that is left would go on, and take part in the next test's faults
+        with suppress(NotFoundError):
+            agent.delete_pair(made.name, force=True)
