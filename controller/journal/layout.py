@@ -204,7 +204,9 @@ class Header:
         if values.pop("magic") != MAGIC:
             raise IntegrityError(f"{path} is not a journal volume: no magic", hint="Check the path.", path=path)
         if _U32.unpack_from(block, BLOCK_BYTES - 4)[0] != crc32c.crc32c(block[: BLOCK_BYTES - 4]):
-            raise IntegrityError(f"journal header of {path} fails its checksum", path=path)
+            raise IntegrityError(
+                f"journal header of {path} fails its checksum", hint="Look at its disk; nothing was changed.", path=path
+            )
         version = values.pop("version")
         if version != VERSION or (values.pop("block_bytes"), values.pop("record_bytes")) != (BLOCK_BYTES, RECORD_BYTES):
             raise IntegrityError(

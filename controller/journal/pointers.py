@@ -114,10 +114,12 @@ class PointerPage:
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"pointer page {path} is missing", path=path) from None
+            raise NotFoundError(f"pointer page {path} is missing", hint="Put it back.", path=path) from None
         if os.fstat(file).st_size != PAGE_BYTES:
             os.close(file)
-            raise IntegrityError(f"pointer page {path} is not {PAGE_BYTES} bytes long", path=path)
+            raise IntegrityError(
+                f"pointer page {path} is not {PAGE_BYTES} bytes long", hint="Put the right file back.", path=path
+            )
         try:
             os.pread(file, PAGE_BYTES, 0)  # a page that cannot be read is an error here, and a SIGBUS in the map
         except OSError:

@@ -134,7 +134,9 @@ class JournalVolume:
         try:
             file = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"journal volume {path} is missing", path=path) from None
+            raise NotFoundError(
+                f"journal volume {path} is missing", hint="Put it back; it may hold what no volume has yet.", path=path
+            ) from None
         try:
             if writable:
                 cls._lock(file, path)
@@ -148,6 +150,7 @@ class JournalVolume:
             if volume_size_bytes(file) < header.end_bytes:
                 raise IntegrityError(
                     f"journal volume {path} is truncated: {volume_size_bytes(file)} of {header.end_bytes} bytes",
+                    hint="Keep what is left of it and look at its disk; nothing was changed.",
                     path=path,
                 )
             return cls(file, path, header, writable)

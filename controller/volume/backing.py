@@ -64,7 +64,9 @@ class Backing:
         if present < size_bytes:
             os.close(file)
             raise CapacityError(
-                f"backing store {path} is {present} bytes long, the volume needs {size_bytes}", path=path
+                f"backing store {path} is {present} bytes long, the volume needs {size_bytes}",
+                hint="Put the right store back, or make it as long as it was.",
+                path=path,
             )
         return cls(file, path, size_bytes)
 
