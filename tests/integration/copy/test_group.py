@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.api.models import CopyState, InitialCopyMethod, InitialCopyOrder, RestoreMode
+from controller.copy.journals import LINK_SECONDS_MAX
 from controller.errors import ConflictError, IntegrityError
 from controller.journal.layout import Flag
 from controller.journal.pointers import Pointer
@@ -198,7 +199,8 @@ def test_half_open_link_is_seen_and_left_when_it_heals(
         secondary.wait_restored(1)
         contact = secondary.group.snapshot().link_contact_ns
         proxy.stall()
-        wait_until(lambda: secondary.group.snapshot().link_ok is False, 5, "a silent link to be called down")
+        wait_until(lambda: secondary.group.snapshot().link_ok is False, what="a silent link to be called down")
+        assert LINK_SECONDS_MAX < 5, "an operator sees it within five seconds"
         assert contact <= secondary.group.snapshot().link_contact_ns
         primary.write(0, 1, block(2))
         primary.commit()
