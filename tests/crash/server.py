@@ -32,8 +32,10 @@ class SiteFiles:
     dirty_map: Path
     generation: int = 1
     full_wait_seconds: float = 10.0
+    on_error: str = "fail"
+    journaled: bool = True
 
-    def document(self, control: Path, *, acquire: bool = True) -> dict[str, Any]:
+    def document(self, control: Path) -> dict[str, Any]:
         """server.json."""
         return {
             "name": "db",
@@ -42,15 +44,20 @@ class SiteFiles:
                 {"index": index, "name": f"vol{index}", "path": str(path), "size_bytes": self.volume_bytes}
                 for index, path in enumerate(self.volumes)
             ],
-            "journal": {
-                "path": str(self.journal),
-                "pointers": str(self.pointers),
-                "group_uuid": GROUP_UUID,
-                "generation": self.generation,
-                "acquire": acquire,
-                "full_wait_seconds": self.full_wait_seconds,
-                "dirty_map": str(self.dirty_map),
-            },
+            "journal": (
+                self.journaled
+                and {
+                    "path": str(self.journal),
+                    "pointers": str(self.pointers),
+                    "group_uuid": GROUP_UUID,
+                    "generation": self.generation,
+                    "acquire": True,
+                    "full_wait_seconds": self.full_wait_seconds,
+                    "dirty_map": str(self.dirty_map),
+                    "on_error": self.on_error,
+                }
+            )
+            or None,
         }
 
     def settings(self) -> ServerSettings:
@@ -105,7 +112,9 @@ class VolumeServer:
         return self.pidfile.exists() and self.control_socket.exists()
 
     def words(self) -> str:
-        return self.processes.log(self.name)
+        """Everything it said so far, in all its lives."""
+        log = self.processes.log_directory / f"{self.name}.log"
+        return log.read_text(errors="replace") if log.exists() else ""
 
     def command(self, command: str, timeout: float = 20.0, **arguments: Any) -> dict[str, Any]:
         """One command over the control socket."""

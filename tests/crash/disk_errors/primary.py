@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.crash.powercut.check import Workbench, check_state
 from tests.crash.powercut.history import History, Operation
 from tests.crash.powercut.recording import VOLUME_BYTES, VOLUME_SECTORS, make_files
 from tests.crash.results import Row
-from tests.crash.server import SiteFiles, VolumeServer
+from tests.crash.server import PLUGIN, SiteFiles, VolumeServer
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
 
@@ -37,9 +38,11 @@ class Case:
     disk: str
     what: str
     number: int
+    journaled: bool = True
 
     def __str__(self) -> str:
-        return f"{errno.errorcode[self.number]} at {self.what} of {self.disk}"
+        how = "" if self.journaled else ", no journal"
+        return f"{errno.errorcode[self.number]} at {self.what} of {self.disk}{how}"
 
 
 CASES = [
@@ -47,6 +50,9 @@ CASES = [
     for disk in ("journal", "pointers", "vol0")
     for what in ("write", "flush")
     for number in (errno.EIO, errno.ENOSPC)
+]
+DIRECT_CASES = [
+    Case("vol0", what, number, journaled=False) for what in ("write", "flush") for number in (errno.EIO, errno.ENOSPC)
 ]
 
 
@@ -59,7 +65,14 @@ class Told:
     status: dict[str, Any] = field(default_factory=dict)
 
 
-def run_case(row: Row, processes: Processes, directory: Path, case: Case) -> None:
+def run_case(
+    row: Row,
+    processes: Processes,
+    directory: Path,
+    case: Case,
+    script: Path = PLUGIN,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Work, let the disk fail, work on, mend the disk, restart, work on, cut."""
     base = make_files(directory / "base", 1)
     images = {"journal": base.journal, "pointers": base.pointers, "vol0": base.volumes[0]}
@@ -67,7 +80,8 @@ def run_case(row: Row, processes: Processes, directory: Path, case: Case) -> Non
     history = History(1, VOLUME_SECTORS)
     with disks.files() as paths:
         files = SiteFiles(paths["journal"], paths["pointers"], [paths["vol0"]], VOLUME_BYTES, directory / "dirty")
-        server = VolumeServer(processes, directory, files, name=directory.name)
+        files.journaled = case.journaled
+        server = VolumeServer(processes, directory, files, script, environment=environment or {}, name=directory.name)
         server.start()
         chooser = random.Random(row.seed)
         work(server, history, chooser, 20)
@@ -83,6 +97,11 @@ def run_case(row: Row, processes: Processes, directory: Path, case: Case) -> Non
     row.attempted += 1
     row.reached += bool(told.client_errors)
     _judge_words(row, case, told)
+    if case.journaled:
+        _judge_cuts(row, case, disks, history, directory)
+
+
+def _judge_cuts(row: Row, case: Case, disks: LogDisks, history: History, directory: Path) -> None:
     bench = Workbench(directory / "bench", 1)
     bench.directory.mkdir()
     found = Row("cuts", row.seed)
@@ -99,6 +118,8 @@ def _judge_words(row: Row, case: Case, told: Told) -> None:
     failure = told.status.get("failure")
     if not told.client_errors:
         row.lose(f"{case}: the client was never told")
+    if not case.journaled and case.what == "write":
+        return  # a write that failed is the client's to repeat; the next may work
     if any(told.flushes_after):
         row.lose(f"{case}: a flush succeeded after the failure")
     if not failure or os.strerror(case.number).lower() not in failure["message"].lower():
@@ -147,7 +168,7 @@ def _write(server: VolumeServer, handle: nbd.NBD, history: History, chooser: ran
 
 def _forget(server: VolumeServer, history: History, operation: Operation) -> None:
     """A write that failed before it had a sequence is no part of the history: the next one takes its number."""
-    if server.command("status")["appended"]["sequence"] < operation.number:
+    if not server.files.journaled or server.command("status")["appended"]["sequence"] < operation.number:
         history.operations.pop()
 
 

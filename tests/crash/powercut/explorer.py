@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.crash.log_disk.log import Entry
 from tests.crash.log_disk.rebuild import Cut, Images, cuts, states
+from tests.crash.order.crowd import Crowd, check_crowd
 from tests.crash.powercut.check import Workbench, check_state
-from tests.crash.powercut.crowd import check_crowd, record_crowd
 from tests.crash.powercut.on_ext4 import laid_out
 from tests.crash.powercut.recording import Recording, files_in
 from tests.crash.powercut.second_life import live_on, record_second_life
@@ -116,16 +116,25 @@ class Explorer:
 
         self.look(recording.log, recording.bases, points, judge, _busy(recording))
 
-    def crowd(self, volumes: int, points: int) -> None:
-        crowd = record_crowd(self.processes, self.folder(), self.seed, volumes, 600)
+    def crowd(self, crowd: Crowd, points: int, until_failure: bool = False) -> None:
+        """Several writers at once."""
+        volumes = sum(name.startswith("vol") for name in crowd.bases)
         bench = Workbench(self.folder(), volumes)
 
         def judge(cut: Cut, images: Images) -> None:
             label = f"seed {self.seed}, {volumes} volumes, cut {cut}"
-            check_crowd(self.row, label, bench.lay_out(images), crowd, cut.before_ns)
+            promised_ns = crowd.promised_ns(cut.before_ns)
+            check_crowd(self.row, label, bench.lay_out(images), crowd, cut.before_ns, promised_ns)
 
         began_ns = crowd.stamps.writes[0].issued_ns
-        self.look(crowd.log, crowd.bases, points, judge, [(began_ns, crowd.log[-1].time_ns)])
+        self.look(crowd.log, crowd.bases, points, judge, [(began_ns, crowd.log[-1].time_ns)], until_failure)
+
+    def killed(self, crowd: Crowd) -> None:
+        """The server was killed and the machine lives: every acknowledged write must be there."""
+        volumes = sum(name.startswith("vol") for name in crowd.bases)
+        files = Workbench(self.folder(), volumes).lay_out(crowd.killed)
+        now = time.monotonic_ns()
+        check_crowd(self.row, f"seed {self.seed}, {volumes} volumes, killed", files, crowd, now, now)
 
     def both_sites(self, points: int) -> None:
         pair = record_pair(self.processes, self.folder(), self.seed, 500)

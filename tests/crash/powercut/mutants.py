@@ -15,8 +15,10 @@ from unittest.mock import patch
 from controller.journal import recovery
 from controller.journal.pointers import Pointer, PointerPage
 from controller.journal.volume import JournalVolume
+from controller.restore import apply as applying
 from controller.restore.apply import apply
 from controller.volume import opening
+from controller.volume.commit import GroupCommit
 from controller.volume.destage import Destager
 from controller.volume.journaled import JournaledPath
 
@@ -97,10 +99,22 @@ def early_purge() -> None:
 def replay_before_sync() -> None:
     """Recovery after a kill writes the stores from records that a power cut can still take."""
 
+    def recover(journal: Any, *words: Any) -> Any:
+        journal.sync = lambda: None
+        return recovery.recover(journal, *words)
+
     def replay(journal: Any, backings: Any, after: Any, tail: Any) -> None:
         apply(journal, backings, after.sequence + 1, tail.sequence)
+        del journal.sync
 
+    setattr(opening, "recover", recover)  # noqa: B010
     setattr(opening, "_replay", replay)  # noqa: B010
+
+
+def older_data_wins() -> None:
+    """Records are applied in the order in which they happen to lie, not in that of their sequence."""
+    kept = applying.merge
+    setattr(applying, "merge", lambda records: kept(records[::-1]))  # noqa: B010
 
 
 SERVER_MUTANTS: dict[str, Callable[[], None]] = {
@@ -112,11 +126,44 @@ SERVER_MUTANTS: dict[str, Callable[[], None]] = {
     "reuse before the pointers are durable": reuse_before_persist,
     "early purge": early_purge,
     "replay before sync": replay_before_sync,
+    "older data wins": older_data_wins,
+}
+
+
+def swallowed_error() -> None:
+    """A sync that fails is taken for one that worked."""
+    kept = JournalVolume.sync
+
+    def sync(self: Any) -> None:
+        try:
+            kept(self)
+        except OSError:
+            pass
+
+    setattr(JournalVolume, "sync", sync)  # noqa: B010
+
+
+def failure_forgotten() -> None:
+    """A failed sync is reported once and then tried again."""
+
+    setattr(JournaledPath, "_fail_locked", lambda self, error: None)  # noqa: B010
+    kept = GroupCommit.wait
+
+    def wait(self: Any, sequence: int) -> None:
+        self.failure = None
+        kept(self, sequence)
+
+    setattr(GroupCommit, "wait", wait)  # noqa: B010
+
+
+ERROR_MUTANTS: dict[str, Callable[[], None]] = {
+    "swallowed error": swallowed_error,
+    "failure forgotten": failure_forgotten,
 }
 
 
 @contextmanager
 def nothing_wiped() -> Iterator[None]:
     """Recovery leaves the records beyond the tail where they are."""
-    with patch.object(recovery, "_wipe_beyond", lambda journal, tail: None):
+    with patch.object(recovery, "wipe_beyond", lambda journal, sequence: False):
         yield

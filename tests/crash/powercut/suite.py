@@ -5,16 +5,22 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from tests.crash.order.crowd import record_crowd
 from tests.crash.powercut.explorer import Explorer
 from tests.crash.powercut.mutants import SERVER_MUTANTS, nothing_wiped
 from tests.crash.powercut.on_ext4 import record_on_ext4
 from tests.crash.powercut.recording import record
 from tests.crash.results import Row
-from tests.support.processes import Processes
+from tests.support.processes import PROJECT, Processes
 
 MUTANT_SCRIPT = Path(__file__).with_name("mutant_server.py")
 POINTS_PER_ROUND = 1000  # each round has recordings of its own
 CONTROL_TRIES, CONTROL_POINTS = 4, 300
+
+
+def run_full(seed: int, points: int, directory: Path) -> Row:
+    """For `make crash`: states that fail are kept under build/."""
+    return run(seed, points, directory, PROJECT / "build" / "crash")
 
 
 def run(seed: int, points: int, directory: Path, keep: Path | None = None, controls: bool = True) -> Row:
@@ -38,7 +44,7 @@ def explore(explorer: Explorer, points: int) -> None:
     explorer.lives_on(recording, points * 5 // 100)
     explorer.cut_again(recording, points * 7 // 100)
     explorer.on_ext4(record_on_ext4(processes, explorer.folder(), seed, 300), points * 10 // 100)
-    explorer.crowd(2 + seed % 3, points * 10 // 100)
+    explorer.crowd(record_crowd(processes, explorer.folder(), seed, 2 + seed % 3, 600), points * 10 // 100)
     explorer.both_sites(points * 10 // 100)
     explorer.witness(points * 8 // 100)
 

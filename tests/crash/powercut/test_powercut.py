@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.crash.powercut.suite import run
-from tests.support.leftovers import leftovers
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory: states are laid out by the hundred."""
-    with tempfile.TemporaryDirectory(prefix="pairvol-cut-", dir="/dev/shm") as directory:
-        yield Path(directory)
-        assert leftovers([Path(directory)]) == []
 
 
 @pytest.mark.crash

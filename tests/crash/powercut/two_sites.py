@@ -96,7 +96,7 @@ def _copying(processes: Processes, directory: Path, primary: SiteFiles, files: S
         servers.append(start_nbdkit(processes, socket, ["-r", "file", path], path.name))
         uris.append(unix_uri(socket))
     links = Links(journal_uri=uris[0], pointers_uri=uris[1], volume_uris={})
-    with _group(files, directory / "initial-copy") as group:
+    with opened_group(files, directory / "initial-copy") as group:
         group.order_copy(CopyOrder(source=copy_source(primary.journal, links=links), lease_seconds=600))
         yield
         failure = group.snapshot().failure
@@ -106,7 +106,7 @@ def _copying(processes: Processes, directory: Path, primary: SiteFiles, files: S
 
 
 @contextmanager
-def _group(files: SiteFiles, state: Path) -> Iterator[SecondaryGroup]:
+def opened_group(files: SiteFiles, state: Path) -> Iterator[SecondaryGroup]:
     backing = Backing.open(str(files.volumes[0]), files.volume_bytes)
     try:
         paths = str(files.journal), str(files.pointers)
@@ -126,7 +126,7 @@ def check_pair(row: Row, label: str, directory: Path, images: Images, pair: Pair
     row.reached += pair.confirmed_by(before_ns) > 0
     try:
         tail, volumes = recovered(tokyo)
-        with _group(osaka, directory / "initial-copy") as group:
+        with opened_group(osaka, directory / "initial-copy") as group:
             restored = group.finish_restore(30).sequence
         _go_on(tokyo, osaka)
     except PairvolError as error:

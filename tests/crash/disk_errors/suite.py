@@ -1,0 +1,64 @@
+"""The disk-error matrix: every disk of a group, every way to fail, on both sides and at the start."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.crash.disk_errors import full, primary, secondary, starts
+from tests.crash.disk_errors.primary import Case
+from tests.crash.powercut.mutants import ERROR_MUTANTS
+from tests.crash.results import Row
+from tests.support.processes import Processes
+
+MUTANT_SCRIPT = Path(__file__).parent.with_name("powercut") / "mutant_server.py"
+
+Scenario = Callable[[Row, Processes, Path], None]
+
+
+def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
+    """All rows of the matrix by name; `brief` leaves out those that differ in the error number alone."""
+    rows: list[tuple[str, Scenario]] = []
+    for part, cases in (
+        (primary, [*primary.CASES, *primary.DIRECT_CASES]),
+        (secondary, secondary.CASES),
+        (starts, starts.CASES),
+    ):
+        kept = [case for case in cases if not brief or case.number == errno.EIO]
+        rows += [(f"{part.__name__.rpartition('.')[2]}: {case}", partial(part.run_case, case=case)) for case in kept]
+    rows += [(name, partial(starts.run_refusal, name=name)) for name in starts.REFUSED]
+    rows += [("second server", starts.run_second_server)]
+    rows += [(name, scenario) for name, scenario in full.SCENARIOS.items()]
+    return rows
+
+
+def run_full(seed: int, points: int, directory: Path) -> Row:
+    """For `make crash`; the matrix has as many points as it has."""
+    return run(seed, directory)
+
+
+def run(seed: int, directory: Path, brief: bool = False) -> Row:
+    """The matrix and its controls; `directory` should lie in memory and have a short name."""
+    row = Row("disks", seed)
+    with Processes(directory / "logs") as processes:
+        for number, (name, scenario) in enumerate(scenarios(brief)):
+            folder = directory / str(number)
+            folder.mkdir()
+            try:
+                scenario(row, processes, folder)
+            except AssertionError as error:
+                row.lose(f"{name}: {error}")
+        for name in ERROR_MUTANTS:
+            folder = directory / name.split()[0]
+            folder.mkdir()
+            row.control(name, _caught(name, seed, processes, folder))
+    return row
+
+
+def _caught(name: str, seed: int, processes: Processes, directory: Path) -> bool:
+    found = Row("disks control", seed)
+    case = Case("journal", "flush", errno.EIO)
+    primary.run_case(found, processes, directory, case, MUTANT_SCRIPT, {"PAIRVOL_MUTANT": name})
+    return not found.holds

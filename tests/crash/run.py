@@ -1,0 +1,102 @@
+"""`make crash`: every crash suite at full length, one table, and build/crash.json.
+
+    python -m tests.crash.run [SUITE ...] [--points N] [--seed S]
+
+A suite that is named is run alone; POINTS is how many faults it shall attempt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.crash.results import Row
+from tests.support.leftovers import leftovers
+from tests.support.processes import PROJECT
+
+BUILD = PROJECT / "build"
+COLUMNS = ("suite", "seed", "attempted", "reached", "lost", "order_violations", "controls", "controls_caught")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Where a suite is: a function (seed, points, directory) -> Row, and how many points are its full length."""
+
+    function: str  # module:name
+    points: int
+    what: str
+
+
+SUITES = {
+    "powercut": Suite("tests.crash.powercut.suite:run_full", 5000, "disks as a power cut leaves them, both sites"),
+    "order": Suite("tests.crash.order.suite:run", 1000, "writers over two to four volumes, cut and killed"),
+    "suspended": Suite("tests.crash.suspended.suite:run", 500, "a full journal, writes tracked by region, cut"),
+    "hostile": Suite("tests.crash.hostile.suite:run", 100_000, "mutated records through checks and copy path"),
+    "disks": Suite("tests.crash.disk_errors.suite:run_full", 0, "EIO and ENOSPC on every file of a group"),
+}
+
+
+def load(suite: Suite) -> Callable[[int, int, Path], Row]:
+    module, _, name = suite.function.partition(":")
+    function: Callable[[int, int, Path], Row] = getattr(import_module(module), name)
+    return function
+
+
+def run_suite(name: str, seed: int, points: int) -> tuple[Row, float]:
+    """One suite in a folder of its own in memory."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="pairvol-", dir="/dev/shm") as directory:
+        row = load(SUITES[name])(seed, points, Path(directory))
+        for left in leftovers([Path(directory)]):
+            row.lose(f"left behind: {left}")
+    return row, time.monotonic() - began
+
+
+def table(rows: list[tuple[Row, float]]) -> Table:
+    made = Table(title="crash suites")
+    for column in (*COLUMNS, "seconds"):
+        made.add_column(column.replace("_", " "), justify="left" if column == "suite" else "right")
+    for row, seconds in rows:
+        style = "" if row.holds else "bold red"
+        made.add_row(*(f"{value}" for value in _columns(row).values()), f"{seconds:.0f}", style=style)
+    return made
+
+
+def _columns(row: Row) -> dict[str, object]:
+    values = asdict(row)
+    return {name: values[name] for name in COLUMNS}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make crash", description=__doc__, allow_abbrev=False)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
+    parser.add_argument("--points", type=int, help="faults to attempt, in each suite")
+    parser.add_argument("--seed", type=int, default=1)
+    words = parser.parse_args()
+    if unknown := [name for name in words.suites if name not in SUITES]:
+        parser.error(f"no suite {unknown[0]}; there are: {', '.join(SUITES)}")
+    console = Console()
+    rows: list[tuple[Row, float]] = []
+    for name in words.suites or SUITES:
+        suite = SUITES[name]
+        console.print(f"{name}: {suite.what} ...")
+        rows.append(run_suite(name, words.seed, words.points or suite.points))
+        console.print(str(rows[-1][0]), highlight=False)
+    console.print(table(rows))
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "crash.json").write_text(json.dumps([_columns(row) for row, _ in rows], indent=1) + "\n")
+    return 0 if all(row.holds for row, _ in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
