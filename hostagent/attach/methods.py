@@ -119,24 +119,30 @@ def _undo_fuse(record: Record, mount_point: str) -> None:
     for device in system.loops_on(_file(record)):
         system.run(["losetup", "-d", device])
         _wait(lambda device=device: system.loop_backing(device) is None, f"{device} to let go")  # type: ignore[misc]
-    process = system.fuse_process(mount_point)
-    mounted = system.is_mount(mount_point)
-    if mounted:
-        # It writes out what it has and ends by itself; lazily when there is nobody to write it.
-        system.run(["fusermount3", "-u", *([] if process else ["-z"]), mount_point])
-    if process is not None:
+    if system.is_mount(mount_point):
+        # nbdfuse writes out what it has and ends by itself; lazily when there is nobody to write it.
+        alive = system.fuse_pid(mount_point) is not None
+        system.run(["fusermount3", "-u", *([] if alive else ["-z"]), mount_point])
+    else:
+        _end_fuse(mount_point, signal.SIGTERM)  # caught before it was ready
+    _end_fuse(mount_point, None)
+    if system.is_mount(mount_point):
+        system.run(["fusermount3", "-u", "-z", mount_point])
+    with suppress(FileNotFoundError):
+        Path(mount_point).rmdir()
+    _log_path(Path(mount_point)).unlink(missing_ok=True)
+
+
+def _end_fuse(mount_point: str, number: signal.Signals | None) -> None:
+    """Send a signal, or wait for an end that was begun, and kill what does not come to it."""
+    while (process := system.fuse_process(mount_point)) is not None:
         with closing(process):
-            if not mounted:  # caught before it was ready
-                process.send(signal.SIGTERM)
+            if number is not None:
+                process.send(number)
             if not process.wait(END_SECONDS):
                 process.send(signal.SIGKILL)
                 process.wait(END_SECONDS)
             process.reap()
-        if system.is_mount(mount_point):
-            system.run(["fusermount3", "-u", "-z", mount_point])
-    with suppress(FileNotFoundError):
-        Path(mount_point).rmdir()
-    _log_path(Path(mount_point)).unlink(missing_ok=True)
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
