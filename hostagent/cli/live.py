@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import typer
 
-from controller.errors import PairvolError, PeerError
+from controller.errors import ConflictError, PairvolError, PeerError
 from hostagent.api.models import PairState, PairStatus
 from hostagent.cli.pair_view import status_text
 from hostagent.cli.session import Session, plain
@@ -35,7 +35,7 @@ def watch_status(session: Session, ask: Callable[[], list[PairStatus]]) -> None:
     def picture() -> Text:
         try:
             return Text.from_ansi(status_text(ask()))
-        except PeerError as error:  # the agent may come back
+        except PairvolError as error:  # the agent may come back, the pair may be in the making
             return Text(f"{error.message}\nHINT: {error.hint}")
 
     with Live(picture(), auto_refresh=False, transient=False) as live:
@@ -47,7 +47,7 @@ def watch_status(session: Session, ask: Callable[[], list[PairStatus]]) -> None:
 def wait_for_state(session: Session, group: str, state: PairState, seconds: float) -> PairStatus:
     """The status once the pair is in `state`; PeerError after `seconds`, naming the state reached.
 
-    An agent that does not answer may be restarting, so that is waited out too.
+    An agent that does not answer may be restarting, and a pair may be in the making: both are waited out.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -56,7 +56,7 @@ def wait_for_state(session: Session, group: str, state: PairState, seconds: floa
             status = session.agent.pair_status(group)
             if status.state == state:
                 return status
-        except PeerError as error:
+        except (PeerError, ConflictError) as error:
             failure = error
         if time.monotonic() >= deadline:
             if failure is not None:
@@ -69,7 +69,7 @@ def wait_for_state(session: Session, group: str, state: PairState, seconds: floa
 
 
 def show_initial_copy(session: Session, status: PairStatus) -> PairStatus:
-    """Show the progress of an initial copy until it ends or Ctrl-C; returns the last status."""
+    """Show the progress of an initial copy until it ends, cannot be seen, or Ctrl-C; returns the last status."""
     try:
         deadline = time.monotonic() + QUIET_SECONDS
         for now in _while_copying(session, status):
@@ -84,7 +84,10 @@ def show_initial_copy(session: Session, status: PairStatus) -> PairStatus:
 def _while_copying(session: Session, status: PairStatus) -> Iterator[PairStatus]:
     while status.state == PairState.COPY:
         time.sleep(POLL_SECONDS)
-        status = session.agent.pair_status(status.group)
+        try:
+            status = session.agent.pair_status(status.group)
+        except PeerError:  # the pair is made; that it cannot be watched is no failure
+            return
         yield status
 
 

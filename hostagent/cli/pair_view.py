@@ -81,7 +81,9 @@ def takeover_text(report: TakeoverReport) -> str:
             f"in {format_duration(report.seconds)}",
         ),
         f"      restored to journal {count(report.restored_sequence)} of {clock_tenths(report.restored_time_ns)}, "
-        f"{count(report.journals_restored)} of them just now",
+        f"{count(report.journals_restored)} of them just now"
+        if report.restored_sequence
+        else "      nothing was written since the pair was made",
     ]
     if report.missing_journals is None:
         lines.append(

@@ -131,6 +131,13 @@ def test_wait_gives_up_with_the_state_reached(agent: FakeAgent, pairvol: Pairvol
     assert not refused.out
 
 
+def test_wait_outlasts_a_pair_in_the_making(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.refusal = ConflictError("pair db is being made", hint="Ask again.")
+    refused = pairvol("pair", "wait", "db", "--state", "PAIR", "--timeout", "0.3")
+    assert refused.code == 20
+    assert len(agent.requests) > 1
+
+
 def test_wait_refuses_a_state_that_does_not_exist(agent: FakeAgent, pairvol: Pairvol) -> None:
     assert pairvol("pair", "wait", "db", "--state", "FINE").code == 2
 
