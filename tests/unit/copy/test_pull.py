@@ -365,3 +365,31 @@ def test_broken_link_publishes_nothing(sides: Sides, monkeypatch: pytest.MonkeyP
     assert sides.pointers.read(Pointer.ALREADY_READ) == Position()
     monkeypatch.setattr(FileLink, "broken", False)
     assert sides.until_here() == [Outcome.MOVED]
+
+
+def test_pointer_page_caught_in_motion_is_read_again(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides.primary.write(0, 0, block(1))
+    end = sides.primary.commit()
+    honest = FileLink.read_ranges
+    torn: list[int] = []
+
+    def read_ranges(link: FileLink, ranges: Iterable[Range]) -> None:
+        pieces = list(ranges)
+        honest(link, pieces)
+        if link.uri.endswith("pointers") and len(torn) < 3:
+            pieces[0][2][:] = b"\xff" * len(pieces[0][2])
+            torn.append(1)
+
+    monkeypatch.setattr(FileLink, "read_ranges", read_ranges)
+    assert sides.until_here() == [Outcome.MOVED]
+    assert sides.pull.read == end
+    monkeypatch.setattr(FileLink, "read_ranges", honest)
+    assert sides.pull.step().outcome is Outcome.NOTHING
+
+
+def test_pointer_page_that_stays_damaged_is_named(sides: Sides) -> None:
+    path = sides.primary.directory / "pointers"
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="damaged"):
+            sides.pull.step()
