@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from controller.volume.settings import ServerSettings
 from tests.support.nbdkit import unix_uri
@@ -125,6 +125,14 @@ class VolumeServer:
             with client.makefile("rb") as stream:
                 answer: dict[str, Any] = json.loads(stream.readline())
                 return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *words: object) -> None:
+        """Nothing may hold the group's files any more, whatever went wrong."""
+        if hasattr(self, "process") and self.process.poll() is None:
+            self.kill()
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import nbd
@@ -36,12 +36,12 @@ def small_disk(point: Path) -> Iterator[Path]:
 def volume_on_full_disk(row: Row, processes: Processes, directory: Path) -> None:
     """A sparse PVOL outgrows its file system: named, kept in the journal, and all there when there is room again."""
     row.attempted += 1
-    with small_disk(directory / "disk") as disk:
+    with small_disk(directory / "disk") as disk, ExitStack() as stack:
         files = make_files(directory / "group", 1, VOLUME_BYTES, 16 << 20)
         files.volumes = [disk / "vol0"]
         with files.volumes[0].open("wb") as file:
             file.truncate(VOLUME_BYTES)
-        server = VolumeServer(processes, directory, files, name=directory.name)
+        server = stack.enter_context(VolumeServer(processes, directory, files, name=directory.name))
         server.start()
         data = random.Random(row.seed).randbytes(4 << 20)
         written = 0
@@ -99,11 +99,11 @@ def state_on_full_disk(row: Row, processes: Processes, directory: Path) -> None:
 def dirty_map_on_full_disk(row: Row, processes: Processes, directory: Path) -> None:
     """A full journal that cannot be suspended: the client is told, nothing goes on untracked."""
     row.attempted += 1
-    with small_disk(directory / "disk") as disk:
+    with small_disk(directory / "disk") as disk, ExitStack() as stack:
         files = make_files(directory / "group", 1, VOLUME_BYTES)
         files.dirty_map, files.full_wait_seconds = disk / "dirty", 0.1
         _fill(disk)
-        server = VolumeServer(processes, directory, files, name=directory.name)
+        server = stack.enter_context(VolumeServer(processes, directory, files, name=directory.name))
         server.start()
         told = 0
         with connected(server.uri()) as handle:

@@ -82,23 +82,27 @@ def run_case(
         files = SiteFiles(paths["journal"], paths["pointers"], [paths["vol0"]], VOLUME_BYTES, directory / "dirty")
         files.journaled = case.journaled
         server = VolumeServer(processes, directory, files, script, environment=environment or {}, name=directory.name)
-        server.start()
-        chooser = random.Random(row.seed)
-        work(server, history, chooser, 20)
-        told = Told()
-        with disks.failing(case.disk, case.what, case.number):
-            provoke(server, history, chooser, told)
-        told.status = server.command("status")
-        flush_again(server, history, told)
-        server.kill()
-        server.start()
-        work(server, history, chooser, 10)
-        server.kill()
+        with server:
+            told = _live(row, server, history, disks, case)
     row.attempted += 1
     row.reached += bool(told.client_errors)
     _judge_words(row, case, told)
     if case.journaled:
         _judge_cuts(row, case, disks, history, directory)
+
+
+def _live(row: Row, server: VolumeServer, history: History, disks: LogDisks, case: Case) -> Told:
+    chooser, told = random.Random(row.seed), Told()
+    server.start()
+    work(server, history, chooser, 20)
+    with disks.failing(case.disk, case.what, case.number):
+        provoke(server, history, chooser, told)
+    told.status = server.command("status")
+    flush_again(server, history, told)
+    server.kill()
+    server.start()
+    work(server, history, chooser, 10)
+    return told
 
 
 def _judge_cuts(row: Row, case: Case, disks: LogDisks, history: History, directory: Path) -> None:

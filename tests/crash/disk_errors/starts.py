@@ -41,14 +41,15 @@ def run_case(row: Row, processes: Processes, directory: Path, case: Case) -> Non
     history = History(1, VOLUME_SECTORS)
     with disks.files() as paths:
         files = SiteFiles(paths["journal"], paths["pointers"], [paths["vol0"]], VOLUME_BYTES, directory / "dirty")
-        server = VolumeServer(processes, directory, files, name=directory.name)
-        server.start()
-        work(server, history, random.Random(row.seed), 20)
-        server.kill()
-        with disks.failing(case.disk, case.what, case.number):
-            _judge_refusal(row, f"start with {case}", server, [os.strerror(case.number).lower(), str(paths[case.disk])])
-        server.start()
-        server.stop()
+        with VolumeServer(processes, directory, files, name=directory.name) as server:
+            server.start()
+            work(server, history, random.Random(row.seed), 20)
+            server.kill()
+            words = [os.strerror(case.number).lower(), str(paths[case.disk])]
+            with disks.failing(case.disk, case.what, case.number):
+                _judge_refusal(row, f"start with {case}", server, words)
+            server.start()
+            server.stop()
         if [bytes(image) for image in history.images(20)] != [paths["vol0"].read_bytes()]:
             row.lose(f"start with {case}: the next start does not bring back what was flushed")
 

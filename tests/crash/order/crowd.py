@@ -66,7 +66,7 @@ def record_crowd(
         served = [paths[path.name] for path in base.volumes]
         files = SiteFiles(paths["journal"], paths["pointers"], served, VOLUME_BYTES, directory / "dirty")
         server = VolumeServer(processes, directory, files, script, environment=environment or {})
-        with disturbed(files, seed):
+        with server, disturbed(files, seed):
             server.start()
             _write_at_once(server, crowd, seed, writes)
             server.kill()

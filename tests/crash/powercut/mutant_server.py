@@ -2,8 +2,8 @@
 
 import os
 
-from tests.crash.powercut.mutants import ERROR_MUTANTS, SERVER_MUTANTS
+from tests.crash.powercut.mutants import ERROR_MUTANTS, SERVER_MUTANTS, SUSPENSION_MUTANTS
 
-(SERVER_MUTANTS | ERROR_MUTANTS)[os.environ["PAIRVOL_MUTANT"]]()
+(SERVER_MUTANTS | ERROR_MUTANTS | SUSPENSION_MUTANTS)[os.environ["PAIRVOL_MUTANT"]]()
 
 from nbd_plugin.plugin import *  # noqa: E402, F403

@@ -6,12 +6,15 @@ process that recovers. Nothing of the product knows of them.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from controller import durable
 from controller.journal import recovery
 from controller.journal.pointers import Pointer, PointerPage
 from controller.journal.volume import JournalVolume
@@ -20,6 +23,8 @@ from controller.restore.apply import apply
 from controller.volume import opening
 from controller.volume.commit import GroupCommit
 from controller.volume.destage import Destager
+from controller.volume.direct import DirectPath
+from controller.volume.dirty import DirtyMap
 from controller.volume.journaled import JournaledPath
 
 
@@ -156,6 +161,30 @@ def failure_forgotten() -> None:
     setattr(GroupCommit, "wait", wait)  # noqa: B010
 
 
+def bit_after_data() -> None:
+    """A region's bit is set, and not made durable before the data is written."""
+
+    def store(self: Any, packed: bytes, offset: int) -> None:
+        os.pwrite(self._file, packed, offset)
+
+    setattr(DirtyMap, "_store", store)  # noqa: B010
+
+
+def map_not_durable() -> None:
+    """The suspension itself is not made durable before writes go past the journal."""
+    setattr(durable, "write_bytes", lambda path, content: Path(path).write_bytes(content))  # noqa: B010
+
+
+def direct_flush_does_nothing() -> None:
+    """While suspended, and at the change back to the journal, nothing is synced."""
+    setattr(DirectPath, "flush", lambda self, volume: None)  # noqa: B010
+
+
+SUSPENSION_MUTANTS: dict[str, Callable[[], None]] = {
+    "bit after data": bit_after_data,
+    "map not durable": map_not_durable,
+    "flush of direct writes does nothing": direct_flush_does_nothing,
+}
 ERROR_MUTANTS: dict[str, Callable[[], None]] = {
     "swallowed error": swallowed_error,
     "failure forgotten": failure_forgotten,

@@ -24,8 +24,10 @@ def record_on_ext4(processes: Processes, directory: Path, seed: int, operations:
     with attached(image) as device, mounted_ext4(device, point):
         make_files(point / "group", volumes=2)
     disks = LogDisks(processes, directory, {DISK: image})
-    with disks.mounted(DISK) as mounted:
-        server = VolumeServer(processes, directory, files_in(mounted / "group", 2))
+    with (
+        disks.mounted(DISK) as mounted,
+        VolumeServer(processes, directory, files_in(mounted / "group", 2)) as server,
+    ):
         history, restarts = lives(server, seed, operations, kills)
     return Recording(disks.log(), disks.bases, history, restarts)
 

@@ -84,8 +84,8 @@ def record(
     with disks.files() as paths:
         volumes = [paths["vol0"], paths["vol1"]]
         files = SiteFiles(paths["journal"], paths["pointers"], volumes, VOLUME_BYTES, directory / "dirty")
-        server = VolumeServer(processes, directory, files, script, environment=environment or {})
-        history, restarts = lives(server, seed, operations, kills)
+        with VolumeServer(processes, directory, files, script, environment=environment or {}) as server:
+            history, restarts = lives(server, seed, operations, kills)
     return Recording(disks.log(), disks.bases, history, restarts)
 
 

@@ -6,7 +6,7 @@ import random
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,21 +64,19 @@ def record_pair(processes: Processes, directory: Path, seed: int, operations: in
         images |= {f"{site}-{path.name}": path for path in (made.journal, made.pointers, made.volumes[0])}
     disks = LogDisks(processes, directory, images)
     history, confirmed = History(1, VOLUME_SECTORS), list[tuple[int, int]]()
-    with disks.files() as paths:
+    with disks.files() as paths, ExitStack() as stack:
         tokyo, osaka = (_files(paths, site, directory) for site in SITES)
-        read = PointerPage.open(str(osaka.pointers))
+        read = stack.enter_context(closing(PointerPage.open(str(osaka.pointers))))
 
         def confirm() -> Position:
             position = read.read(Pointer.ALREADY_READ)
             confirmed.append((time.monotonic_ns(), position.sequence))
             return position
 
-        server = VolumeServer(processes, directory, tokyo)
+        server = stack.enter_context(VolumeServer(processes, directory, tokyo))
         server.start()
         with _copying(processes, directory, tokyo, osaka), disturbed(tokyo, seed, confirm), disturbed(osaka, seed + 1):
             workload(server, history, random.Random(seed), operations)
-        server.kill()
-        read.close()
     return Pair(Recording(disks.log(), disks.bases, history), confirmed)
 
 

@@ -48,7 +48,7 @@ def record_witness(processes: Processes, directory: Path, rows: int) -> Testimon
     with disks.files() as paths:
         files = SiteFiles(paths["journal"], paths["pointers"], [paths["vol0"]], VOLUME_BYTES, directory / "dirty")
         server = VolumeServer(processes, directory, files)
-        with disturbed(files, seed=1):
+        with server, disturbed(files, seed=1):
             server.start()
             with _attached_volume(processes, directory, server) as point:
                 _testify(point, testimony, rows)

@@ -1,0 +1,131 @@
+"""A group that gives up its journal, lives on without it, and takes it up again, on log-writes disks.
+
+The dirty map lies on an ext4 of its own, because it is replaced as a file.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections.abc import Mapping
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbd
+
+from controller.journal.pointers import Pointer, PointerPage, Position
+from tests.crash.log_disk.disks import LogDisks, make_ext4
+from tests.crash.powercut.history import History
+from tests.crash.powercut.recording import Recording, disturbed, make_files
+from tests.crash.server import PLUGIN, SiteFiles, VolumeServer
+from tests.support.nbdkit import connected
+from tests.support.processes import Processes
+
+VOLUME_BYTES = 4 << 20  # four regions
+STATE_DISK, STATE_BYTES = "state", 4 << 20
+NEVER = 1 << 62
+
+
+@dataclass
+class Suspension:
+    """A recording, and until which operation and moment what went past the journal is the dirty map's to tell."""
+
+    recording: Recording
+    resumed: int = NEVER  # operations after this one were journaled again
+    cleared_ns: int = NEVER  # from here on the changed regions count as copied
+
+
+@dataclass
+class _Reader:
+    """Stands for the other site: confirms what is durable, or nothing new."""
+
+    pointers: PointerPage
+    reading: bool = True
+    confirmed: Position = field(default_factory=Position)
+
+    def __call__(self) -> Position:
+        if self.reading:
+            self.confirmed = self.pointers.read(Pointer.DURABLE)
+        return self.confirmed
+
+
+def record_suspension(
+    processes: Processes,
+    directory: Path,
+    seed: int,
+    *,
+    broken: bool = False,
+    script: Path = PLUGIN,
+    environment: Mapping[str, str] | None = None,
+) -> Suspension:
+    """Journal, give up (it is full, or its disk is `broken`), die, live on, resume, clear, die."""
+    base = make_files(directory / "base", 1, VOLUME_BYTES)
+    make_ext4(directory / "state.image", STATE_BYTES)
+    images = {"journal": base.journal, "pointers": base.pointers, "vol0": base.volumes[0]}
+    disks = LogDisks(processes, directory, {**images, STATE_DISK: directory / "state.image"})
+    history, chooser = History(1, VOLUME_BYTES // 512), random.Random(seed)
+    with (
+        disks.file("journal") as journal,
+        disks.file("pointers") as pointers,
+        disks.file("vol0") as volume,
+        disks.mounted(STATE_DISK) as state,
+    ):
+        files = SiteFiles(journal, pointers, [volume], VOLUME_BYTES, state / "dirty", full_wait_seconds=0.1)
+        files.on_error = "suspend" if broken else "fail"
+        reader = _Reader(PointerPage.open(str(pointers)))
+        with (
+            closing(reader.pointers),
+            VolumeServer(processes, directory, files, script, environment=environment or {}) as server,
+            disturbed(files, seed, reader),
+        ):
+            suspension = _live(server, history, chooser, reader, disks if broken else None)
+    suspension.recording = Recording(disks.log(), disks.bases, history)
+    return suspension
+
+
+def _live(
+    server: VolumeServer, history: History, chooser: random.Random, reader: _Reader, failing: LogDisks | None
+) -> Suspension:
+    suspension = Suspension(Recording((), {}, history))
+    server.start()
+    write(server, history, chooser, 60)
+    reader.reading = False
+    with failing.failing("journal", "flush", errno.EIO) if failing else nullcontext():
+        while server.command("status")["mode"] == "journal":
+            write(server, history, chooser, 20, may_fail=failing is not None)
+        write(server, history, chooser, 60)
+        server.kill()
+        server.start()
+        write(server, history, chooser, 40)
+    if failing is None:
+        reader.reading = True
+        document = server.files.document(server.control_socket)["journal"]
+        answer = server.command("resume", journal=document)
+        assert answer["ok"], answer
+        suspension.resumed = len(history.operations)
+        write(server, history, chooser, 60)
+        suspension.cleared_ns = time.monotonic_ns()
+        answer = server.command("clear_epoch", epoch=server.command("status")["epoch"])
+        assert answer["ok"], answer
+        write(server, history, chooser, 20)
+    server.kill()
+    return suspension
+
+
+def write(server: VolumeServer, history: History, chooser: random.Random, count: int, may_fail: bool = False) -> None:
+    """Writes of whole pages, some flushed."""
+    with connected(server.uri()) as handle:
+        for _ in range(count):
+            operation = history.issue(chooser, uniform=True, fua_chance=0)
+            handle.pwrite(operation.data, operation.lba * 512)
+            history.acknowledge(operation)
+            if chooser.random() < 0.15:
+                try:
+                    handle.flush()
+                except nbd.Error as error:  # a broken journal may be told, once; it is no promise then
+                    if error.errnum != errno.EIO or not may_fail:
+                        raise
+                else:
+                    history.promise(operation.number)
