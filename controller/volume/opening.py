@@ -82,6 +82,9 @@ def open_journaled(
             tail = recover(journal, checkpoint, durable)
             journal.sync()  # the stores must not get ahead of the journal, in a recovery neither (I2)
         _check_confirmed(journal, pointers, tail)
+        # Told before the stores get any of it: should it go bad after this, that is damage and not a shorter tail.
+        pointers.publish(Pointer.JOURNAL_IN, tail)
+        pointers.publish(Pointer.DURABLE, tail)
         if tail.sequence > checkpoint.sequence:
             if not replay:
                 raise ConflictError(
