@@ -67,6 +67,10 @@ class GroupFiles:
         return self.directory / "nbd.sock"
 
     @property
+    def pidfile(self) -> Path:
+        return self.socket.with_suffix(".pid")
+
+    @property
     def control(self) -> Path:
         return self.directory / "control.sock"
 
@@ -127,20 +131,20 @@ def start_volume_server(
     plugin: Path = PLUGIN,
     before: Sequence[str | Path] = (),
     wait: bool = True,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Write server.json and start nbdkit on it, `before` it a tracer if need be; waited for until it serves."""
     config = files.directory / "server.json"
     config.write_text(json.dumps(files.document))
-    pidfile = files.socket.with_suffix(".pid")
-    for stale in (pidfile, files.socket):
+    for stale in (files.pidfile, files.socket):
         stale.unlink(missing_ok=True)
     words = server_words(config, files.socket, plugin)
-    process = processes.start([*before, *words], name, server_environment())
+    process = processes.start([*before, *words], name, {**server_environment(), **(environment or {})})
 
     def serving() -> bool:
         if process.poll() is not None:
             raise AssertionError(f"volume server ended with {process.returncode}: {processes.log(name)}")
-        return pidfile.exists()
+        return files.pidfile.exists()
 
     if wait:
         wait_until(serving, 20, "the volume server to serve")
