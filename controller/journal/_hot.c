@@ -26,6 +26,7 @@
 #define BLOCK_BYTES 512
 #define RECORD_BYTES 64
 #define KIND_UPDATE 1
+#define KIND_MARKER 3
 #define UNLOCK_FROM_BYTES (32 * 1024) /* shorter copies cost less than handing the lock over */
 #define PIECES_PER_CALL 256
 #define RUN_BYTES_MAX (32ULL << 20)
@@ -145,10 +146,10 @@ static int now_ns(Append *self, unsigned long long *now)
 
 /* The record that follows the newest one, into its slot; then it is the newest. */
 static int put_record(Append *self, unsigned long volume, unsigned long long lba, unsigned long blocks,
-                      unsigned long data_blocks, unsigned long flags, uint32_t data_crc)
+                      unsigned long data_blocks, uint8_t kind, unsigned long flags, uint32_t data_crc)
 {
     unsigned long long now;
-    if (self->map.buf == NULL) {
+    if (self->map.obj == NULL) {
         PyErr_SetString(PyExc_ValueError, "the journal is closed");
         return -1;
     }
@@ -164,7 +165,7 @@ static int put_record(Append *self, unsigned long volume, unsigned long long lba
         .block_count = htole32((uint32_t)blocks),
         .data_blocks = htole32((uint32_t)data_blocks),
         .volume = htole16((uint16_t)volume),
-        .kind = KIND_UPDATE,
+        .kind = kind,
         .flags = (uint8_t)flags,
         .generation = htole32(self->generation),
         .data_crc = htole32(data_crc),
@@ -200,10 +201,33 @@ static int put_data(Append *self, const Py_buffer *data)
     return failed;
 }
 
+/* Data and its record; the data position it is at, or NULL. */
+static PyObject *put(Append *self, unsigned long volume, unsigned long long lba, PyObject *object, unsigned long blocks,
+                     uint8_t kind)
+{
+    Py_buffer data;
+    if (PyObject_GetBuffer(object, &data, PyBUF_SIMPLE) < 0)
+        return NULL;
+    unsigned long long position = self->data_position;
+    PyObject *crc = NULL;
+    if ((unsigned long long)data.len != (unsigned long long)blocks * BLOCK_BYTES ||
+        (unsigned long long)data.len > self->data_bytes)
+        PyErr_SetString(PyExc_ValueError, "data is not as long as its blocks, or longer than the journal");
+    else if (put_data(self, &data) == 0)
+        crc = PyObject_CallOneArg(self->crc32c, object);
+    PyBuffer_Release(&data);
+    if (crc == NULL)
+        return NULL;
+    unsigned long data_crc = PyLong_AsUnsignedLong(crc);
+    Py_DECREF(crc);
+    if (PyErr_Occurred() || put_record(self, volume, lba, kind == KIND_MARKER ? 0 : blocks, blocks, kind, 0,
+                                       (uint32_t)data_crc) < 0)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(position);
+}
+
 static PyObject *append_write(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
-    Append *self = (Append *)object;
-    Py_buffer data;
     if (count != 4) {
         PyErr_SetString(PyExc_TypeError, "write(volume, lba, data, blocks)");
         return NULL;
@@ -211,22 +235,22 @@ static PyObject *append_write(PyObject *object, PyObject *const *args, Py_ssize_
     unsigned long volume = PyLong_AsUnsignedLong(args[0]);
     unsigned long long lba = PyLong_AsUnsignedLongLong(args[1]);
     unsigned long blocks = PyLong_AsUnsignedLong(args[3]);
-    if (PyErr_Occurred() || PyObject_GetBuffer(args[2], &data, PyBUF_SIMPLE) < 0)
+    if (PyErr_Occurred())
         return NULL;
-    unsigned long long position = self->data_position;
-    PyObject *crc = NULL;
-    if ((unsigned long long)data.len != (unsigned long long)blocks * BLOCK_BYTES)
-        PyErr_SetString(PyExc_ValueError, "data is not as long as its blocks");
-    else if (put_data(self, &data) == 0)
-        crc = PyObject_CallOneArg(self->crc32c, args[2]);
-    PyBuffer_Release(&data);
-    if (crc == NULL)
+    return put((Append *)object, volume, lba, args[2], blocks, KIND_UPDATE);
+}
+
+static PyObject *append_marker(PyObject *object, PyObject *args)
+{
+    PyObject *data;
+    unsigned long blocks;
+    if (!PyArg_ParseTuple(args, "Ok", &data, &blocks))
         return NULL;
-    unsigned long data_crc = PyLong_AsUnsignedLong(crc);
-    Py_DECREF(crc);
-    if (PyErr_Occurred() || put_record(self, volume, lba, blocks, blocks, 0, (uint32_t)data_crc) < 0)
+    PyObject *position = put((Append *)object, 0, 0, data, blocks, KIND_MARKER);
+    if (position == NULL)
         return NULL;
-    return PyLong_FromUnsignedLongLong(position);
+    Py_DECREF(position);
+    Py_RETURN_NONE;
 }
 
 static PyObject *append_clear(PyObject *object, PyObject *args)
@@ -234,7 +258,7 @@ static PyObject *append_clear(PyObject *object, PyObject *args)
     unsigned long volume, blocks, flag;
     unsigned long long lba;
     if (!PyArg_ParseTuple(args, "kKkk", &volume, &lba, &blocks, &flag) ||
-        put_record((Append *)object, volume, lba, blocks, 0, flag, 0) < 0)
+        put_record((Append *)object, volume, lba, blocks, 0, KIND_UPDATE, flag, 0) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -251,6 +275,7 @@ static PyObject *append_fits(PyObject *object, PyObject *argument)
 static PyMethodDef append_methods[] = {
     {"write", (PyCFunction)(void (*)(void))append_write, METH_FASTCALL, NULL},
     {"clear", append_clear, METH_VARARGS, NULL},
+    {"marker", append_marker, METH_VARARGS, NULL},
     {"fits", append_fits, METH_O, NULL},
     {"detach", append_detach, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

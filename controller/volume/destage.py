@@ -19,7 +19,7 @@ from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
-from controller.volume.append import Appender
+from controller.volume.append import AnyAppender
 from controller.volume.backing import Backing
 from controller.volume.commit import GroupCommit
 from controller.volume.overlay import Overlay
@@ -45,7 +45,7 @@ class Destager:
         pointers: PointerPage,
         backings: Mapping[int, Backing],
         overlay: Overlay,
-        appender: Appender,
+        appender: AnyAppender,
         commit: GroupCommit,
         fail: Callable[[PairvolError], None],
     ) -> None:

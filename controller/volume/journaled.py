@@ -29,7 +29,7 @@ from controller.errors import CapacityError, PairvolError, StorageError
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
-from controller.volume.append import Appender, piece_bytes_max
+from controller.volume.append import open_appender, piece_bytes_max
 from controller.volume.backing import Backing
 from controller.volume.commit import BackgroundSync, GroupCommit
 from controller.volume.destage import Destager
@@ -62,7 +62,7 @@ class JournaledPath(HostPath):
         super().__init__()
         self.journal = journal
         self.pointers = pointers
-        self.appender = Appender(journal, tail)
+        self.appender = open_appender(journal, tail)
         self.overlay = Overlay(tail.sequence + 1)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -90,6 +90,7 @@ class JournaledPath(HostPath):
     def close(self) -> None:
         """End the threads and let go of the journal. What is not destaged stays in it."""
         self.halt()
+        self.appender.detach()
         self.journal.close()
         self.pointers.close()
 
@@ -176,6 +177,7 @@ class JournaledPath(HostPath):
         """Everything is in the backing stores: reads look for nothing in the journal any more."""
         with self._changed:
             self.overlay.clear(self.appender.sequence + 1)
+            self.appender.detach()
             self.journal.close()
             self.pointers.close()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from controller.journal.layout import Flag
 from controller.journal.pointers import Position
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
-from controller.volume.append import Appender, piece_bytes_max
+from controller.volume.append import AnyAppender, Appender, CompiledAppender, piece_bytes_max
 
 GROUP = str(uuid.uuid4())
+Step = Callable[..., AnyAppender]
 
 
 @pytest.fixture
@@ -26,16 +28,22 @@ def journal(tmp_path: Path) -> Iterator[JournalVolume]:
     journal.close()
 
 
-def test_nothing_fits_before_the_space_is_released(journal: JournalVolume) -> None:
-    appender = Appender(journal, Position())
+@pytest.fixture(params=[Appender, CompiledAppender])
+def append_step(request: pytest.FixtureRequest) -> Step:
+    step: Step = request.param
+    return step
+
+
+def test_nothing_fits_before_the_space_is_released(journal: JournalVolume, append_step: Step) -> None:
+    appender = append_step(journal, Position())
     assert not appender.fits(0)
     appender.release(Position())
     assert appender.fits(journal.data_blocks)
     assert not appender.fits(journal.data_blocks + 1)
 
 
-def test_data_area_fills_and_is_released_exactly(journal: JournalVolume) -> None:
-    appender = Appender(journal, Position())
+def test_data_area_fills_and_is_released_exactly(journal: JournalVolume, append_step: Step) -> None:
+    appender = append_step(journal, Position())
     appender.release(Position())
     block = bytes(512)
     first_end = None
@@ -49,8 +57,8 @@ def test_data_area_fills_and_is_released_exactly(journal: JournalVolume) -> None
     assert not appender.fits(9 + journal.data_blocks % 8)
 
 
-def test_metadata_area_fills_and_is_released_exactly(journal: JournalVolume) -> None:
-    appender = Appender(journal, Position())
+def test_metadata_area_fills_and_is_released_exactly(journal: JournalVolume, append_step: Step) -> None:
+    appender = append_step(journal, Position())
     appender.release(Position())
     while appender.fits(0):
         appender.clear(0, 0, 8, Flag.TRIM)
@@ -62,8 +70,8 @@ def test_metadata_area_fills_and_is_released_exactly(journal: JournalVolume) -> 
     assert not appender.fits(0)
 
 
-def test_both_areas_wrap_and_the_records_stay_right(journal: JournalVolume) -> None:
-    appender = Appender(journal, Position())
+def test_both_areas_wrap_and_the_records_stay_right(journal: JournalVolume, append_step: Step) -> None:
+    appender = append_step(journal, Position())
     appender.release(Position())
     ends = [Position()]
     for number in range(3 * journal.slot_count):
@@ -81,17 +89,17 @@ def test_both_areas_wrap_and_the_records_stay_right(journal: JournalVolume) -> N
     assert tail == appender.tail
 
 
-def test_time_never_stands_or_goes_back(journal: JournalVolume) -> None:
+def test_time_never_stands_or_goes_back(journal: JournalVolume, append_step: Step) -> None:
     clock = iter([100, 50, 100, 101, 500])
-    appender = Appender(journal, Position(), lambda: next(clock))
+    appender = append_step(journal, Position(), lambda: next(clock))
     appender.release(Position())
     for _ in range(5):
         appender.clear(0, 0, 8, Flag.TRIM)
     assert journal.records(1, 5)["time_ns"].tolist() == [100, 101, 102, 103, 500]
 
 
-def test_an_append_that_fails_uses_nothing_up(journal: JournalVolume) -> None:
-    appender = Appender(journal, Position())
+def test_an_append_that_fails_uses_nothing_up(journal: JournalVolume, append_step: Step) -> None:
+    appender = append_step(journal, Position())
     appender.release(Position())
     with pytest.raises(TypeError):
         appender.write(0, 0, "no buffer", 8)  # type: ignore[arg-type]
@@ -103,3 +111,43 @@ def test_an_append_that_fails_uses_nothing_up(journal: JournalVolume) -> None:
 def test_long_writes_are_cut_to_what_a_small_ring_takes(journal: JournalVolume) -> None:
     assert piece_bytes_max(journal) <= journal.data_blocks * 512 // 8
     assert piece_bytes_max(journal) % 4096 == 0
+
+
+def test_the_compiled_one_writes_what_the_plain_one_writes(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    steps: list[Step] = [Appender, CompiledAppender]
+    journals: list[JournalVolume] = []
+    appenders: list[AnyAppender] = []
+    for number, step in enumerate(steps):
+        path = str(tmp_path / str(number))
+        JournalVolume.create(path, 1 << 20, GROUP, 7)
+        journals.append(JournalVolume.open(path, writable=True))
+        times = iter(range(10, 100000, 3))
+        appenders.append(step(journals[-1], Position(40, 2000, 9), lambda times=times: next(times)))
+    for _ in range(2000):
+        volume, lba, blocks = chance.randrange(64), chance.randrange(1 << 40), chance.randrange(1, 90)
+        data, what = chance.randbytes(blocks * 512), chance.choice(["write", "write", "clear", "marker"])
+        for appender in appenders:
+            if what == "write":
+                appender.write(volume, lba, memoryview(data), blocks)
+            elif what == "clear":
+                appender.clear(volume, lba, blocks, Flag.ZERO)
+            else:
+                appender.marker(data, blocks)
+        assert appenders[0].tail == appenders[1].tail
+    plain, compiled = journals
+    assert plain.all_records().tobytes() == compiled.all_records().tobytes()
+    assert plain.data_views(0, plain.data_blocks) == compiled.data_views(0, compiled.data_blocks)
+    for appender, journal in zip(appenders, journals, strict=True):
+        appender.detach()
+        journal.close()
+    JournalVolume.open(str(tmp_path / "1"), writable=True).close()  # nothing holds the lock any more
+
+
+def test_closed_is_closed(journal: JournalVolume) -> None:
+    appender = CompiledAppender(journal, Position())
+    appender.detach()
+    with pytest.raises(ValueError, match="closed"):
+        appender.clear(0, 0, 8, Flag.TRIM)
+    with pytest.raises(ValueError, match="longer than"):
+        appender.write(0, 0, bytes(512), 8)

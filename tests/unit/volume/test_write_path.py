@@ -385,15 +385,22 @@ def test_a_failed_journal_sync_stays_failed(server: WritePath, monkeypatch: pyte
     assert read(server, data, 0, 4096) == PAGE, "reads go on"
 
 
-def test_a_failed_journal_write_stays_failed(server: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "pwrite", refuse)
-        with pytest.raises(StorageError):
-            server.write(server.volumes["data"], PAGE, 0)
+def refuse_writes(file: int, path: str) -> None:
+    """Put a read-only descriptor in the place of one that is written through: the kernel refuses from now on."""
+    readonly = os.open(path, os.O_RDONLY)
+    os.dup2(readonly, file, inheritable=False)
+    os.close(readonly)
+
+
+def test_a_failed_journal_write_stays_failed(server: WritePath) -> None:
+    journal = journaled(server).journal
+    refuse_writes(journal.file, journal.path)
+    with pytest.raises(StorageError):
+        server.write(server.volumes["data"], PAGE, 0)
     expect_failed(server, "cannot write to the journal")
 
 
-@pytest.mark.parametrize("call", ["pwritev", "sync"])
+@pytest.mark.parametrize("call", ["write", "sync"])
 def test_a_store_that_refuses_keeps_every_write_in_the_journal(
     files: GroupFiles, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -401,7 +408,10 @@ def test_a_store_that_refuses_keeps_every_write_in_the_journal(
     data = server.volumes["data"]
     server.write(data, PAGE, 0)
     with monkeypatch.context() as broken:
-        broken.setattr(data.backing, call, refuse)
+        if call == "sync":
+            broken.setattr(data.backing, "sync", refuse)
+        else:
+            refuse_writes(data.backing.file, data.backing.path)
         with pytest.raises(StorageError):
             server.checkpoint()
     expect_failed(server, "backing store")
