@@ -19,6 +19,10 @@ APT_PACKAGES := nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-ve
 
 PACKAGES := controller hostagent nbd_plugin
 ROWS ?=
+SUITE ?=
+POINTS ?=
+SEED ?=
+MUTANT ?=
 PYTEST_ARGS ?=
 
 SHELL := /bin/bash
@@ -27,7 +31,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup system demo test lint format bench clean
+.PHONY: help setup system demo test lint format bench crash mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' '$(ROOT)/Makefile' | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -75,6 +79,12 @@ test: lint ## lint, then every test; PYTEST_ARGS adds options
 
 bench: setup ## side by side with nbdkit file; ROWS=1,3 runs some
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.bench $(if $(ROWS),--rows $(ROWS))
+
+crash: setup ## every crash suite at full length; SUITE=powercut POINTS=1000 SEED=7 runs one at a given size
+	@cd '$(ROOT)'; '$(PYTHON)' -m tests.crash.run $(SUITE) $(if $(POINTS),--points $(POINTS)) $(if $(SEED),--seed $(SEED))
+
+mutants: setup ## ten mistakes put into copies of the product, and which suite catches each; MUTANT=purge runs one
+	@cd '$(ROOT)'; '$(PYTHON)' -m tests.crash.mutants.run $(MUTANT)
 
 clean: ## remove what make, tests and tools left behind
 	@cd '$(ROOT)'; rm -rf .venv .venv.lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis; \

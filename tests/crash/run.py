@@ -1,6 +1,6 @@
 """`make crash`: every crash suite at full length, one table, and build/crash.json.
 
-    python -m tests.crash.run [SUITE ...] [--points N] [--seed S]
+    python -m tests.crash.run [SUITE ...] [--points N] [--seed S] [--no-controls]
 
 A suite that is named is run alone; POINTS is how many faults it shall attempt.
 """
@@ -30,7 +30,7 @@ COLUMNS = ("suite", "seed", "attempted", "reached", "lost", "order_violations", 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Where a suite is: a function (seed, points, directory) -> Row, and how many points are its full length."""
+    """Where a suite is, a function of seed, points, directory and controls, and how many points are its full length."""
 
     function: str  # module:name
     points: int
@@ -42,21 +42,26 @@ SUITES = {
     "order": Suite("tests.crash.order.suite:run", 1000, "writers over two to four volumes, cut and killed"),
     "suspended": Suite("tests.crash.suspended.suite:run", 500, "a full journal, writes tracked by region, cut"),
     "hostile": Suite("tests.crash.hostile.suite:run", 100_000, "mutated records through checks and copy path"),
-    "disks": Suite("tests.crash.disk_errors.suite:run_full", 0, "EIO and ENOSPC on every file of a group"),
+    "disks": Suite("tests.crash.disk_errors.suite:run_full", 1, "EIO and ENOSPC on every file of a group"),
 }
+PARTS = {  # of the suites above, for the mutants
+    "serial": Suite("tests.crash.powercut.suite:run_serial", 300, "power cuts under one writer"),
+    "journal-errors": Suite("tests.crash.disk_errors.suite:run_journal", 1, "EIO on a journal"),
+}
+ALL = SUITES | PARTS
 
 
-def load(suite: Suite) -> Callable[[int, int, Path], Row]:
+def load(suite: Suite) -> Callable[[int, int, Path, bool], Row]:
     module, _, name = suite.function.partition(":")
-    function: Callable[[int, int, Path], Row] = getattr(import_module(module), name)
+    function: Callable[[int, int, Path, bool], Row] = getattr(import_module(module), name)
     return function
 
 
-def run_suite(name: str, seed: int, points: int) -> tuple[Row, float]:
+def run_suite(name: str, seed: int, points: int, controls: bool) -> tuple[Row, float]:
     """One suite in a folder of its own in memory."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pairvol-", dir="/dev/shm") as directory:
-        row = load(SUITES[name])(seed, points, Path(directory))
+        row = load(ALL[name])(seed, points, Path(directory), controls)
         for left in leftovers([Path(directory)]):
             row.lose(f"left behind: {left}")
     return row, time.monotonic() - began
@@ -82,15 +87,16 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
     parser.add_argument("--points", type=int, help="faults to attempt, in each suite")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--no-controls", dest="controls", action="store_false", help="leave the mutants out")
     words = parser.parse_args()
-    if unknown := [name for name in words.suites if name not in SUITES]:
+    if unknown := [name for name in words.suites if name not in ALL]:
         parser.error(f"no suite {unknown[0]}; there are: {', '.join(SUITES)}")
     console = Console()
     rows: list[tuple[Row, float]] = []
     for name in words.suites or SUITES:
-        suite = SUITES[name]
+        suite = ALL[name]
         console.print(f"{name}: {suite.what} ...")
-        rows.append(run_suite(name, words.seed, words.points or suite.points))
+        rows.append(run_suite(name, words.seed, words.points or suite.points, words.controls))
         console.print(str(rows[-1][0]), highlight=False)
     console.print(table(rows))
     BUILD.mkdir(exist_ok=True)

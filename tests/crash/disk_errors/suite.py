@@ -34,12 +34,23 @@ def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
     return rows
 
 
-def run_full(seed: int, points: int, directory: Path) -> Row:
+def run_full(seed: int, points: int, directory: Path, controls: bool) -> Row:
     """For `make crash`; the matrix has as many points as it has."""
-    return run(seed, directory)
+    return run(seed, directory, controls=controls)
 
 
-def run(seed: int, directory: Path, brief: bool = False) -> Row:
+def run_journal(seed: int, points: int, directory: Path, controls: bool = False) -> Row:
+    """The journal's own rows alone."""
+    row = Row("journal-errors", seed)
+    with Processes(directory / "logs") as processes:
+        for number, case in enumerate(primary.CASES[:4]):
+            folder = directory / str(number)
+            folder.mkdir()
+            primary.run_case(row, processes, folder, case)
+    return row
+
+
+def run(seed: int, directory: Path, brief: bool = False, controls: bool = True) -> Row:
     """The matrix and its controls; `directory` should lie in memory and have a short name."""
     row = Row("disks", seed)
     with Processes(directory / "logs") as processes:
@@ -50,7 +61,7 @@ def run(seed: int, directory: Path, brief: bool = False) -> Row:
                 scenario(row, processes, folder)
             except AssertionError as error:
                 row.lose(f"{name}: {error}")
-        for name in ERROR_MUTANTS:
+        for name in ERROR_MUTANTS if controls else ():
             folder = directory / name.split()[0]
             folder.mkdir()
             row.control(name, _caught(name, seed, processes, folder))

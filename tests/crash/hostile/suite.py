@@ -152,12 +152,12 @@ def _copy_case(
     return ""
 
 
-def run(seed: int, cases: int, directory: Path) -> Row:
+def run(seed: int, cases: int, directory: Path, controls: bool = True) -> Row:
     """All of it: nine parts in ten through the codec, one through the copy path; then the controls."""
     row = Row("hostile", seed)
     codec(row, cases * 9 // 10)
     copy_path(row, cases - cases * 9 // 10, directory)
-    for number, name in enumerate(BLIND_TO):
+    for number, name in enumerate(BLIND_TO if controls else ()):
         folder = directory / f"control{number}"
         folder.mkdir()
         found = Row("control", seed)

@@ -18,9 +18,21 @@ POINTS_PER_ROUND = 1000  # each round has recordings of its own
 CONTROL_TRIES, CONTROL_POINTS = 4, 300
 
 
-def run_full(seed: int, points: int, directory: Path) -> Row:
+def run_full(seed: int, points: int, directory: Path, controls: bool) -> Row:
     """For `make crash`: states that fail are kept under build/."""
-    return run(seed, points, directory, PROJECT / "build" / "crash")
+    return run(seed, points, directory, PROJECT / "build" / "crash", controls)
+
+
+def run_serial(seed: int, points: int, directory: Path, controls: bool = False) -> Row:
+    """One writer on raw disks alone: the quickest part."""
+    row = Row("serial", seed)
+    with Processes(directory / "logs") as processes:
+        explorer = Explorer(row, processes, directory)
+        for explorer.seed in range(seed, seed + 3):
+            recording = record(processes, explorer.folder(), explorer.seed, 400)
+            explorer.serial(recording, points // 4, points // 20)
+            explorer.lives_on(recording, points // 20)
+    return row
 
 
 def run(seed: int, points: int, directory: Path, keep: Path | None = None, controls: bool = True) -> Row:
