@@ -8,6 +8,7 @@ from typing import Any
 from controller.restore.apply import apply
 from controller.volume.commit import BackgroundSync
 from controller.volume.destage import Destager
+from controller.volume.dirty import DirtyMap
 from controller.volume.journaled import JournaledPath
 
 
@@ -63,7 +64,21 @@ def checkpoint_before_destage() -> None:
     setattr(Destager, "take_checkpoint", early)  # noqa: B010
 
 
+def data_before_mark() -> None:
+    """A region is marked as changed only when the next request comes."""
+    mark = DirtyMap.mark
+    kept: list[tuple[int, int, int]] = []
+
+    def late(marks: Any, index: int, offset: int, count: int) -> None:
+        while kept:
+            mark(marks, *kept.pop())
+        kept.append((index, offset, count))
+
+    setattr(DirtyMap, "mark", late)  # noqa: B010
+
+
 MUTANTS = {
+    "data before mark": data_before_mark,
     "acknowledged before journal": acknowledged_before_journal,
     "volume before journal": volume_before_journal,
     "checkpoint before destage": checkpoint_before_destage,
