@@ -88,4 +88,4 @@ mutants: setup ## ten mistakes put into copies of the product, and which suite c
 
 clean: ## remove what make, tests and tools left behind
 	@cd '$(ROOT)'; rm -rf .venv .venv.lock build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis; \
-	find $(PACKAGES) tests -name __pycache__ -prune -exec rm -rf {} +
+	find $(PACKAGES) tests \( -name __pycache__ -o -name '*.so' \) -prune -exec rm -rf {} +
