@@ -18,6 +18,8 @@ from controller.events import Events
 from controller.groups.confirmations import Confirmations
 from controller.groups.files import OpenGroups
 from controller.groups.modes import Modes
+from controller.groups.permits import Permits
+from controller.groups.rates import Rates
 from controller.groups.secondary import Workers
 from controller.locks import KeyedLocks
 from controller.paths import Paths
@@ -39,6 +41,8 @@ class Appliance:
     open_groups: OpenGroups
     workers: Workers
     confirmations: Confirmations
+    permits: Permits
+    rates: Rates
     modes: Modes
     lock_file: int
 
@@ -67,12 +71,15 @@ class Appliance:
             open_groups=OpenGroups(paths),
             workers=Workers(paths, events),
             confirmations=Confirmations(),
+            permits=Permits(paths, config.serve),
+            rates=Rates(),
             modes=Modes(events),
             lock_file=lock_file,
         )
 
     def close(self, *, stop_servers: bool = False) -> None:
         """End workers and watching; servers run on unless told otherwise."""
+        self.permits.close()
         self.workers.stop_all()
         if stop_servers:
             self.servers.stop_all()

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -42,6 +42,7 @@ class JournalSettings(BaseModel):
     size_bytes_min: int = 64 << 20
     size_bytes_max: int = 8 << 30
     share_percent: Annotated[float, Field(gt=0, le=100)] = 10.0
+    on_error: Literal["suspend", "fail"] = "suspend"  # what becomes of host writes when the journal's disk refuses
 
     @field_validator("size_bytes_min", "size_bytes_max", mode="before")
     @classmethod
@@ -53,6 +54,15 @@ class JournalSettings(BaseModel):
         share = int(volumes_bytes * self.share_percent / 100)
         size = max(self.size_bytes_min, min(self.size_bytes_max, share))
         return -(-size // (1 << 20)) * (1 << 20)
+
+
+class ReturnSettings(BaseModel):
+    """When a primary that comes back serves hosts again without having heard of the other site."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    alone: bool = True  # false: never before it is told; hosts wait rather than two sites serve
+    alone_after_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
 
 
 class Config(BaseModel):
@@ -68,6 +78,7 @@ class Config(BaseModel):
     advertised_address: str = ""  # where the other site finds the data servers, such as the near end of a tunnel
     servers: ServerSettings = Field(default_factory=ServerSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
+    serve: ReturnSettings = Field(default_factory=ReturnSettings)
 
     @property
     def listener(self) -> Address:

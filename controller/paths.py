@@ -7,11 +7,11 @@ in the state directory, sockets and pid files in the run directory.
         state.json  lock  controller.json        (controller/state.py, controller/daemon.py)
         events.jsonl                              (controller/events.py)
         volumes/NAME.img  pool/NAME.img           stores that we made
-        groups/NAME/journal  pointers  dirty  copy.json  export/
+        groups/NAME/journal  pointers  dirty  copy.json  export/  safepoint/  orphans/
         servers/ID.json                           what a volume server reads
         log/ID.log
     run_directory/
-        controller.sock  ID.sock  ID.ctl  ID.pid
+        controller.sock  ID.sock  ID.ctl  ID.pid  NAME.permit
 
 Server ids: `v-VOLUME` and `g-GROUP` serve volumes, `j-GROUP` the journal,
 `p-GROUP` the primary volumes to the copying site.
@@ -73,6 +73,10 @@ class Paths:
     def control(self, server: str) -> Path:
         return self.run / f"{server}.ctl"
 
+    def permit(self, group: str) -> Path:
+        """When the other site was last known not to serve; as short-lived as the run directory."""
+        return self.run / f"{group}.permit"
+
     def pidfile(self, server: str) -> Path:
         return self.run / f"{server}.pid"
 
@@ -112,6 +116,15 @@ class GroupPaths:
     @property
     def copy_state(self) -> Path:
         return self.directory / "copy.json"
+
+    @property
+    def orphans(self) -> Path:
+        """Journals kept from earlier lives as primary."""
+        return self.directory / "orphans"
+
+    @property
+    def safe_point(self) -> Path:
+        return self.directory / "safepoint"
 
     @property
     def export(self) -> Path:

@@ -9,7 +9,8 @@ read by controller/volume/settings.py) and to command lines. Starts nothing.
 * `j-GROUP` exports the journal and the pointer page read-only over TCP (stock
   nbdkit, no Python in that path), `p-GROUP` the primary volumes, from the
   volume server.
-* Volumes of a secondary are served by nobody until they are taken over.
+* Volumes of a secondary are served while it is split, those of a fenced
+  primary by nobody.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import controller
-from controller.api.models import GroupVolume, Role
+from controller.api.models import GroupVolume, Role, SplitMode
 from controller.config import Config
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord, Phase, StateDocument, VolumeRecord
@@ -53,11 +54,18 @@ def source_server(group: str) -> str:
 
 def serves_volumes(group: GroupRecord) -> bool:
     """Whether the group's volumes are served by its volume server."""
-    return group.role is not Role.SECONDARY and group.phase is not Phase.CREATING
+    if group.phase is Phase.CREATING or group.role is Role.FENCED:
+        return False
+    return group.role is not Role.SECONDARY or group.split is not SplitMode.OFF
 
 
-def has_journal_in_use(group: GroupRecord) -> bool:
-    """Whether the group's volume server has the journal open."""
+def writable(group: GroupRecord) -> bool:
+    """Whether hosts may write to the volumes that are served."""
+    return not group.quiesced and group.split is not SplitMode.READ
+
+
+def exports_journal(group: GroupRecord) -> bool:
+    """Whether the other site may read the group's journal here."""
     return group.role in (Role.PRIMARY, Role.FENCED) and group.phase is not Phase.CREATING
 
 
@@ -76,18 +84,29 @@ def own_document(volume: VolumeRecord, paths: Paths) -> ServerDocument:
         "control": str(paths.control(own_server(volume.name))),
         "volumes": [_volume(0, volume, writable=True)],
         "journal": None,
+        "tracking": None,
     }
 
 
 def group_document(group: GroupRecord, document: StateDocument, config: Config, paths: Paths) -> ServerDocument:
     """What the volume server of a group is told."""
-    writable = group.role is not Role.FENCED
+    may_write = writable(group)
     return {
         "name": group.name,
         "control": str(paths.control(group_server(group.volumes, group.name))),
-        "volumes": [_volume(member.index, document.volume(member.name), writable) for member in group.volumes],
-        "journal": journal_settings(group, config, paths) if has_journal_in_use(group) else None,
+        "volumes": [_volume(member.index, document.volume(member.name), may_write) for member in group.volumes],
+        "journal": journal_settings(group, config, paths) if group.role is Role.PRIMARY else None,
+        "tracking": tracking_settings(group, paths) if _tracked(group) else None,
     }
+
+
+def tracking_settings(group: GroupRecord, paths: Paths) -> ServerDocument:
+    """What a volume server is told that serves without a journal: where it marks what changes."""
+    return {"group_uuid": group.uuid, "dirty_map": str(GroupPaths(paths.group(group.name)).dirty_map)}
+
+
+def _tracked(group: GroupRecord) -> bool:
+    return group.role is Role.TAKEN_OVER or group.split is SplitMode.WRITE
 
 
 def journal_settings(group: GroupRecord, config: Config, paths: Paths) -> ServerDocument:
@@ -101,6 +120,7 @@ def journal_settings(group: GroupRecord, config: Config, paths: Paths) -> Server
         "acquire": group.acquisition,
         "full_wait_seconds": config.journal.full_wait_seconds,
         "dirty_map": str(files.dirty_map),
+        "on_error": config.journal.on_error,
     }
 
 

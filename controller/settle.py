@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from controller import plans, pool, serving, volumes
+from controller import plans, pool, process, serving, volumes
 from controller.api.models import Role
 from controller.appliance import Appliance
 from controller.errors import PairvolError
-from controller.groups import delete, takeover
+from controller.groups import delete, demote, fence, takeover
 from controller.servers import stop_strays
-from controller.state import Phase, StateDocument
+from controller.state import GroupRecord, Phase, StateDocument
 
 _log = logging.getLogger("pairvol.settle")
 
@@ -36,12 +36,14 @@ def settle(appliance: Appliance) -> threading.Thread:
         appliance.events.emit("warning", "server.stray", f"ended stray server process {pid}", {"pid": pid})
     _settle_volumes(appliance, document)
     document = appliance.store.document
+    waiting = {plans.group_server(group.volumes, group.name) for group in _returning(appliance, document)}
     for server, told in plans.documents(document, appliance.config, appliance.paths):
-        serving.serve(appliance, server, told)
+        if server not in waiting:
+            serving.serve(appliance, server, told)
     for group in document.groups.values():
-        if plans.has_journal_in_use(group) and group.phase is Phase.READY:
+        if plans.exports_journal(group) and group.phase is Phase.READY:
             serving.serve_journal(appliance, group)
-        elif group.role is Role.SECONDARY and group.phase is not Phase.DELETING:
+        elif group.role is Role.SECONDARY and group.phase is Phase.READY:
             name = group.name
             _attempt(appliance, name, "start copy worker", partial(_start_worker, appliance, name))
     thread = threading.Thread(target=_finish, args=(appliance, document), name="settle", daemon=True)
@@ -53,15 +55,52 @@ def _expected(document: StateDocument) -> set[str]:
     """Ids of every server that may rightly run, also for groups in mid-command."""
     servers = {plans.own_server(volume) for volume in document.volumes}
     for group in document.groups.values():
-        if group.role is Role.SECONDARY:
-            servers -= {plans.own_server(member.name) for member in group.volumes}
-            continue
-        servers.add(plans.group_server(group.volumes, group.name))
-        if len(group.volumes) > 1 and group.phase is Phase.READY:
-            servers -= {plans.own_server(member.name) for member in group.volumes}
-        if plans.has_journal_in_use(group):
+        own = {plans.own_server(member.name) for member in group.volumes}
+        if group.phase is Phase.DEMOTING or not plans.serves_volumes(group):
+            servers -= own
+        else:
+            servers.add(plans.group_server(group.volumes, group.name))
+            if len(group.volumes) > 1 and group.phase is Phase.READY:
+                servers -= own
+        if plans.exports_journal(group) and group.phase is not Phase.DEMOTING:
             servers |= {plans.journal_server(group.name), plans.source_server(group.name)}
     return servers
+
+
+def _returning(appliance: Appliance, document: StateDocument) -> Iterator[GroupRecord]:
+    """Primaries that were away, and wait for the order to serve. One whose server lives on was not."""
+    for group in document.groups.values():
+        server = plans.group_server(group.volumes, group.name)
+        if group.role is not Role.PRIMARY or group.phase is not Phase.READY or appliance.permits.good(group):
+            continue
+        if (running := process.adopt(appliance.paths.pidfile(server))) is not None:
+            running.close()
+            continue
+        appliance.events.emit(
+            "warning",
+            "group.awaits_serve",
+            f"group {group.name} does not serve hosts until the other site is known not to",
+            {"generation": group.generation},
+            group=group.name,
+        )
+        appliance.permits.wait(group.name, partial(_serve_alone, appliance, group.name))
+        yield group
+
+
+def _serve_alone(appliance: Appliance, name: str) -> None:
+    """Nobody told in time: hosts go on, as configured."""
+
+    def act() -> None:
+        with appliance.locks.hold(groups=[name]):
+            group = appliance.store.document.groups.get(name)
+            if group is not None and group.role is Role.PRIMARY and appliance.permits.awaits(name):
+                appliance.events.emit(
+                    "warning", "group.serves_alone", f"group {name} serves without word of the other site", group=name
+                )
+                appliance.permits.note(group)
+                fence.start_serving(appliance, name)
+
+    _attempt(appliance, name, "serve the volumes", act)
 
 
 def _settle_volumes(appliance: Appliance, document: StateDocument) -> None:
@@ -85,6 +124,8 @@ def _finish(appliance: Appliance, document: StateDocument) -> None:
             _attempt(appliance, name, "finish the deletion", partial(_finish_deletion, appliance, name))
         elif group.phase is Phase.TAKING_OVER:
             _attempt(appliance, name, "finish the takeover", partial(_finish_takeover, appliance, name))
+        elif group.phase is Phase.DEMOTING:
+            _attempt(appliance, name, "finish the demotion", partial(_finish_demotion, appliance, name))
 
 
 def _finish_deletion(appliance: Appliance, name: str) -> None:
@@ -98,6 +139,13 @@ def _finish_takeover(appliance: Appliance, name: str) -> None:
     with appliance.locks.hold(groups=[name]):
         if appliance.store.document.group(name).phase is Phase.TAKING_OVER:
             takeover.finish(appliance, name)
+
+
+def _finish_demotion(appliance: Appliance, name: str) -> None:
+    members = [volume.name for volume in appliance.store.document.group(name).volumes]
+    with appliance.locks.hold(groups=[name], volumes=members):
+        if appliance.store.document.group(name).phase is Phase.DEMOTING:
+            demote.finish(appliance, name)
 
 
 def _attempt(appliance: Appliance, group: str, what: str, act: Callable[[], None]) -> None:

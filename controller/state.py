@@ -19,7 +19,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from controller import durable
-from controller.api.models import Composition, GroupVolume, Name, Role, Shape
+from controller.api.lifecycle import Orphan
+from controller.api.models import Composition, GroupVolume, Name, Position, Role, Shape, SplitMode
 from controller.errors import ConflictError, IntegrityError, NotFoundError
 
 
@@ -30,6 +31,26 @@ class Phase(StrEnum):
     READY = "ready"
     DELETING = "deleting"
     TAKING_OVER = "taking_over"
+    DEMOTING = "demoting"
+
+
+class Way(StrEnum):
+    """How the volumes of a secondary come to a state that hosts can use."""
+
+    RESTORE = "restore"  # every journal that is here
+    FORCED = "forced"  # as far as restore may go
+    SAFE_POINT = "safe_point"  # back to where the resync began
+    STAND = "stand"  # as they are: hosts write to them
+
+
+class Demotion(Shape):
+    """A demotion under way."""
+
+    generation: int
+    base: Position  # everything up to here is at the new primary
+    covered_sequence: int
+    peer_site: Name
+    judged: bool = False  # orphan tail and changed regions are recorded; the journal may go
 
 
 class VolumeRecord(Shape):
@@ -69,8 +90,18 @@ class GroupRecord(Shape):
     phase: Phase = Phase.READY
     made_volumes: list[str] = Field(default_factory=list)  # by this creation; its undo removes them
     next_generation: int | None = None  # of the takeover under way
+    way: Way | None = None  # of the takeover under way
+    demotion: Demotion | None = None
+    orphans: list[Orphan] = Field(default_factory=list)
+    split: SplitMode = SplitMode.OFF
+    quiesced: bool = False  # writes are refused for a planned takeover
     fenced_by: int | None = None  # generation that exists elsewhere
     fence_reason: str = ""
+
+    @property
+    def pool_volumes(self) -> set[str]:
+        """Those that hold its journal or a kept tail."""
+        return {name for name in (self.journal_pool, *(orphan.pool for orphan in self.orphans)) if name is not None}
 
 
 class StateDocument(Shape):
@@ -115,7 +146,7 @@ class StateDocument(Shape):
 
     def pool_user(self, pool_volume: str) -> GroupRecord | None:
         """The group whose journal lies on a pool volume."""
-        return next((group for group in self.groups.values() if group.journal_pool == pool_volume), None)
+        return next((group for group in self.groups.values() if pool_volume in group.pool_volumes), None)
 
     def ports(self) -> set[int]:
         """TCP ports given to servers."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from controller import durable, plans, serving
-from controller.api.models import Role, ServerState, Volume, VolumeCreate
+from controller.api.models import ServerState, Volume, VolumeCreate
 from controller.appliance import Appliance
 from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, StorageError, UsageError
 from controller.journal.layout import BLOCK_BYTES
@@ -200,7 +200,7 @@ def _view(appliance: Appliance, document: StateDocument, volume: VolumeRecord) -
         backing=volume.backing,
         group=group.name if group is not None else None,
         role=role,
-        writable=role not in (Role.SECONDARY, Role.FENCED),
+        writable=group is None or (plans.serves_volumes(group) and plans.writable(group)),
         uri=appliance.paths.volume_uri(server, volume.name) if server is not None else None,
         server=state,
         failure=appliance.servers.failure(server) if server is not None else None,

@@ -14,8 +14,20 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controller.addresses import parse_address
+from controller.api.lifecycle import (
+    DemoteOrder,
+    DemoteResult,
+    EpochOrder,
+    Orphan,
+    PromoteOrder,
+    ResyncOrder,
+    ServeOrder,
+    SplitOrder,
+    SuspendOrder,
+)
 from controller.api.models import (
     AcquisitionOrder,
+    ChangedRegions,
     CopyOrder,
     Event,
     FenceRequest,
@@ -132,12 +144,48 @@ class ControllerClient:
     def fence(self, group: str, request: FenceRequest) -> Group:
         return self._order(Group, f"/groups/{group}/fence", request)
 
+    # -- what a group is (controller/LIFECYCLE.md) -----------------------------------
+
+    def suspend(self, group: str, order: SuspendOrder | None = None) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/suspend", order or SuspendOrder())
+
+    def resume(self, group: str) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/resume", None)
+
+    def regions(self, group: str) -> ChangedRegions:
+        """The final set of changed regions; NotFoundError when there is none."""
+        return self._ask(ChangedRegions, f"/groups/{group}/regions", ORDER_SECONDS)
+
+    def resync(self, group: str, order: ResyncOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/resync", order)
+
+    def clear_epoch(self, group: str, order: EpochOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/clear-epoch", order)
+
+    def demote(self, group: str, order: DemoteOrder) -> DemoteResult:
+        return self._order(DemoteResult, f"/groups/{group}/demote", order, TAKEOVER_SECONDS)
+
+    def promote(self, group: str, order: PromoteOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/promote", order)
+
+    def split(self, group: str, order: SplitOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/split", order)
+
+    def serve(self, group: str, order: ServeOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/serve", order)
+
+    def orphans(self, group: str) -> list[Orphan]:
+        return self._ask(list[Orphan], f"/groups/{group}/orphans")
+
+    def drop_orphan(self, group: str, orphan: str) -> None:
+        self._send("DELETE", f"/groups/{group}/orphans/{orphan}", ORDER_SECONDS)
+
     # -- the wire ------------------------------------------------------------------
 
     def _ask(self, kind: type[Answer], path: str, wait: float = 0.0, /, **query: Any) -> Answer:
         return self._parse(kind, self._send("GET", path, self._seconds + wait, query=query), path)
 
-    def _order(self, kind: type[Answer], path: str, body: BaseModel, seconds: float = ORDER_SECONDS) -> Answer:
+    def _order(self, kind: type[Answer], path: str, body: BaseModel | None, seconds: float = ORDER_SECONDS) -> Answer:
         return self._parse(kind, self._send("POST", path, seconds, body=body), path)
 
     def _send(

@@ -66,7 +66,9 @@ class Orphan(Shape):
 
     name: Name
     path: str
+    pool: Name | None = None  # the pool volume that it lies on
     generation: int  # under which they were written
+    superseded_by: int  # the generation that the group followed from then on
     first_sequence: Count
     last_sequence: Count
     journals: Count

@@ -208,6 +208,8 @@ class JournalState(Shape):
     dirty_bytes: Count = 0  # in that set
     suspended_cause: SuspendedCause | None = None  # why there is such a set
     suspended_sequence: Count | None = None  # the set speaks of changes after this journal
+    covered_sequence: Count = 0  # the set also stands for journals up to this one
+    changes_final: bool = False  # the set stands still: a differential copy may bring it over
     waiting_epoch: str | None = None  # a secondary's restore waits for the differential copy of this epoch
     safe_point: SafePoint = Field(default_factory=SafePoint)
     orphans: Count = 0  # kept tails of earlier lives as primary

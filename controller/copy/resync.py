@@ -164,19 +164,27 @@ class Resync:
         return own
 
     def _safe(self, previous: Progress, sequence: int) -> bool:
-        """Open the safe point once restore stands where the volumes are consistent; whether it is open."""
-        wanted = max(sequence, previous.consistent_sequence or 0)
+        """Open the safe point once restore can go no further without the copy; whether the copy may begin.
+
+        That is at the order's sequence, or at the marker of an earlier
+        suspension whose regions the order takes in.
+        """
+        consistent = previous.consistent_sequence or 0
+        wanted = max(sequence, consistent)
         with self._lock:
             if self._point is not None:
                 return True
             with self._targets.lock:
                 applied = self._applied()
-                if applied.sequence >= wanted:
+                barrier = self._gate.waiting
+                barred = barrier is not None and barrier.sequence == applied.sequence + 1
+                if applied.sequence >= wanted or (barred and applied.sequence >= consistent):
                     self._targets.sync(self._targets.epoch, self._targets.backings)
                     directory = self._directory / SAFE_POINT_DIRECTORY
-                    consistent = previous.consistent_sequence or 0
                     self._point = SafePoint.begin(directory, self._targets.backings, applied, consistent)
                     self._targets.guard = self._point
+                    return True
+                if barred:  # before the end of the copy before: there is no consistent state to go back to
                     return True
         if wanted != self._urged:  # once: restore that failed is for a person to order again
             self._urged = wanted

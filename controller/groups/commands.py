@@ -2,24 +2,42 @@
 
 from controller.groups.create import create
 from controller.groups.delete import delete
+from controller.groups.demote import demote
+from controller.groups.fence import fence, serve
 from controller.groups.journal_state import journal_state, wait_moved
-from controller.groups.orders import order_copy, order_initial_copy, order_restore
+from controller.groups.orders import order_copy, order_initial_copy, order_restore, order_resync
+from controller.groups.orphans import drop as drop_orphan
+from controller.groups.orphans import listed as list_orphans
 from controller.groups.primary import purge, set_acquisition
-from controller.groups.takeover import fence, take_over
+from controller.groups.promote import promote
+from controller.groups.split import split
+from controller.groups.suspension import changed_regions, clear_epoch, resume, suspend
+from controller.groups.takeover import take_over
 from controller.groups.view import show, show_all
 
 __all__ = [
+    "changed_regions",
+    "clear_epoch",
     "create",
     "delete",
+    "demote",
+    "drop_orphan",
     "fence",
     "journal_state",
+    "list_orphans",
     "order_copy",
     "order_initial_copy",
     "order_restore",
+    "order_resync",
+    "promote",
     "purge",
+    "resume",
+    "serve",
     "set_acquisition",
     "show",
     "show_all",
+    "split",
+    "suspend",
     "take_over",
     "wait_moved",
 ]

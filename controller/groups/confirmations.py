@@ -18,10 +18,10 @@ class Confirmations:
     """
 
     def __init__(self) -> None:
-        self._sequences: dict[tuple[str, str], int] = {}
+        self._sequences: dict[tuple[str, int, str], int] = {}
 
     def note(self, group: GroupRecord, reader: str, sequence: int) -> int:
         """Take a confirmation; up to which sequence all readers have everything."""
-        key = (group.uuid, reader)
+        key = (group.uuid, group.generation, reader)  # sequences of another life as primary tell nothing
         self._sequences[key] = max(sequence, self._sequences.get(key, 0))
-        return min(self._sequences.get((group.uuid, each), 0) for each in group.readers)
+        return min(self._sequences.get((group.uuid, group.generation, each), 0) for each in group.readers)

@@ -12,6 +12,7 @@ import logging
 from controller import plans, serving, volumes
 from controller.api.models import AcquisitionMode, Role, ServerState
 from controller.appliance import Appliance
+from controller.copy.worker import SecondaryGroup
 from controller.errors import ConflictError, PairvolError, StorageError
 from controller.groups import storage
 from controller.journal.pointers import Pointer
@@ -48,8 +49,10 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
     """The steps of deletion; the phase is recorded already."""
     group = appliance.store.document.group(name)
     serving.retire_journal(appliance, name)
+    appliance.permits.withdraw(name)
     if group.role is Role.SECONDARY:
         appliance.workers.stop(name)
+        serving.retire(appliance, plans.group_server(group.volumes, name))
     else:
         _release_volumes(appliance, group, force=force)
     storage.remove_journal(appliance, group)
@@ -66,9 +69,10 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
 
 
 def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
+    _refuse_orphans(group)
     if group.role is Role.SECONDARY:
         try:
-            appliance.workers.get(group).finish_restore()
+            _finish_restore(appliance.workers.get(group), group)
         except PairvolError:
             appliance.workers.renew(group, appliance.store.document)
             raise
@@ -85,6 +89,29 @@ def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
             hint="Add --force to drop them; the volume itself keeps these writes.",
             group=group.name,
             journals=tail,
+        )
+
+
+def _finish_restore(worker: SecondaryGroup, group: GroupRecord) -> None:
+    restored = worker.finish_restore().sequence
+    read = worker.snapshot().pointers[str(Pointer.ALREADY_READ)].sequence
+    if restored < read:
+        raise ConflictError(
+            f"group {group.name} holds {read - restored} journals that wait for a copy of changed regions",
+            hint="Resync the pair first; or add --force to drop them.",
+            group=group.name,
+            journals=read - restored,
+        )
+
+
+def _refuse_orphans(group: GroupRecord) -> None:
+    if group.orphans:
+        journals = sum(orphan.journals for orphan in group.orphans)
+        raise ConflictError(
+            f"group {group.name} keeps {journals} journals that no other site has",
+            hint="Look at them and drop them; or add --force.",
+            group=group.name,
+            journals=journals,
         )
 
 
@@ -113,7 +140,9 @@ def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -
         return
     member = appliance.store.document.volume(group.volumes[0].name)
     serving.tell(appliance, server, plans.own_document(member, appliance.paths))
-    if group.role is Role.FENCED and appliance.servers.state(server) is ServerState.RUNNING:
+    if appliance.servers.state(server) is ServerState.RUNNING:
+        if told is not None and told.get("tracking") is not None:
+            serving.command(appliance, server, "stop")
         serving.command(appliance, server, "writable", volume=member.name, writable=True)
 
 

@@ -15,11 +15,13 @@ from controller import plans
 from controller.api.models import AcquisitionMode, Failure, JournalState, Position, Role
 from controller.appliance import Appliance
 from controller.errors import NotFoundError, PairvolError
-from controller.groups.files import OpenGroup
+from controller.groups.promote import mode_of
+from controller.groups.suspension import read_map
 from controller.journal import pointers
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
 from controller.state import GroupRecord
+from controller.volume.dirty import MapState
 
 POLL_SECONDS_MIN: Final = 0.002
 POLL_SECONDS_MAX: Final = 0.2
@@ -33,6 +35,8 @@ _OF_THE_WORKER: Final = (
     "link_ok",
     "link_contact_ns",
     "failure",
+    "waiting_epoch",
+    "safe_point",
 )
 
 
@@ -50,9 +54,15 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "gap_sequence": group.gap_sequence,
         "volume_server": appliance.servers.state(plans.group_server(group.volumes, name)),
         "journal_server": appliance.servers.state(plans.journal_server(name)),
+        "serving": plans.serves_volumes(group) and not appliance.permits.awaits(name),
+        "awaits_serve": appliance.permits.awaits(name),
+        "quiesced": group.quiesced,
+        "split": group.split,
+        "orphans": len(group.orphans),
     }
     try:
-        state |= _journal(appliance.open_groups.get(group), group.role)
+        state |= _changes(appliance, group)
+        state |= _journal(appliance, group)
         state |= _side(appliance, group)
     except PairvolError as error:
         empty = dict.fromkeys(("records_used", "records_capacity", "data_used_bytes", "data_capacity_bytes"), 0)
@@ -83,7 +93,8 @@ def failure_of(error: PairvolError) -> Failure:
     return Failure(error=type(error).__name__, message=error.message, hint=error.hint, time_ns=time.time_ns())
 
 
-def _journal(files: OpenGroup, role: Role) -> dict[str, Any]:
+def _journal(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
+    files, role = appliance.open_groups.get(group), group.role
     page = files.page.read_all()
     first, last = Pointer.ALREADY_RESTORED, Pointer.ALREADY_READ
     if role in _MOVES:
@@ -94,7 +105,7 @@ def _journal(files: OpenGroup, role: Role) -> dict[str, Any]:
     # Pointers are read one after the other while they move: never less than nothing.
     records, blocks = max(0, records), max(0, blocks)
     fill = 100 * max(records / journal.slot_count, blocks / journal.data_blocks)
-    return {
+    state: dict[str, Any] = {
         "pointers": {str(pointer): _position(value) for pointer, value in page.items()},
         "records_used": records,
         "records_capacity": journal.slot_count,
@@ -102,12 +113,31 @@ def _journal(files: OpenGroup, role: Role) -> dict[str, Any]:
         "data_capacity_bytes": journal.data_blocks * BLOCK_BYTES,
         "fill_percent": round(min(fill, 100.0), 3),
     }
+    return state | (appliance.rates.note(group.uuid, page, state) if role is Role.PRIMARY else {})
+
+
+def _changes(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
+    """The set of changed regions, as its file says."""
+    found = read_map(appliance, group)
+    if found is None:
+        return {}
+    head = found.head
+    return {
+        "epoch": head.epoch,
+        "dirty_bytes": found.dirty_bytes(),
+        "suspended_cause": head.cause,
+        "suspended_sequence": head.position.sequence,
+        "covered_sequence": head.covered_sequence,
+        "changes_final": head.state is MapState.RESYNC,
+    }
 
 
 def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
     if group.role is Role.SECONDARY:
         snapshot = appliance.workers.get(group).snapshot()
         return {key: getattr(snapshot, key) for key in _OF_THE_WORKER}
+    if not plans.serves_volumes(group) or appliance.permits.awaits(group.name):
+        return {"mode": mode_of(appliance, group)}
     server = plans.group_server(group.volumes, group.name)
     try:
         status = appliance.statuses.get(server)
@@ -117,7 +147,8 @@ def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
         message = {"message": f"volume server {server} is down: {words}"} if words else {}
         return {"mode": mode, "failure": failure_of(error).model_copy(update=message)}
     mode, failed = AcquisitionMode(status["mode"]), status.get("failure")
-    appliance.modes.note(group.name, group.uuid, mode, failed or {})
+    if group.role is Role.PRIMARY:  # one that was taken over is suspended by intent
+        appliance.modes.note(group.name, group.uuid, mode, failed or {})
     return {"mode": mode, "failure": failed}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from controller.api.models import CopyOrder, InitialCopyOrder, RestoreRequest
+from controller.api.lifecycle import ResyncOrder
+from controller.api.models import CopyOrder, InitialCopyMethod, InitialCopyOrder, RestoreRequest, SplitMode
 from controller.appliance import Appliance
 from controller.copy.worker import SecondaryGroup
+from controller.errors import ConflictError
 
 
 def order_copy(appliance: Appliance, name: str, order: CopyOrder) -> None:
@@ -14,7 +16,25 @@ def order_copy(appliance: Appliance, name: str, order: CopyOrder) -> None:
 
 def order_initial_copy(appliance: Appliance, name: str, order: InitialCopyOrder) -> None:
     """Begin the initial copy; the same order again changes nothing."""
+    group = appliance.store.document.group(name)
+    if group.split is not SplitMode.OFF:
+        raise ConflictError(
+            f"cannot copy to group {name}: hosts use its volumes, which are split ({group.split})",
+            hint="End the split first.",
+            group=name,
+        )
     _worker(appliance, name).order_initial_copy(order)
+
+
+def order_resync(appliance: Appliance, name: str, order: ResyncOrder) -> None:
+    """Copy changed regions, to which those of this site are added; the same order again changes nothing."""
+    copy = InitialCopyOrder(
+        source=order.source,
+        regions=order.regions,
+        method=InitialCopyMethod.DIFFERENTIAL,
+        gap_sequence=order.gap_sequence,
+    )
+    order_initial_copy(appliance, name, copy)
 
 
 def order_restore(appliance: Appliance, name: str, request: RestoreRequest) -> None:

@@ -17,7 +17,6 @@ from controller.api.models import Role
 from controller.copy.worker import SecondaryGroup
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
-from controller.journal.pointers import Pointer
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord, StateDocument
@@ -117,6 +116,7 @@ class Workers:
                 targets,
                 files.copy_state,
                 on_event,
+                split=group.split,
             )
             undo.pop_all()
         return _Running(worker, targets)
@@ -131,26 +131,3 @@ def _generation(group: GroupRecord) -> int:
         return max(group.generation, journal.header.generation)
     finally:
         journal.close()
-
-
-def refuse_inconsistent(worker: SecondaryGroup, group: GroupRecord) -> None:
-    """ConflictError unless the SVOL, once all that is here is restored, is a prefix of the PVOL's history."""
-    snapshot = worker.snapshot()
-    if snapshot.consistent_sequence is None:
-        raise ConflictError(
-            f"cannot take over {group.name}: its initial copy is not complete ({snapshot.initial_copy.state})",
-            hint="Let the copy end; or delete the pair with --force to get at the volume as it is.",
-            group=group.name,
-            bytes_done=snapshot.initial_copy.bytes_done,
-            bytes_total=snapshot.initial_copy.bytes_total,
-        )
-    read = snapshot.pointers[str(Pointer.ALREADY_READ)].sequence
-    if read < snapshot.consistent_sequence:
-        raise ConflictError(
-            f"cannot take over {group.name}: its volumes are consistent from journal {snapshot.consistent_sequence} on,"
-            f" journals are here up to {read}",
-            hint="Let the journal copy go on; or delete the pair with --force to get at the volume as it is.",
-            group=group.name,
-            already_read=read,
-            consistent_sequence=snapshot.consistent_sequence,
-        )

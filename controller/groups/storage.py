@@ -61,10 +61,24 @@ def make_journal(appliance: Appliance, group: GroupRecord) -> None:
     files.export.mkdir(parents=True, exist_ok=True, mode=0o700)
     JournalVolume.create(group.journal_path, group.journal_bytes, group.uuid, group.generation)
     PointerPage.create(str(files.pointers)).close()
-    (files.export / "journal").symlink_to(group.journal_path)
-    (files.export / "pointers").symlink_to(files.pointers)
+    link_exports(group, files)
+
+
+def link_exports(group: GroupRecord, files: GroupPaths) -> None:
+    """Let the journal server export the journal and the pointer page of now; durable."""
+    for name, target in (("journal", group.journal_path), ("pointers", str(files.pointers))):
+        link = files.export / name
+        if not link.is_symlink() or os.readlink(link) != target:
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
     for directory in (files.export, files.directory, files.directory.parent):
         durable.sync_directory(directory)
+
+
+def check_journal_room(appliance: Appliance, group: GroupRecord) -> None:
+    """Refuse to make a journal that the disk has no room for; one that is there takes no more."""
+    if not os.path.exists(group.journal_path):
+        _check_room(appliance, group.name, group.journal_bytes)
 
 
 def remove_journal(appliance: Appliance, group: GroupRecord) -> None:

@@ -1,39 +1,39 @@
-"""Takeover and fence: what changes which site serves the volumes.
+"""Takeover: the secondary volumes begin to serve hosts under a higher generation.
 
-Owns the order (controller/STATE.md): everything that is here is restored, the
-new generation is durable in the journal and in the state, and only then the
-first write is served. Whether to take over is decided elsewhere.
+Owns the order (controller/LIFECYCLE.md): the volumes come to a consistent
+state, the map of what changes from there on is durable, the new generation is
+durable in the journal and in the state, and only then the first write is
+served. Whether to take over is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 from controller import plans, serving
-from controller.api.models import FenceRequest, Group, Position, Role, ServerState, TakeoverRequest, TakeoverResult
+from controller.api.models import Position, Role, SplitMode, TakeoverRequest, TakeoverResult
 from controller.appliance import Appliance
 from controller.errors import ConflictError, PairvolError
-from controller.groups.secondary import refuse_inconsistent
-from controller.groups.view import show
-from controller.journal.pointers import Pointer
-from controller.journal.volume import JournalVolume
-from controller.state import GroupRecord, Phase
+from controller.groups import standing
+from controller.groups.ways import choose
+from controller.state import GroupRecord, Phase, Way
 
 
 def take_over(appliance: Appliance, name: str, request: TakeoverRequest) -> TakeoverResult:
-    """Restore what is here, raise the generation, serve the volumes. Given again it converges."""
+    """Bring the volumes to a consistent state, raise the generation, serve. Given again it converges."""
     with appliance.locks.hold(groups=[name]):
         group = appliance.store.document.group(name)
         if group.role is Role.TAKEN_OVER and group.generation == request.generation:
             began = time.monotonic()
             _serve(appliance, name)
-            return _result(appliance, name, 0, began)
+            return _result(appliance, name, group.way, 0, began)
+        if group.phase is Phase.TAKING_OVER and group.next_generation == request.generation:
+            return finish(appliance, name)  # what hindered it may be gone
         _refuse(group, request)
-        refuse_inconsistent(appliance.workers.get(group), group)
+        way = choose(appliance.workers.get(group), group, force=request.force)
         with appliance.store.change() as draft:
-            draft.group(name).phase = Phase.TAKING_OVER
-            draft.group(name).next_generation = request.generation
+            record = draft.group(name)
+            record.phase, record.next_generation, record.way = Phase.TAKING_OVER, request.generation, way
         return finish(appliance, name)
 
 
@@ -43,23 +43,20 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
     document = appliance.store.document
     group = document.group(name)
     generation = group.next_generation or group.generation + 1
-    try:
-        restored = appliance.workers.start(group, document).finish_restore()
-    except PairvolError as error:
-        _call_off(appliance, name, error)
-        raise
+    way = group.way or Way.RESTORE
+    journals = 0
+    if way in (Way.RESTORE, Way.FORCED):
+        journals = _restore(appliance, group, way)
     appliance.workers.stop(name)
-    journal = JournalVolume.open(group.journal_path, writable=True, group_uuid=group.uuid)
-    try:
-        journal.set_generation(generation)
-    finally:
-        journal.close()
+    serving.retire(appliance, plans.group_server(group.volumes, name))
+    appliance.open_groups.drop(group)
+    standing.make(appliance, group, generation, way)
     with appliance.store.change() as draft:
         record = draft.group(name)
-        record.role, record.generation = Role.TAKEN_OVER, generation
+        record.role, record.generation, record.split = Role.TAKEN_OVER, generation, SplitMode.OFF
         record.phase, record.next_generation = Phase.READY, None
     _serve(appliance, name)
-    result = _result(appliance, name, restored.journals, began)
+    result = _result(appliance, name, way, journals, began)
     appliance.events.emit(
         "warning",
         "group.takeover",
@@ -70,30 +67,26 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
     return result
 
 
-def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:
-    """Stop serving writes because a higher generation exists elsewhere; keep everything."""
-    with appliance.locks.hold(groups=[name]):
-        group = appliance.store.document.group(name)
-        if group.role is not Role.FENCED:
-            if group.role is not Role.PRIMARY or request.generation <= group.generation:
-                raise ConflictError(
-                    f"cannot fence group {name}: it is {group.role} here at generation {group.generation}",
-                    hint="Only a primary is fenced, and only by a higher generation.",
-                    group=name,
-                    generation=group.generation,
-                )
-            with appliance.store.change() as draft:
-                record = draft.group(name)
-                record.role, record.fenced_by, record.fence_reason = Role.FENCED, request.generation, request.reason
-            appliance.events.emit(
-                "warning",
-                "group.fenced",
-                f"group {name} fenced by generation {request.generation}: {request.reason}",
-                {"generation": request.generation},
-                group=name,
+def _restore(appliance: Appliance, group: GroupRecord, way: Way) -> int:
+    """Restore what is here; how many journals that were."""
+    try:
+        worker = appliance.workers.start(group, appliance.store.document)
+        if group.split is not SplitMode.OFF:
+            serving.retire(appliance, plans.group_server(group.volumes, group.name))
+            worker.hold(SplitMode.OFF)
+        restored = worker.finish_restore()
+        read = worker.snapshot().pointers["already_read"].sequence
+        if way is Way.RESTORE and restored.sequence < read:
+            raise ConflictError(
+                f"journals {restored.sequence + 1}..{read} wait for a copy of changed regions",
+                hint="Let the resync go on; or add --force to drop them.",
+                group=group.name,
+                journals=read - restored.sequence,
             )
-        _refuse_writes(appliance, name)
-    return show(appliance, name)
+    except PairvolError as error:
+        _call_off(appliance, group.name, error)
+        raise
+    return restored.journals
 
 
 def _refuse(group: GroupRecord, request: TakeoverRequest) -> None:
@@ -132,31 +125,15 @@ def _serve(appliance: Appliance, name: str) -> None:
     serving.wait_served(appliance, server)
 
 
-def _refuse_writes(appliance: Appliance, name: str) -> None:
-    """Durably told first; then the live server, which is ended when it does not listen."""
-    document = appliance.store.document
-    group = document.group(name)
-    server = plans.group_server(group.volumes, name)
-    told = plans.group_document(group, document, appliance.config, appliance.paths)
-    serving.tell(appliance, server, told)
-    if appliance.servers.state(server) is not ServerState.RUNNING:
-        return
-    try:
-        for volume in group.volumes:
-            serving.command(appliance, server, "writable", volume=volume.name, writable=False)
-    except PairvolError:
-        appliance.servers.stop(server)
-        serving.serve(appliance, server, told)
-        with suppress(PairvolError):  # it refuses writes whenever it comes up
-            serving.wait_served(appliance, server)
-
-
-def _result(appliance: Appliance, name: str, journals: int, began: float) -> TakeoverResult:
+def _result(appliance: Appliance, name: str, way: Way | None, journals: int, began: float) -> TakeoverResult:
     group = appliance.store.document.group(name)
-    restored = appliance.open_groups.get(group).page.read(Pointer.ALREADY_RESTORED)
+    head = standing.head_of(appliance, group)
+    restored = head.position
     return TakeoverResult(
         generation=group.generation,
         restored=Position(sequence=restored.sequence, data_position=restored.data_position, time_ns=restored.time_ns),
         journals_restored=journals,
         seconds=time.monotonic() - began,
+        from_safe_point=way is Way.SAFE_POINT,
+        journals_dropped=max(0, head.covered_sequence - restored.sequence),
     )

@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 class ControllerProcess:
     """One controller of one site; `client` talks to it over its Unix socket."""
 
-    def __init__(self, processes: Processes, directory: Path, site: str) -> None:
+    def __init__(self, processes: Processes, directory: Path, site: str, extra: str = "") -> None:
         self.site = site
         self.mortal = False  # start it so that `die_at` has an effect
         self.directory = directory
@@ -29,13 +29,19 @@ class ControllerProcess:
         self.run_directory = directory / "run"
         self.config = directory / "controller.toml"
         directory.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(
-            f'site = "{site}"\nstate_directory = "{self.state_directory}"\nrun_directory = "{self.run_directory}"\n'
-            "[servers]\nstart_seconds = 20.0\nstop_seconds = 5.0\n"
-        )
+        self._extra = extra
+        self.configure("")
         self.client = ControllerClient(f"unix:{self.run_directory}/controller.sock", seconds=20.0)
         self._processes = processes
         self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, more: str) -> None:
+        """Write its configuration file, for its next start, with some more tables."""
+        self.config.write_text(
+            f'site = "{self.site}"\nstate_directory = "{self.state_directory}"\n'
+            f'run_directory = "{self.run_directory}"\n'
+            f"[servers]\nstart_seconds = 20.0\nstop_seconds = 5.0\n{self._extra}{more}"
+        )
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -142,10 +148,12 @@ class ControllerProcess:
 
 
 @contextmanager
-def controllers(directory: Path, *sites: str, mortal: bool = False) -> Iterator[list[ControllerProcess]]:
+def controllers(
+    directory: Path, *sites: str, mortal: bool = False, extra: str = ""
+) -> Iterator[list[ControllerProcess]]:
     """Started controllers; at the end nothing of them is left, whatever happened between."""
     with Processes(directory / "logs") as processes:
-        made = [ControllerProcess(processes, directory / site, site) for site in sites]
+        made = [ControllerProcess(processes, directory / site, site, extra) for site in sites]
         try:
             for each in made:
                 each.mortal = mortal

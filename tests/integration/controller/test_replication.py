@@ -129,19 +129,25 @@ def test_purge_is_monotonic_and_never_beyond_durable(pair: ControllerPair) -> No
         assert state.pointers["confirmed"].sequence == expected
 
 
-def test_a_fenced_primary_refuses_writes_over_restarts_and_keeps_its_tail(pair: ControllerPair) -> None:
+def test_a_fenced_primary_serves_nobody_over_restarts_and_keeps_its_tail(pair: ControllerPair) -> None:
     tokyo = pair.primary
     scribble(uri_of(tokyo), 6, writes=20)
-    with connected(uri_of(tokyo)) as handle:
-        with pytest.raises(ConflictError, match="cannot fence group db: it is primary here at generation 1"):
-            tokyo.client.fence("db", FenceRequest(generation=1, reason="not higher"))
-        assert tokyo.client.fence("db", FenceRequest(generation=2, reason="taken over")).role is Role.FENCED
-        with pytest.raises(nbd.Error):
-            handle.pwrite(bytes(512), 0)
-    tokyo.client.fence("db", FenceRequest(generation=2, reason="taken over"))
-    tokyo.restart()
-    with connected(uri_of(tokyo)) as handle, pytest.raises(nbd.Error):
+    with pytest.raises(ConflictError, match="cannot fence group db: it is primary here at generation 1"):
+        tokyo.client.fence("db", FenceRequest(generation=1, reason="not higher"))
+    handle = nbd.NBD()
+    handle.connect_uri(uri_of(tokyo))
+    assert tokyo.client.fence("db", FenceRequest(generation=2, reason="taken over")).role is Role.FENCED
+    with pytest.raises(nbd.Error):
         handle.pwrite(bytes(512), 0)
+    tokyo.client.fence("db", FenceRequest(generation=2, reason="taken over"))
+    for _ in range(2):
+        state = tokyo.client.state("db")
+        assert (state.role, state.serving, state.failure) == (Role.FENCED, False, None)
+        volume = tokyo.client.volume("data")
+        assert (volume.uri, volume.writable, volume.server) == (None, False, ServerState.STOPPED)
+        assert tokyo.client.group("db").links is not None, "the other site may read the tail"
+        tokyo.restart()
+        wait_until(lambda: tokyo.client.group("db").links is not None, what="journal servers to be up")
     with pytest.raises(ConflictError, match="holds 20 journals that the other site has not"):
         tokyo.client.delete_group("db")
     tokyo.client.delete_group("db", force=True)

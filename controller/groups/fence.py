@@ -1,0 +1,108 @@
+"""Fence and serve: whether a primary's volumes are served to hosts.
+
+A fenced group serves nothing and keeps everything; its journal can still be
+read by the other site. A primary that comes back serves when it is told, by a
+site that knows the other one, or after a while by itself if so configured
+(controller/groups/permits.py).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from controller import plans, serving
+from controller.api.lifecycle import ServeOrder
+from controller.api.models import FenceRequest, Group, Role, ServerState
+from controller.appliance import Appliance
+from controller.errors import ConflictError, PairvolError
+from controller.groups.primary import require_primary
+from controller.groups.view import show
+from controller.state import GroupRecord
+
+
+def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:
+    """Stop serving because a higher generation exists elsewhere; keep everything. Durable before it acts."""
+    with appliance.locks.hold(groups=[name]):
+        group = appliance.store.document.group(name)
+        if group.role is not Role.FENCED:
+            _refuse(group, request)
+            with appliance.store.change() as draft:
+                record = draft.group(name)
+                record.role, record.fenced_by, record.fence_reason = Role.FENCED, request.generation, request.reason
+                record.quiesced = False
+            appliance.events.emit(
+                "warning",
+                "group.fenced",
+                f"group {name} fenced by generation {request.generation}: {request.reason}",
+                {"generation": request.generation},
+                group=name,
+            )
+        elif request.generation > (group.fenced_by or 0):
+            with appliance.store.change() as draft:
+                draft.group(name).fenced_by = request.generation
+        appliance.permits.withdraw(name)
+        stop_serving(appliance, group)
+    return show(appliance, name)
+
+
+def stop_serving(appliance: Appliance, group: GroupRecord) -> None:
+    """End the volume server. No write is acknowledged from here on, and what was is durable, in journal or volume."""
+    server = plans.group_server(group.volumes, group.name)
+    told = serving.told(appliance, server)
+    if told is not None:
+        for volume in told["volumes"]:
+            volume["writable"] = False
+        serving.tell(appliance, server, told)
+    if appliance.servers.state(server) is ServerState.RUNNING:
+        with suppress(PairvolError):  # one that does not listen is ended all the same
+            for member in group.volumes:
+                serving.command(appliance, server, "writable", volume=member.name, writable=False)
+            serving.command(appliance, server, "flush")
+    appliance.servers.stop(server)
+    appliance.statuses.forget(server)
+
+
+def serve(appliance: Appliance, name: str, order: ServeOrder) -> None:
+    """Serve hosts as primary, or refuse their writes for a planned takeover. Given again it converges."""
+    with appliance.locks.hold(groups=[name]):
+        group = require_primary(appliance, name)
+        if order.generation != group.generation:
+            raise ConflictError(
+                f"cannot serve group {name} under generation {order.generation}: it is at {group.generation}",
+                hint="Another site was primary since; look at the pair's status.",
+                group=name,
+                generation=group.generation,
+            )
+        changed = group.quiesced == order.on
+        with appliance.store.change() as draft:
+            draft.group(name).quiesced = not order.on
+        appliance.permits.note(group)
+        start_serving(appliance, name)
+        server = plans.group_server(group.volumes, name)
+        for member in group.volumes:
+            serving.command(appliance, server, "writable", volume=member.name, writable=order.on)
+        if not order.on:
+            serving.command(appliance, server, "flush")
+    if changed:
+        words = "takes writes" if order.on else "refuses writes for a planned takeover"
+        event = "group.serving" if order.on else "group.quiesced"
+        appliance.events.emit("info", event, f"group {name} {words}", group=name)
+
+
+def start_serving(appliance: Appliance, name: str) -> None:
+    """Begin to serve as the state says, and wait until it does."""
+    document = appliance.store.document
+    group = document.group(name)
+    server = plans.group_server(group.volumes, name)
+    serving.serve(appliance, server, plans.group_document(group, document, appliance.config, appliance.paths))
+    serving.wait_served(appliance, server)
+
+
+def _refuse(group: GroupRecord, request: FenceRequest) -> None:
+    if group.role not in (Role.PRIMARY, Role.TAKEN_OVER) or request.generation <= group.generation:
+        raise ConflictError(
+            f"cannot fence group {group.name}: it is {group.role} here at generation {group.generation}",
+            hint="Only a primary is fenced, and only by a higher generation.",
+            group=group.name,
+            generation=group.generation,
+        )
