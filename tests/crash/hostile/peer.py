@@ -16,6 +16,7 @@ from controller.volume.backing import Backing
 from tests.crash.hostile.mutations import Run
 
 PRIMARY_BYTES, SECONDARY_BYTES = 1 << 20, 3 << 20
+STEPS_MAX = 50  # a run is pulled in one step, and read again a few times when it is spoiled
 
 
 class HostilePrimary:
@@ -57,8 +58,11 @@ class Secondary:
     def copy(self) -> str:
         """Copy all there is; the words of the refusal, or nothing when the primary has no more."""
         try:
-            while self.pull.step().outcome is not Outcome.NOTHING:
-                pass
+            for _ in range(STEPS_MAX):
+                if self.pull.step().outcome is Outcome.NOTHING:
+                    break
+            else:
+                raise RuntimeError(f"the copy did not end within {STEPS_MAX} steps")
         except (IntegrityError, CapacityError) as error:
             return error.message
         return ""
