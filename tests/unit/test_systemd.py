@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 import controller.config
 import hostagent.config
@@ -65,8 +66,20 @@ def test_the_run_directories_are_understood(tmp_path: Path) -> None:
     assert (tmp_path / "run/pairvol-agent").is_dir()
 
 
+def left_out(settings: BaseModel) -> list[str]:
+    """Keys that a configuration file does not show, those of its tables too."""
+    fields = type(settings).model_fields
+    missing = sorted(set(fields) - settings.model_fields_set)
+    for name in fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel) and name not in missing:
+            missing += [f"{name}.{key}" for key in left_out(value)]
+    return missing
+
+
 def test_the_configuration_of_the_controller_shows_the_defaults() -> None:
     shown = controller.config.load(SHIPPED / "controller.toml")
+    assert left_out(shown) == []
     default = controller.config.Config(site=shown.site)
     assert shown.listener == default.listener
     assert shown.model_copy(update={"listen": default.listen}) == default
@@ -74,6 +87,7 @@ def test_the_configuration_of_the_controller_shows_the_defaults() -> None:
 
 def test_the_configuration_of_the_agent_shows_the_defaults() -> None:
     shown = hostagent.config.load(SHIPPED / "agent.toml")
+    assert left_out(shown) == []
     default = hostagent.config.Config(site=shown.site)
     assert shown.copying == default.copying
     assert shown.controller == default.controller == str(controller.config.Config(site="tokyo").listener)
