@@ -1,0 +1,67 @@
+"""Suites that have homes of their own, as rows of `make crash`: kills at system calls, and simulated histories."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from tests.crash.results import Row
+from tests.crash.write_path.lane import Lane, Lost, Point
+from tests.crash.write_path.test_write_path import LANES, MUTANT_PLUGIN, points
+from tests.simulation.history import History, NoConvergenceError
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.world import ViolationError
+
+KILL_MUTANTS = {
+    "acknowledged before journal": ("pwrite64", (7, 3, 12, 5)),
+    "volume before journal": ("pwritev2", (3, 2, 5, 8)),
+    "checkpoint before destage": ("pwrite64", (60, 40, 50, 70, 45, 65)),
+}
+MUTANT_HISTORIES = 200
+
+
+def run_kills(seed: int, count: int, directory: Path, controls: bool = True) -> Row:
+    """SIGKILL of the volume server at system calls of the write path; all that are known, at most `count`."""
+    row = Row("kills", seed)
+    chosen = points()[:count]
+
+    def run(number: int) -> None:
+        with suppress(Lost):
+            Lane(directory / f"lane{number}", row).run(chosen[number::LANES])
+
+    with ThreadPoolExecutor(LANES) as pool:
+        list(pool.map(run, range(LANES)))
+    for name, (call, when) in KILL_MUTANTS.items() if controls else ():
+        found = Row("kills control", seed)
+        lane = Lane(directory / name[:6], found, MUTANT_PLUGIN, {"PAIRVOL_MUTANT": name}, syncing=False)
+        with suppress(Lost):
+            lane.run([Point(call, number) for number in when])
+        row.control(name, found.lost > 0)
+    return row
+
+
+def run_histories(seed: int, count: int, directory: Path, controls: bool = True) -> Row:
+    """Simulated histories of two agents, two controllers and a bad network."""
+    row = Row("histories", seed)
+    for number in range(seed, seed + count):
+        row.attempted += 1
+        try:
+            history = History(number)
+            history.run()
+        except (ViolationError, NoConvergenceError) as error:
+            row.lose(f"python -m tests.simulation.history {number}: {error}")
+            row.reached += 1
+        else:
+            row.reached += bool(history.counts)
+    for name in sorted(MUTANTS) if controls else ():
+        row.control(name, any(_caught(number, name) for number in range(MUTANT_HISTORIES)))
+    return row
+
+
+def _caught(seed: int, name: str) -> bool:
+    try:
+        History(seed, MUTANTS[name]).run()
+    except (ViolationError, NoConvergenceError):
+        return True
+    return False
