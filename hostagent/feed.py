@@ -57,7 +57,7 @@ class ControllerFeed:
     def _main(self) -> None:
         while not self._ended.is_set():
             try:
-                self.take(WAIT_SECONDS)
+                self.take(WAIT_SECONDS if self._reached else 0.0)
                 self._note(True, "the storage controller answers")
             except PairvolError as error:
                 if self._ended.is_set():

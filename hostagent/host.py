@@ -56,14 +56,15 @@ class Host:
             store = PairStore(config.state_directory / "pairs.json")
             events = Events(config.state_directory / "events.jsonl", config.site)
             controller = ControllerClient(config.controller, seconds=CONTROLLER_SECONDS)
+            devices = Devices(config.state_directory / "attachments.json", config.mount_directory)
             return cls(
                 config=config,
                 store=store,
                 events=events,
                 controller=controller,
                 peers=Peers(config.site, config.peers),
-                devices=Devices(config.state_directory / "attachments.json", config.mount_directory),
-                monitor=Monitor([config.state_directory], events.emit),
+                devices=devices,
+                monitor=Monitor([config.state_directory], events.emit, devices.newly_stale),
                 lock_file=lock_file,
             )
         except BaseException:

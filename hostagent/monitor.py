@@ -1,4 +1,4 @@
-"""Watches this host: network links and addresses, load, memory, disks.
+"""Watches this host: network links and addresses, load, memory, disks, attached devices.
 
 Owns a thread that looks every ten seconds and tells of changes: a link that
 went down, an address that is gone, a disk that is nearly full. Works without
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -33,9 +33,10 @@ class Emit(Protocol):
 class Monitor:
     """`facts` may be asked by any thread; `start` begins to tell of changes."""
 
-    def __init__(self, directories: Iterable[Path], emit: Emit) -> None:
+    def __init__(self, directories: Iterable[Path], emit: Emit, devices: Callable[[], Iterable[str]] = tuple) -> None:
         self._directories = [*directories]
         self._emit = emit
+        self._devices = devices  # asked at each look: what became of no use
         self._ended = threading.Event()
         self._links: dict[str, HostLink] = {}
         self._low: set[str] = set()
@@ -68,6 +69,8 @@ class Monitor:
         for path in sorted(low - self._low):
             self._emit("warning", "host.disk", f"the disk of {path} is nearly full", {"path": path})
         self._low = low
+        for line in self._devices():
+            self._emit("error", "volume.attachment_stale", line)
 
     def _main(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):

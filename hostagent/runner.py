@@ -43,6 +43,7 @@ from hostagent.primary import message
 from hostagent.status import pair_status
 
 SHORT_SECONDS: Final = 1.0  # deadline of a direct question for a status
+JUST_NS: Final = 2_000_000_000  # who failed to answer so lately is not asked again for a status
 MAKING_NS: Final = 10 * 1_000_000_000
 LEVELS: Final = {Verdict.OK: "info", Verdict.WARN: "warning", Verdict.CRIT: "error"}
 
@@ -132,7 +133,9 @@ class PairRunner:
         with self._changed:
             own, limit = self._facts.own, self._around.settings.unknown_after_seconds
             stale = own.failure is not None or own.heard is None or now().seconds - own.heard.seconds > limit
-            silent = peer_silent(self._facts, now(), self._around.settings)
+            failed = self._facts.contact_failure
+            just_tried = failed is not None and now().wall_ns - failed.time_ns < JUST_NS
+            silent = not just_tried and peer_silent(self._facts, now(), self._around.settings)
         if stale:
             self.look()
         if silent:

@@ -181,7 +181,9 @@ def _copy_percent(facts: Facts) -> float | None:
     state = facts.secondary.state
     if state is None:
         return None
-    copy = state.initial_copy
+    copy, primary = state.initial_copy, facts.primary.state
+    if primary is not None and copy.gap_sequence != primary.gap_sequence:
+        return 0.0  # a new one is about to begin
     if copy.state is CopyState.DONE:
         return 100.0
     return 100.0 * copy.bytes_done / copy.bytes_total if copy.bytes_total else 0.0

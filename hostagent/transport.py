@@ -7,8 +7,9 @@ an agent) and `peers.py` (agent to agent) do.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,8 @@ from controller.api.models import Problem, Shape
 from controller.errors import BY_NAME, IntegrityError, PairvolError, PeerError
 
 CONNECT_SECONDS: Final = 2.0
+# Below the five seconds after which our servers close an idle connection: none is used that is just being closed.
+KEEP_ALIVE_SECONDS: Final = 3.0
 REQUEST_SECONDS: Final = 2.0
 
 Answer = TypeVar("Answer")
@@ -35,7 +38,8 @@ class Channel:
         self.who = who
         self.request_seconds = request_seconds
         parsed = parse_address(address)
-        transport = httpx.HTTPTransport(uds=parsed.path)
+        limits = httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS)
+        transport = httpx.HTTPTransport(uds=parsed.path, limits=limits)
         base = f"http://{parsed}" if parsed.path is None else "http://agent"
         # No proxies from the environment: control messages go where the configuration says, or nowhere.
         self._client = httpx.Client(base_url=base, transport=transport, trust_env=False, timeout=request_seconds)
@@ -58,7 +62,7 @@ class Channel:
         """
         response = self.send(method, path, body=body, query=query, seconds=seconds)
         try:
-            return TypeAdapter(kind).validate_json(response.content)
+            return cast(Answer, _adapter(cast(Any, kind)).validate_json(response.content))
         except ValidationError as error:
             raise IntegrityError(
                 f"{self.who} gave an answer to {method} {path} that cannot be read: {error.error_count()} faults",
@@ -108,6 +112,11 @@ class Channel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def unanswered(error: PairvolError) -> bool:

@@ -23,6 +23,7 @@ class Devices:
         self._records = Records(path)
         self._mount_directory = mount_directory
         self._lock = threading.RLock()
+        self._stale: set[str] = set()
 
     def shown(self) -> list[Attachment]:
         with self._lock:
@@ -77,6 +78,22 @@ class Devices:
                 except PairvolError as error:
                     told.append(f"attachment of {record.volume} is of no use ({reason}) and stays: {error.message}")
         return told
+
+    def newly_stale(self) -> list[str]:
+        """One line for each attachment that has become useless since this was asked last."""
+        with self._lock:
+            reasons = {record.volume: methods.stale(record) for record in self._records.all() if record.complete}
+            stale = {volume for volume, reason in reasons.items() if reason is not None}
+            told = [f"attachment of {name} is of no use: {reasons[name]}" for name in sorted(stale - self._stale)]
+            self._stale = stale
+            return told
+
+    def forget_address(self, volume: str) -> None:
+        """A volume is gone, and with it an address that was only asked for."""
+        with self._lock:
+            record = self._records.find(volume)
+            if record is not None and record.method == METHOD_URI:
+                self._records.remove(volume)
 
     def _undo(self, record: Record) -> None:
         if record.device is not None and not self._foreign(record):

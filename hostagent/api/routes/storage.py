@@ -52,6 +52,7 @@ def volume(host: Here, name: Name) -> Volume:
 def delete_volume(host: Here, name: Name) -> None:
     """Remove a volume that is in no pair and has no clients."""
     host.controller.delete_volume(name)
+    host.devices.forget_address(name)
 
 
 @router.get("/attachments")

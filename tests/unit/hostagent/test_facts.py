@@ -1,0 +1,96 @@
+"""Facts: late, repeated and foreign messages do no harm."""
+
+from __future__ import annotations
+
+from controller.api.models import Role
+from controller.errors import ConflictError, NotFoundError, PeerError
+from hostagent.actions import OrderPurge, QueryState
+from hostagent.api.models import ExchangeAnswer
+from hostagent.facts import Facts
+from tests.unit.hostagent.conftest import Scene
+
+
+def told(scene: Scene, **changes: object) -> ExchangeAnswer:
+    answer = ExchangeAnswer(site="osaka", pair=scene.pair, state=scene.secondary.state(scene.now))
+    return answer.model_copy(update=changes)
+
+
+def test_an_overtaken_answer_is_not_believed(scene: Scene) -> None:
+    scene.writes(10)
+    late = told(scene)
+    scene.now += 1
+    scene.copies(10)
+    facts = scene.facts()
+    facts.heard(scene.instant, late)
+    assert facts.peer.state is not None
+    assert facts.peer.state.pointers["already_read"].sequence == 10
+
+
+def test_a_clock_that_stepped_back_does_not_silence_a_side(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(5)
+    facts = scene.facts()
+    scene.now -= 50
+    scene.copies(7)
+    facts.heard(scene.instant, told(scene))
+    assert facts.peer.state is not None
+    assert facts.peer.state.pointers["already_read"].sequence == 7
+
+
+def test_pointers_that_a_power_cut_set_back_are_believed(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(10)
+    facts = scene.facts()
+    scene.now += 5
+    scene.secondary.restored = 4
+    facts.heard(scene.instant, told(scene))
+    assert facts.peer.state is not None
+    assert facts.peer.state.pointers["already_restored"].sequence == 4
+
+
+def test_a_lower_generation_is_never_believed(scene: Scene) -> None:
+    before = told(scene)
+    scene.now += 1
+    scene.secondary.take_over(2)
+    facts = scene.facts()
+    facts.heard(scene.instant, before)
+    assert facts.peer.state is not None
+    assert facts.peer.state.role is Role.TAKEN_OVER
+    assert facts.taken_over
+
+
+def test_another_pair_of_that_name_is_as_good_as_none(scene: Scene) -> None:
+    facts = scene.facts()
+    facts.heard(scene.instant, told(scene, pair=scene.pair.model_copy(update={"uuid": "x", "taken_over": True})))
+    assert facts.peer_lacks_pair
+    assert not facts.taken_over
+    facts.heard(scene.instant, told(scene))
+    assert not facts.peer_lacks_pair
+
+
+def test_errors_become_facts(scene: Scene) -> None:
+    facts: Facts = scene.facts()
+    facts.noted(scene.instant, QueryState(), PeerError("silent"))
+    assert facts.own.failure is not None
+    facts.noted(scene.instant, QueryState(), NotFoundError("no such group"))
+    assert facts.own.absent
+    facts.noted(scene.instant, QueryState(), scene.primary.state(scene.now))
+    assert facts.own.failure is None
+    assert not facts.own.absent
+    purge = OrderPurge.__new__(OrderPurge)
+    facts.noted(scene.instant, purge, ConflictError("not here"))
+    assert facts.refusals["OrderPurge"].message == "not here"
+    facts.noted(scene.instant, purge, scene.primary.state(scene.now))
+    assert facts.refusals == {}
+
+
+def test_a_controller_that_watched_says_up_to_when_there_was_nothing(scene: Scene) -> None:
+    scene.writes(1)
+    scene.copies(1)
+    facts = scene.facts()
+    scene.now += 60
+    scene.writes(1)
+    facts.noted(scene.instant, QueryState(after=1, wait_seconds=2.0), scene.primary.state(scene.now))
+    facts.heard(scene.instant, told(scene))
+    assert facts.behind is not None
+    assert facts.behind.seconds == 0.2
