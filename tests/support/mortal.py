@@ -21,6 +21,7 @@ from controller import control_client, daemon, durable, process
 from controller.copy.worker import SecondaryGroup
 from controller.journal.pointers import PointerPage
 from controller.journal.volume import JournalVolume
+from controller.restore.safepoint import SafePoint
 
 STEPS = (
     (durable, "write_bytes"),
@@ -33,6 +34,8 @@ STEPS = (
     (PointerPage, "create"),
     (SecondaryGroup, "finish_restore"),
     (SecondaryGroup, "stop"),
+    (SafePoint, "roll_back"),
+    (os, "rename"),
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller import plans
-from controller.api.models import GroupVolume, Role
+from controller.api.models import GroupVolume, Role, SplitMode
 from controller.config import Config
 from controller.paths import Paths
 from controller.state import GroupRecord, Phase, StateDocument, VolumeRecord
@@ -44,7 +44,7 @@ def document(role: Role, count: int, phase: Phase = Phase.READY) -> StateDocumen
     [
         (Role.PRIMARY, 1, {"v-single": None, "v-v0": (True, "/j")}),
         (Role.PRIMARY, 2, {"v-single": None, "g-db": (True, "/j")}),
-        (Role.FENCED, 1, {"v-single": None, "v-v0": (False, "/j")}),
+        (Role.FENCED, 1, {"v-single": None}),
         (Role.TAKEN_OVER, 2, {"v-single": None, "g-db": (True, None)}),
         (Role.SECONDARY, 1, {"v-single": None}),
     ],
@@ -58,6 +58,19 @@ def test_servers_by_role(role: Role, count: int, expected: dict[str, tuple[bool,
             assert all(volume["writable"] is wanted[0] for volume in told["volumes"])
             assert (told["journal"] or {"path": None})["path"] == wanted[1]
             assert [volume["index"] for volume in told["volumes"]] == list(range(count))
+
+
+@pytest.mark.parametrize("mode", list(SplitMode))
+def test_a_split_secondary_is_served(mode: SplitMode) -> None:
+    state = document(Role.SECONDARY, 1)
+    state.groups["db"].split = mode
+    told = dict(plans.documents(state, CONFIG, PATHS)).get("v-v0")
+    if mode is SplitMode.OFF:
+        assert told is None
+    else:
+        assert told is not None
+        assert (told["journal"], told["tracking"] is not None) == (None, mode is SplitMode.WRITE)
+        assert told["volumes"][0]["writable"] is (mode is SplitMode.WRITE)
 
 
 @pytest.mark.parametrize("phase", [Phase.CREATING, Phase.DELETING])
