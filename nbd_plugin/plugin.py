@@ -79,14 +79,21 @@ def cleanup() -> None:
         _ending.over()
     if _control is not None:
         _control.close()
-    _write_path.close()
+    try:
+        _write_path.close()
+    except PairvolError as error:
+        _say(error)  # the journal keeps what could not be brought to the stores
 
 
 def _give_up(error: PairvolError) -> None:
     """End before anything is served: one line and a hint, without nbdkit's traceback around it."""
+    _say(error)
+    os._exit(1)
+
+
+def _say(error: PairvolError) -> None:
     sys.stderr.write(f"pairvol: {error.message}\n" + (f"HINT: {error.hint}\n" if error.hint else ""))
     sys.stderr.flush()
-    os._exit(1)
 
 
 # exports and connections
