@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from controller.journal.pointers import Pointer
 from controller.restore.apply import apply
 from controller.volume.commit import BackgroundSync
 from controller.volume.destage import Destager
@@ -51,17 +52,14 @@ def volume_before_journal() -> None:
 
 
 def checkpoint_before_destage() -> None:
-    """CHECKPOINT says that the stores hold what is only in the journal."""
-    take_checkpoint = Destager.take_checkpoint
+    """CHECKPOINT says that the stores hold what is about to be written to them."""
+    kept = Destager._destage
 
-    def early(destager: Any) -> None:
-        with destager._changed:
-            real, destager.destaged = destager.destaged, destager._appender.tail
-        take_checkpoint(destager)
-        with destager._changed:
-            destager.destaged = max(real, destager.destaged) if not destager._overlay.frozen else real
+    def destage(destager: Any) -> None:
+        destager._pointers.publish(Pointer.CHECKPOINT, destager._overlay.oldest.end)
+        kept(destager)
 
-    setattr(Destager, "take_checkpoint", early)  # noqa: B010
+    setattr(Destager, "_destage", destage)  # noqa: B010
 
 
 def data_before_mark() -> None:
