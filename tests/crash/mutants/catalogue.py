@@ -82,8 +82,8 @@ MUTANTS = [
     Mutant(
         "wrap off by one",
         "controller/copy/remote.py",
-        "            offset = (at + done) % size\n",
-        "            offset = (at + done) % (size + BLOCK_BYTES)\n",
+        "size - offset)\n",
+        "size - offset + BLOCK_BYTES)\n",
         HOSTILE,
     ),
     Mutant(
@@ -103,8 +103,8 @@ MUTANTS = [
     Mutant(
         "promote without fence",
         "hostagent/takeover.py",
-        "            fenced = self._fence(generation)\n",
-        "            fenced = primary\n",
+        "        quiet = self._serve(primary.generation, on=False)\n",
+        "        quiet = primary\n",
         TAKEOVER,
     ),
 ]
