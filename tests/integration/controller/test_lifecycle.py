@@ -214,6 +214,10 @@ def test_takeover_in_the_middle_of_a_resync_goes_back_to_the_safe_point(life: Li
     wait_until(lambda: life.state(osaka).safe_point.open, what="the safe point")
     wait_until(lambda: life.state(osaka).waiting_epoch is None, what="restore to go on")
     life.pair.wait_restored()
+    life.pair.confirm()  # the primary frees what only this site can tell about afterwards
+    wait_until(
+        lambda: life.state(tokyo).pointers["journal_out"].sequence > changed.sequence, what="journals to be freed"
+    )
     dirtied = life.state(osaka)
     assert dirtied.safe_point.sequence == changed.sequence
     assert dirtied.safe_point.bytes > 0, "restore saved what it overwrote"
