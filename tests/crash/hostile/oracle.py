@@ -59,6 +59,23 @@ def first_wrong_data(records: bytes, data: bytes, begin: int) -> int | None:
     for index in range(len(records) // RECORD.size):
         fields = RECORD.unpack_from(records, index * RECORD.size)
         start = (fields[3] - begin) * 512
-        if crc32c(data[start : start + fields[5] * 512]) != fields[10]:
+        end = start + fields[5] * 512
+        if end > len(data) or crc32c(data[start:end]) != fields[10]:
             return index
     return None
+
+
+def whole_records(records: bytes, data: bytes, group: Group) -> int:
+    """How many records from the first on carry their checksums, follow each other, and are this group's."""
+    position = group.data_position
+    for index in range(len(records) // RECORD.size):
+        raw = records[index * RECORD.size : (index + 1) * RECORD.size]
+        fields = RECORD.unpack(raw)
+        if fields[13] != crc32c(raw[:60]) or fields[0] != group.sequence + 1 + index or fields[3] != position:
+            return index
+        if fields[11] != group.tag or fields[9] > group.generations[-1]:
+            return index
+        if first_wrong_data(raw, data, group.data_position) is not None:
+            return index
+        position += fields[5]
+    return len(records) // RECORD.size

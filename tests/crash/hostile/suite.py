@@ -18,11 +18,12 @@ from controller.copy.link import DataLink
 from controller.errors import PairvolError
 from controller.journal.layout import group_tag
 from controller.journal.pointers import Position
+from controller.journal.recovery import scan
 from controller.restore.verify import Expectation, check_records
 from tests.crash.hostile.blind import BLIND_TO, blind_to
 from tests.crash.hostile.model import apply_run
 from tests.crash.hostile.mutations import MUTATIONS, Run, make_run
-from tests.crash.hostile.oracle import Group, first_wrong, first_wrong_data
+from tests.crash.hostile.oracle import Group, first_wrong, first_wrong_data, whole_records
 from tests.crash.hostile.peer import HostilePrimary, Secondary
 from tests.crash.links import memory_remote
 from tests.crash.results import Row
@@ -55,6 +56,11 @@ def expected_good(run: Run) -> int:
     return good if wrong is None else wrong
 
 
+def whole(run: Run) -> int:
+    """How many records of a run are whole, in order and of this group, whatever they say."""
+    return whole_records(run.records.tobytes(), bytes(run.data), run.group)
+
+
 def codec(row: Row, cases: int) -> None:
     """The checks of records against the oracle."""
     chooser = random.Random(row.seed)
@@ -81,6 +87,35 @@ def codec(row: Row, cases: int) -> None:
             row.lose(f"{label}: {good} taken, the oracle takes {wrong}: {words}")
         elif wrong is not None and f"record {after.sequence + 1 + wrong}" not in words:
             row.lose(f"{label}: the refusal does not name record {after.sequence + 1 + wrong}: {words}")
+
+
+def recovery(row: Row, cases: int, directory: Path) -> None:
+    """The same runs as a journal that its own server finds after a crash: never past a record that is not whole.
+
+    Where a record points is for the reader's check to refuse; that it is whole,
+    in order and of this group is what recovery answers for.
+    """
+    chooser = random.Random(row.seed + 2)
+    names = list(MUTATIONS)
+    directory.mkdir()
+    primary = HostilePrimary(directory, GROUP_UUID, GENERATION)
+    after = Position(1, 1)
+    for case in range(cases):
+        base = make_run(chooser, group_at(after), RUN_RECORDS)
+        run = spoil(base, names[case % len(names)], chooser)
+        primary.serve(run, Position())
+        row.attempted += 1
+        row.reached += run.records.tobytes() != base.records.tobytes() or run.data != base.data
+        label = f"recovery seed {row.seed + 2} case {case} ({names[case % len(names)]})"
+        try:
+            found = scan(primary.journal, after)[0].sequence - after.sequence
+        except Exception as error:  # noqa: BLE001 - any exception is what this looks for
+            row.lose(f"{label}: {error!r}")
+            continue
+        if not expected_good(run) <= found <= whole(run):
+            row.lose(f"{label}: {found} taken, right are {expected_good(run)}, whole are {whole(run)}")
+        after = Position(after.sequence + RUN_RECORDS, after.data_position + len(base.data) // 512)
+    primary.close()
 
 
 LinkMaker = Callable[[Path], DataLink]
@@ -153,10 +188,11 @@ def _copy_case(
 
 
 def run(seed: int, cases: int, directory: Path, controls: bool = True) -> Row:
-    """All of it: nine parts in ten through the codec, one through the copy path; then the controls."""
+    """Four in five through the codec, one in ten through recovery and the copy path each; then the controls."""
     row = Row("hostile", seed)
-    codec(row, cases * 9 // 10)
-    copy_path(row, cases - cases * 9 // 10, directory)
+    codec(row, cases * 8 // 10)
+    recovery(row, cases // 10, directory / "recovery")
+    copy_path(row, cases // 10, directory)
     for number, name in enumerate(BLIND_TO if controls else ()):
         folder = directory / f"control{number}"
         folder.mkdir()
