@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.api.lifecycle import ServeOrder
 from controller.api.models import CopyOrder, FenceRequest, InitialCopyOrder, PurgeRequest, RestoreRequest
 from hostagent.api.models import Exchange, Pair
 
@@ -66,6 +67,13 @@ class OrderFence:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderServe:
+    """Let a primary that came back serve hosts: the other site is known not to."""
+
+    order: ServeOrder
+
+
+@dataclass(frozen=True, slots=True)
 class SavePair:
     """Keep this durably before anything else is done."""
 
@@ -81,5 +89,6 @@ Action = (
     | OrderRestore
     | OrderPurge
     | OrderFence
+    | OrderServe
     | SavePair
 )

@@ -58,6 +58,7 @@ class Facts:
     peer: SideFacts = field(default_factory=SideFacts)
     asked: Instant | None = None  # when the own controller was last asked, with or without an answer
     contact: Instant | None = None  # when the other agent was last heard
+    answered: Instant | None = None  # when it last answered a question of ours, which cannot be old news
     contact_failure: Failure | None = None  # why the last request to it failed, if nothing was heard since
     peer_pair: Pair | None = None
     peer_lacks_pair: bool = False  # it answers, and has no such pair
@@ -148,6 +149,7 @@ class Facts:
         if isinstance(action, ExchangeWithPeer):
             if isinstance(result, ExchangeAnswer):
                 self.heard(now, result)
+                self.answered = now
             elif isinstance(result, PairvolError):
                 self.not_heard(now, result)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from controller.api.lifecycle import ServeOrder
 from controller.api.models import (
     AcquisitionMode,
     AcquisitionOrder,
@@ -72,8 +73,14 @@ def command(host: Host, group: str, verb: Verb, order: JournalCommand, *, forwar
 
 
 def _start(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) -> JournalState:
-    """Acquisition on. Where it was off, or the journal was full, the secondary copies anew, and is told at once."""
+    """Acquisition on; where it was off, or the journal was full, the secondary copies anew, and is told at once.
+
+    A primary that refuses hosts (a planned takeover that was not ended, a
+    return without word of the other site) serves again, on the operator's word.
+    """
     state = runner.look()
+    if state is not None and (state.quiesced or state.awaits_serve):
+        return host.controller.serve(pair.group, ServeOrder(generation=state.generation))
     if state is not None and state.acquisition and state.mode is AcquisitionMode.SUSPENDED:
         host.controller.set_acquisition(pair.group, AcquisitionOrder(on=False))
     state = host.controller.set_acquisition(pair.group, AcquisitionOrder(on=True))

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controller.api.models import AcquisitionMode, CopyState, Failure, JournalState, Role, ServerState
+from controller.api.models import (
+    AcquisitionMode,
+    CopyState,
+    Failure,
+    JournalState,
+    Role,
+    ServerState,
+    SuspendedCause,
+)
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
@@ -79,6 +87,9 @@ def observe(facts: Facts, now: Instant, settings: CopySettings) -> Observed:
     unknown = unknown_sides(facts, now, settings)
     if facts.taken_over:
         return Observed(PairEvent.TAKEN_OVER, unknown=unknown)
+    suspended = _suspended(facts, unknown)
+    if suspended is not None:
+        return suspended
     if unknown:
         first = unknown[0]
         return Observed(
@@ -99,9 +110,7 @@ def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Obser
     """The state of a pair whose sides both answer and neither has failed."""
     primary, secondary = facts.pair.primary.site, facts.pair.secondary.site
     if state.mode is not AcquisitionMode.JOURNAL:
-        if not state.acquisition:
-            return Observed(PairEvent.STOPPED, f"acquisition at {primary} is stopped")
-        return Observed(PairEvent.FULL, f"the journal of {primary} was full")
+        return Observed(PairEvent.STOPPED, f"acquisition at {primary} is stopped")
     if not copied(facts):
         return Observed(PairEvent.COPYING, "the initial copy is not done")
     if state.fill_percent >= settings.high_water_percent:
@@ -111,6 +120,24 @@ def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Obser
             f'See "pairvol journal status {facts.pair.group}".',
         )
     return Observed(PairEvent.PROTECTED)
+
+
+def _suspended(facts: Facts, unknown: tuple[Unknown, ...]) -> Observed | None:
+    """A primary that gave up journaling is told also while the secondary, most likely its cause, is unknown."""
+    site, state = facts.pair.primary.site, facts.primary.state
+    if state is None or any(side.site == site for side in unknown) or facts.primary.absent:
+        return None
+    if state.role is Role.PRIMARY and state.acquisition and state.mode is AcquisitionMode.SUSPENDED:
+        return Observed(PairEvent.FULL, _suspended_words(site, state.suspended_cause), unknown=unknown)
+    return None
+
+
+def _suspended_words(site: str, cause: SuspendedCause | None) -> str:
+    if cause is SuspendedCause.ERROR:
+        return f"the disk of the journal of {site} refused"
+    if cause is SuspendedCause.OPERATOR:
+        return f"journaling at {site} was suspended by an operator"
+    return f"the journal of {site} was full"
 
 
 def _fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str, str | None] | None:
@@ -141,6 +168,16 @@ def _side_fault(facts: Facts, site: str, side: SideFacts, role: Role) -> tuple[s
         return (
             f"{site} is fenced: a takeover was begun and not ended",
             f'End it with "pairvol pair takeover {group}".',
+        )
+    if state.quiesced:
+        return (
+            f"{site} refuses writes for a planned takeover that was not ended",
+            f'End it with "pairvol pair takeover {group}", or go on as before with "pairvol journal start {group}".',
+        )
+    if state.awaits_serve:
+        return (
+            f"{site} was away and waits for word of the other site before it serves hosts",
+            f'It goes on by itself; "pairvol journal start {group}" does not wait.',
         )
     if state.role is not role:
         return f"{site} is {state.role} of {group}, not {role}", None

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from controller.api.lifecycle import ServeOrder
 from controller.api.models import CopyState, FenceRequest, JournalState, PurgeRequest, Role
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, QueryGroup, QueryState
+from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, OrderServe, QueryGroup, QueryState
 from hostagent.api.models import Exchange
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant
@@ -18,6 +19,8 @@ from hostagent.pace import Pace
 
 GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew
 FENCE_SECONDS: Final = 1.0
+SERVE_SECONDS: Final = 1.0
+WORD_SECONDS: Final = 20.0  # a controller believes for a minute that the other site does not serve
 FILL_STEP_PERCENT: Final = 20.0  # look again before the journal has gained this much
 COPYING_SHARE: Final = 0.25  # of a beat, while the initial copy runs
 FAST_FILL_PERCENT: Final = 50.0  # and as fast as allowed above this
@@ -43,13 +46,29 @@ class PrimaryRole:
             return actions
         if self.pace.due(QueryGroup, every=GROUP_SECONDS if facts.links is not None else 1.0):
             actions.append(QueryGroup())
-        if state.role is Role.PRIMARY and superseded(facts, state):
+        if state.role is not Role.PRIMARY:
+            return actions
+        if superseded(facts, state):
             if self.pace.due(OrderFence, every=FENCE_SECONDS):
                 reason = f"{facts.peer_site} has taken over"
                 actions.append(OrderFence(FenceRequest(generation=facts.generation_known, reason=reason)))
         else:
+            actions += self._serve(now, facts, state)
             actions += self._purge(facts, state)
         return actions
+
+    def _serve(self, now: Instant, facts: Facts, state: JournalState) -> list[Action]:
+        """A primary that was away serves again when the other site has just answered that it is its secondary."""
+        answered = facts.answered
+        fresh = answered is not None and now.seconds - answered.seconds < self.settings.beat_seconds
+        if (
+            state.awaits_serve
+            and fresh
+            and confirmed_sequence(facts) is not None
+            and self.pace.due(OrderServe, every=SERVE_SECONDS)
+        ):
+            return [OrderServe(ServeOrder(generation=state.generation))]
+        return []
 
     def _tell(self, now: Instant, facts: Facts) -> ExchangeWithPeer:
         self.told = now
@@ -87,15 +106,18 @@ class PrimaryRole:
         return self.told.seconds + max(self.settings.fast_beat_seconds, gap)
 
     def _purge(self, facts: Facts, state: JournalState) -> list[Action]:
+        """Free what was confirmed; with nothing to free say it again now and then.
+
+        To the controller a confirmation is also word that the other site does
+        not serve: with it, a volume server that died goes on at once.
+        """
         confirmed = confirmed_sequence(facts)
-        if (
-            facts.pair.policy.purge == "at_once"
-            and state.role is Role.PRIMARY
-            and confirmed is not None
-            and confirmed > facts.own.position(Pointer.CONFIRMED).sequence
-            and self.pace.due(OrderPurge, every=self.settings.fast_beat_seconds)
-        ):
-            return [OrderPurge(PurgeRequest(reader=facts.peer_site, to_sequence=confirmed))]
+        if confirmed is None or facts.contact_failure is not None:
+            return []
+        before = facts.own.position(Pointer.CONFIRMED).sequence
+        goal = confirmed if facts.pair.policy.purge == "at_once" else min(confirmed, before)
+        if self.pace.due(OrderPurge, every=self.settings.fast_beat_seconds if goal > before else WORD_SECONDS):
+            return [OrderPurge(PurgeRequest(reader=facts.peer_site, to_sequence=goal))]
         return []
 
 

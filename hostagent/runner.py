@@ -27,6 +27,7 @@ from hostagent.actions import (
     OrderInitialCopy,
     OrderPurge,
     OrderRestore,
+    OrderServe,
     QueryGroup,
     QueryState,
     SavePair,
@@ -221,6 +222,8 @@ class PairRunner:
                 return controller.purge(group, purge)
             case OrderFence(fence):
                 return controller.fence(group, fence)
+            case OrderServe(serve):
+                return controller.serve(group, serve)
             case SavePair(pair):
                 return self._save(pair)
 

@@ -88,7 +88,9 @@ def _stopped(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
 
 def _full(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
     line = f"{facts.pair.group} is not protected: {observed.cause}, changes tracked"
-    return Verdict.CRIT, line, observed.cause, f"pairvol journal start {facts.pair.group}"
+    if observed.unknown:
+        line += f"; {_unknown_words(observed.unknown, now)}"
+    return Verdict.CRIT, line, observed.cause, f"pairvol journal start {facts.pair.group}"  # which copies anew
 
 
 def _failed(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:

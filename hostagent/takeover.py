@@ -6,8 +6,11 @@ primary does:
 
 | primary | without --force | with --force |
 |---|---|---|
-| agent and controller answer | planned: wait until the secondary is close, fence the primary, wait for its last journal, take over; nothing is lost. When the secondary does not get close: refused, nothing changed. When the link breaks after the fence: refused, says so; the primary stays fenced, and the command goes on when it is given again | as without, but what does not arrive within a few seconds stays behind, counted |
-| agent answers, its controller does not, or it cannot be fenced | refused: hosts may be writing there | forced |
+| agent and controller answer | planned: wait until the secondary is close, \
+let the primary refuse writes, wait for its last journal, take over, fence the primary; nothing is lost. \
+When the secondary does not get there: refused, and the primary serves as before | as without, \
+but what does not arrive within a few seconds stays behind, counted |
+| agent answers, its controller does not | refused: hosts may be writing there | forced |
 | nothing answers | forced: what is here is what there is; what is missing cannot be known | the same |
 
 Always refused: a secondary whose initial copy is not done. What was read is
@@ -16,14 +19,18 @@ always restored first, from the local journal.
 Order (I8): the generation is durable at the secondary's controller before the
 first write under it. A primary that could not be told is fenced by its own
 agent at its first exchange with this one. Given again, the command converges.
-"""  # noqa: E501 - a table has no line breaks
+A crash in the middle may leave a primary that refuses writes: its status says
+so, and how to end that either way.
+"""
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from controller.api.lifecycle import ServeOrder
 from controller.api.models import (
     CopyMode,
     CopyOrder,
@@ -44,7 +51,6 @@ from hostagent.host import Host
 from hostagent.lag import position
 from hostagent.observe import copied
 from hostagent.runner import PairRunner
-from hostagent.transport import unanswered
 
 CLOSE_SECONDS: Final = 10.0  # to get to where the primary was when the command came
 STALL_SECONDS: Final = 3.0  # without a journal arriving: the link is down
@@ -83,6 +89,7 @@ class _Takeover:
     def __init__(self, host: Host, runner: PairRunner, pair: Pair, force: bool) -> None:
         self._host, self._runner, self._pair, self._force = host, runner, pair, force
         self._group, self._primary = pair.group, pair.primary.site
+        self._other = host.peers.get(self._primary)
         self._began = time.monotonic()
         self._renewed = 0.0
 
@@ -107,8 +114,8 @@ class _Takeover:
             )
         if primary is None:
             return self._finish(generation, None, planned=False)
-        fenced, missing = self._with_primary(generation, primary)
-        return self._finish(generation, missing, planned=fenced and missing is None)
+        quiet, missing = self._with_primary(generation, primary)
+        return self._finish(generation, missing, planned=quiet and missing is None)
 
     def _refuse_uncopied(self) -> None:
         if not self._runner.ask(copied):
@@ -120,35 +127,46 @@ class _Takeover:
     # -- with the primary answering -------------------------------------------------
 
     def _with_primary(self, generation: int, primary: JournalState) -> tuple[bool, Missing | None]:
-        """Get close, fence, drain: whether it was fenced, and what is still missing then (only with force)."""
-        if primary.role is Role.PRIMARY:
-            near = self._drain(primary, Pointer.DURABLE, CLOSE_SECONDS if not self._force else FORCED_DRAIN_SECONDS)
-            if near is not None and not self._force:
-                raise self._behind(near, f"the secondary does not keep up; {self._primary} was not changed")
-            fenced = self._fence(generation)
-            if fenced is None:
-                return False, near
-            primary = fenced
-        missing = self._drain(primary, Pointer.JOURNAL_IN, FORCED_DRAIN_SECONDS if self._force else DRAIN_SECONDS)
-        if missing is not None and not self._force:
-            raise self._behind(missing, f"{self._primary} is fenced and keeps them")
+        """Get close, stop writes, drain: whether writes were stopped, and what is still missing then."""
+        if primary.role is not Role.PRIMARY:  # fenced by an earlier command
+            return True, self._drain(primary, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
+        near = self._drain(primary, Pointer.DURABLE, self._patience(CLOSE_SECONDS))
+        if near is not None and not self._force:
+            raise self._behind(near)
+        quiet = self._serve(primary.generation, on=False)
+        if quiet is None:
+            return False, near
+        try:
+            missing = self._drain(quiet, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
+            if missing is not None and not self._force:
+                raise self._behind(missing)
+        except PairvolError:
+            self._serve(primary.generation, on=True)
+            raise
         return True, missing
 
-    def _fence(self, generation: int) -> JournalState | None:
-        """Stop host writes there; None when that failed and force goes on without it."""
-        request = FenceRequest(generation=generation, reason=f"planned takeover by {self._host.site}")
+    def _patience(self, seconds: float) -> float:
+        return min(seconds, FORCED_DRAIN_SECONDS) if self._force else seconds
+
+    def _serve(self, generation: int, *, on: bool) -> JournalState | None:
+        """Let the primary take or refuse host writes; None when it cannot and we go on without."""
         try:
-            state = self._host.peers.get(self._primary).fence(self._group, request)
+            state = self._other.serve(self._group, ServeOrder(generation=generation, on=on))
         except PairvolError as error:
-            if self._force:
+            if self._force or on:
                 return None
-            known = "it may be fenced already" if unanswered(error) else "nothing was changed"
             raise ConflictError(
-                f"cannot take over {self._group}: {self._primary} could not be fenced ({known}): {error.message}",
+                f"cannot take over {self._group}: {self._primary} could not be told to refuse writes: {error.message}",
                 hint="Give the command again, or add --force to go on without it.",
             ) from error
         self._runner.peer_state(state)
         return state
+
+    def _fence(self, generation: int) -> None:
+        """Tell the old primary for good; one that does not hear it now is told by its own agent later."""
+        request = FenceRequest(generation=generation, reason=f"{self._host.site} has taken over")
+        with suppress(PairvolError):
+            self._runner.peer_state(self._other.fence(self._group, request))
 
     def _drain(self, primary: JournalState, goal: Pointer, seconds: float) -> Missing | None:
         """Copy until the secondary has what the primary had in this answer; what is missing when it takes too long."""
@@ -178,11 +196,11 @@ class _Takeover:
         order = CopyOrder(source=source, mode=CopyMode.FOLLOW, lease_seconds=LEASE_SECONDS, restore=restore)
         self._host.controller.order_copy(self._group, order)
 
-    def _behind(self, missing: Missing, state: str) -> ConflictError:
+    def _behind(self, missing: Missing) -> ConflictError:
         size = format_size(missing.data_bytes)
         return ConflictError(
             f"cannot take over {self._group}: {self._primary} holds journals {missing.first}..{missing.last} "
-            f"not yet at {self._host.site}; {state}",
+            f"not yet at {self._host.site}; {self._primary} serves as before",
             hint=f'Wait with "pairvol pair wait {self._group} --state PAIR", '
             f"or add --force to drop {missing.journals} journals ({size}).",
             group=self._group,
@@ -201,6 +219,8 @@ class _Takeover:
         self._runner.keep(
             self._pair.model_copy(update={"generation": result.generation, "taken_over": True})
         )  # durable; and the other agent hears it at once, if it is there
+        if missing is not None or planned:
+            self._fence(result.generation)
         self._runner.look()
         self._runner.exchange(ANSWER_SECONDS)
         report = self._report(result, missing, planned, again)

@@ -28,6 +28,7 @@ from hostagent.actions import (
     OrderInitialCopy,
     OrderPurge,
     OrderRestore,
+    OrderServe,
     QueryGroup,
     QueryState,
     SavePair,
@@ -163,6 +164,7 @@ class History:
             *crashes,
             self._crash_primary_controller,
             self._crash_secondary_controller,
+            self._lose_primary_site,
             self._cut_link,
             self._cut_data_link,
             self.primary.volume_server_crashes,
@@ -173,10 +175,10 @@ class History:
     def _outage(self) -> float:
         return self.chance.choice([0.01, 0.5, 3.0, 12.0]) * self.chance.uniform(0.5, 1.5)
 
-    def _crash_agent(self, agent: Agent) -> None:
+    def _crash_agent(self, agent: Agent, seconds: float | None = None) -> None:
         self.counts["agent crashes"] += 1
         agent.up, agent.life = False, agent.life + 1
-        self.after(self._outage(), self._starter(agent))
+        self.after(self._outage() if seconds is None else seconds, self._starter(agent))
 
     def _starter(self, agent: Agent) -> Callable[[], None]:
         return lambda: self._start_agent(agent)
@@ -190,10 +192,21 @@ class History:
         agent.manager = self.make_manager(self.settings)
         self._turn(agent)
 
-    def _crash_primary_controller(self) -> None:
+    def _crash_primary_controller(self, seconds: float | None = None) -> None:
         self.counts["controller crashes"] += 1
         self.primary.up = False
-        self.after(self._outage(), lambda: setattr(self.primary, "up", True))
+        self.after(self._outage() if seconds is None else seconds, lambda: setattr(self.primary, "up", True))
+
+    def _lose_primary_site(self) -> None:
+        """Power fails at the primary: all of it is away, and comes back waiting for word."""
+        self.counts["sites lost"] += 1
+        self.primary.volume_server_crashes()
+        self.primary.awaits = self.primary.role is Role.PRIMARY
+        away = self._outage()
+        self._crash_primary_controller(away)
+        self._crash_agent(self.agents["tokyo"], away)
+        if self.chance.random() < 0.5:  # and the operator does what there is to do
+            self.after(self.chance.uniform(0.1, 2.0), self._take_over)
 
     def _crash_secondary_controller(self) -> None:
         self.counts["controller crashes"] += 1
@@ -218,7 +231,8 @@ class History:
         if self.secondary.consistent is None or self.chance.random() < 0.5:
             return
         self.counts["takeovers"] += 1
-        self.secondary.take_over(self.secondary.generation + 1 if self.secondary.role is Role.SECONDARY else 2)
+        generation = self.secondary.generation + 1 if self.secondary.role is Role.SECONDARY else 2
+        self.secondary.take_over(generation, self.now)
         if self.chance.random() < 0.5:
             self._crash_agent(self.agents["osaka"])
 
@@ -309,6 +323,8 @@ class History:
             case OrderFence(request):
                 primary.fence(request, secondary)
                 return primary.group()
+            case OrderServe(serve):
+                primary.serve(serve, self.now, secondary)
             case OrderCopy(order):
                 secondary.copy(order, self.now)
             case OrderInitialCopy(order):
@@ -370,6 +386,7 @@ class History:
         return (
             secondary.read == primary.durable == primary.newest == primary.confirmed
             and secondary.copy_gap == primary.gap
+            and not primary.awaits
             and restored
             and set(events) == {wanted}
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from controller.api.lifecycle import ServeOrder
 from controller.api.models import CopySource, JournalState, PurgeRequest, RestoreRequest
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, OrderFence, OrderPurge, OrderRestore
+from hostagent.actions import Action, OrderFence, OrderPurge, OrderRestore, OrderServe
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant
 from hostagent.manager import CopyManager
@@ -30,6 +31,15 @@ class NeverYields(PrimaryRole):
 
     def step(self, now: Instant, facts: Facts) -> list[Action]:
         return [action for action in PrimaryRole.step(self, now, facts) if not isinstance(action, OrderFence)]
+
+
+class ServesBlindly(PrimaryRole):
+    """Lets a primary that came back serve without having heard of the other site."""
+
+    def _serve(self, now: Instant, facts: Facts, state: JournalState) -> list[Action]:
+        if state.awaits_serve and self.pace.due(OrderServe, every=1.0):
+            return [OrderServe(ServeOrder(generation=state.generation))]
+        return []
 
 
 class CopiesTooEarly(SecondaryRole):
@@ -73,6 +83,7 @@ def _with(
 MUTANTS: dict[str, Callable[[CopySettings], CopyManager]] = {
     "purges-scheduled": _with(primary=PurgesScheduled),
     "never-yields": _with(primary=NeverYields),
+    "serves-blindly": _with(primary=ServesBlindly),
     "copies-too-early": _with(secondary=CopiesTooEarly),
     "orders-once": _with(secondary=OrdersOnce),
     "restores-unread": _with(secondary=RestoresUnread),

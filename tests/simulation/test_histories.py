@@ -14,7 +14,7 @@ from tests.simulation.world import ViolationError
 
 HISTORIES = int(os.environ.get("PAIRVOL_HISTORIES", "500"))
 FIRST_SEED = int(os.environ.get("PAIRVOL_FIRST_SEED", "0"))
-MUTANT_HISTORIES = 200
+MUTANT_HISTORIES = 600
 
 
 def test_histories_are_safe_and_come_to_rest() -> None:
@@ -28,7 +28,16 @@ def test_histories_are_safe_and_come_to_rest() -> None:
         counts += history.counts
     print(f"{HISTORIES} histories from seed {FIRST_SEED}: {dict(sorted(counts.items()))}")
     # A fault or state that was never reached proves nothing.
-    for kind in ("agent crashes", "controller crashes", "link cuts", "takeovers", "OrderFence", "OrderRestore"):
+    for kind in (
+        "agent crashes",
+        "controller crashes",
+        "link cuts",
+        "takeovers",
+        "sites lost",
+        "OrderServe",
+        "OrderFence",
+        "OrderRestore",
+    ):
         assert counts[kind] > 0, f"no history had {kind}"
     for event in (PairEvent.COPYING, PairEvent.PROTECTED, PairEvent.FILLING, PairEvent.FULL, PairEvent.FAILED):
         assert counts[f"seen {event}"] > 0, f"no history was seen {event}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from controller.api.lifecycle import ServeOrder
 from controller.api.models import (
     AcquisitionMode,
     Composition,
@@ -35,6 +36,7 @@ from controller.journal.pointers import Pointer
 
 CAPACITY = 300  # journals
 FULL_WAIT_SECONDS = 10.0
+WORD_SECONDS = 5.0  # the deadline of an exchange, a beat, and the deadline of the order
 INITIAL_COPY_STEPS = 6
 READ_STEP = 60
 RESTORE_STEP = 80
@@ -87,6 +89,9 @@ class Site:
             link_ok=None,
             link_contact_ns=0,
             failure=None,
+            awaits_serve=False,
+            quiesced=False,
+            suspended_cause=None,
             volume_server=ServerState.RUNNING,
             journal_server=ServerState.RUNNING,
         )
@@ -103,6 +108,7 @@ class Primary(Site):
     waiting_since: float | None = None
     suspended: bool = False
     gap: int | None = None
+    awaits: bool = False  # was away: hosts are not served before word comes
 
     @property
     def newest(self) -> int:
@@ -110,7 +116,7 @@ class Primary(Site):
 
     def host_writes(self, now: float, count: int) -> None:
         """Journal `count` writes; when there is no room wait, and suspend when that took too long."""
-        if self.role is Role.FENCED or self.suspended:
+        if self.role is Role.FENCED or self.suspended or self.awaits:
             return
         room = CAPACITY - (self.newest - self.confirmed)
         self.times += [wall(now)] * min(count, room)
@@ -152,6 +158,7 @@ class Primary(Site):
         )
         used = self.newest - self.confirmed
         state.mode = AcquisitionMode.SUSPENDED if self.suspended else AcquisitionMode.JOURNAL
+        state.awaits_serve = self.awaits
         state.acquisition, state.gap_sequence = self.acquisition, self.gap
         state.records_used, state.fill_percent = used, 100.0 * used / CAPACITY
         return state
@@ -185,6 +192,14 @@ class Primary(Site):
         self.flush()
         self.role = Role.FENCED
 
+    def serve(self, order: ServeOrder, now: float, secondary: Secondary) -> None:
+        if order.generation != self.generation or self.role is not Role.PRIMARY:
+            raise ConflictError(f"cannot serve under generation {order.generation}")
+        # Word of the other site may be as old as its silence may last; a takeover in that time cannot be known.
+        if secondary.role is Role.TAKEN_OVER and now - secondary.taken_over_at > WORD_SECONDS:
+            raise ViolationError("a primary that came back was told to serve, and the other site serves")
+        self.awaits = False
+
 
 @dataclass
 class Secondary(Site):
@@ -203,6 +218,7 @@ class Secondary(Site):
     link_contact: float = 0.0
     link_ok: bool = True
     last_read_ns: int = 0
+    taken_over_at: float = 0.0
 
     def crash(self) -> None:
         self.up = False
@@ -259,7 +275,9 @@ class Secondary(Site):
         state.link_ok, state.link_contact_ns = self.link_ok, wall(self.link_contact)
         return state
 
-    def take_over(self, generation: int) -> None:
+    def take_over(self, generation: int, now: float = 0.0) -> None:
+        if self.role is not Role.TAKEN_OVER:
+            self.taken_over_at = now
         self.role, self.generation, self.restored = Role.TAKEN_OVER, generation, self.read
         self.order, self.copy_runs = None, False
 

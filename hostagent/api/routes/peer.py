@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from controller.api.lifecycle import ServeOrder
 from controller.api.models import FenceRequest, JournalState, Name
 from hostagent import journals, sides, takeover
 from hostagent.api.models import (
@@ -61,9 +62,15 @@ def remove_side(host: Here, group: Name, uuid: str, force: bool = False, made: M
     sides.remove_side(host, group, uuid, force=force, made=made or [])
 
 
+@router.post("/pairs/{group}/serve")
+def serve(host: Here, group: Name, order: ServeOrder) -> JournalState:
+    """Take host writes, or refuse them for a planned takeover; the state after the last of them."""
+    return host.controller.serve(group, order)
+
+
 @router.post("/pairs/{group}/fence")
 def fence(host: Here, group: Name, request: FenceRequest) -> JournalState:
-    """Stop host writes for a planned takeover; the state after the last of them."""
+    """The other site has taken over: stop serving, keep everything."""
     runner = host.runner(group)
     host.controller.fence(group, request)
     runner.awaken()

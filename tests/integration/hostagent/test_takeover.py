@@ -7,7 +7,9 @@ import threading
 import nbd
 import pytest
 
-from controller.api.models import Role
+from controller.api.client import ControllerClient
+from controller.api.lifecycle import ServeOrder
+from controller.api.models import Role, TakeoverRequest
 from controller.errors import ConflictError
 from hostagent.api.models import AttachOrder, PairState, Verdict
 from hostagent.cli.demo.sites import Daemon
@@ -76,7 +78,7 @@ def test_planned_under_load_loses_nothing_and_the_old_primary_refuses_writes(cas
 
     again = case.osaka.take_over(case.name)  # the same command converges
     assert (again.kind, again.generation) == ("planned", 2)
-    with pytest.raises(ConflictError, match="was taken over by osaka|is fenced at tokyo"):
+    with pytest.raises(ConflictError, match=r"was taken over by osaka|is fenced at tokyo"):
         case.tokyo.create_pair(case.order())
     with pytest.raises(ConflictError, match="is fenced"):
         case.tokyo.delete_pair(case.name)
@@ -105,6 +107,24 @@ def test_behind_is_refused_and_changes_nothing_and_force_counts_what_stays(case:
     assert case.number_at(case.linked.second) == 1
     status = case.wait_state(PairState.SSWS)
     assert "tokyo is fenced and keeps 4 journals (16 KiB) that never reached osaka" in status.line
+
+
+def test_a_primary_left_refusing_writes_says_so_and_serves_again_by_command(case: Case) -> None:
+    """As a planned takeover leaves it whose coordinator died in the middle."""
+    case.pair()
+    case.write(1)
+    with ControllerClient(case.linked.first.controller_address) as controller:
+        controller.serve(case.name, ServeOrder(generation=1, on=False))
+    with pytest.raises((nbd.Error, AssertionError)):
+        case.write(2)
+    status = case.wait_state(PairState.PSUE)
+    assert "refuses writes for a planned takeover that was not ended" in status.line
+    assert status.next_command is not None
+    assert f"pairvol journal start {case.name}" in status.next_command
+    case.osaka.start_journal(case.name)
+    case.write(3)
+    case.wait_state(PairState.PAIR)
+    case.wait_restored(3)
 
 
 def test_the_initial_copy_must_be_done(case: Case) -> None:
@@ -160,9 +180,6 @@ def test_with_the_primary_half_alive_force_is_needed(case: Case) -> None:
 
 def test_a_takeover_goes_on_after_the_agent_died_in_the_middle(case: Case) -> None:
     """The controller has taken over, and its agent was killed before it kept or told that."""
-    from controller.api.client import ControllerClient
-    from controller.api.models import TakeoverRequest
-
     case.pair()
     case.linked.second.kill(Daemon.AGENT)
     with ControllerClient(case.linked.second.controller_address) as controller:

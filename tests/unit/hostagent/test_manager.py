@@ -23,6 +23,7 @@ from hostagent.actions import (
     OrderInitialCopy,
     OrderPurge,
     OrderRestore,
+    OrderServe,
     QueryState,
     SavePair,
 )
@@ -97,11 +98,44 @@ def test_nothing_is_purged_for_a_secondary_that_is_not_this_pairs(scene: Scene, 
     assert OrderPurge not in asked(scene, facts)
 
 
-def test_purge_on_command_is_left_to_the_command(scene: Scene) -> None:
+def test_purge_on_command_frees_nothing_by_itself(scene: Scene) -> None:
     scene.pair = scene.pair.model_copy(update={"policy": PairPolicy(purge="command")})
     scene.writes(10)
     scene.copies(6)
-    assert OrderPurge not in asked(scene, scene.facts())
+    word = asked(scene, scene.facts())[OrderPurge]
+    assert isinstance(word, OrderPurge)
+    assert word.request.to_sequence == 0
+
+
+def test_word_that_the_other_site_does_not_serve_is_repeated(scene: Scene) -> None:
+    manager, facts = CopyManager(CopySettings()), scene.facts()
+    manager.ended(scene.instant, asked(scene, facts, manager)[OrderPurge], True)
+    scene.now += 19
+    scene.look(facts)
+    assert OrderPurge not in asked(scene, facts, manager)
+    scene.now += 2
+    scene.look(facts)
+    assert OrderPurge in asked(scene, facts, manager)
+
+
+def test_a_primary_that_was_away_serves_when_the_other_site_was_heard(scene: Scene) -> None:
+    scene.primary.awaits = True
+    facts = scene.facts()
+    assert OrderServe not in asked(scene, facts)  # it was heard; what it said may be old
+    facts.answered = scene.instant
+    serve = asked(scene, facts)[OrderServe]
+    assert isinstance(serve, OrderServe)
+    assert (serve.order.generation, serve.order.on) == (1, True)
+
+    scene.now += 1.1  # its word is old
+    facts.own_state(scene.instant, scene.primary.state(scene.now))
+    assert OrderServe not in asked(scene, facts)
+
+    scene.secondary.take_over(2)
+    scene.look(facts)
+    actions = asked(scene, facts)
+    assert OrderServe not in actions
+    assert OrderFence in actions
 
 
 def test_a_primary_that_hears_of_a_higher_generation_keeps_it_and_is_fenced(scene: Scene) -> None:

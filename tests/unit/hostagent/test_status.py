@@ -104,6 +104,18 @@ def test_full(scene: Scene) -> None:
     assert said.line.startswith("db is not protected: the journal of tokyo was full")
 
 
+def test_full_is_told_also_with_the_secondary_silent(scene: Scene) -> None:
+    scene.primary.suspended = True
+    facts = scene.facts()
+    facts.not_heard(scene.instant, PeerError("gone"))
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PFUS)
+    assert said.line == (
+        "db is not protected: the journal of tokyo was full, changes tracked; osaka unknown since 22:15:00.0Z"
+    )
+    assert said.sides[1].state is None
+
+
 def test_stopped(scene: Scene) -> None:
     scene.primary.suspended, scene.primary.acquisition = True, False
     said = status(scene)
