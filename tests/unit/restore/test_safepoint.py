@@ -214,3 +214,30 @@ def test_damaged_content_is_found_before_anything_is_changed(volumes: Volumes) -
         point.roll_back()
     assert volumes.content() == now
     point.close()
+
+
+def test_data_then_index_each_synced_before_anything_is_overwritten(
+    volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut could tear apart: the order of writes and syncs is the protection."""
+    point = volumes.begin()
+    files = {point._data: "data", point._index: "index"}
+    calls: list[str] = []
+
+    def noted(name: str, honest: Callable[..., Any]) -> Callable[..., Any]:
+        def call(file: int, *rest: Any) -> Any:
+            calls.append(f"{name} {files[file]}")
+            return honest(file, *rest)
+
+        return call
+
+    with monkeypatch.context() as watched:
+        for name, word in (("pwrite", "write"), ("fdatasync", "sync")):
+            watched.setattr(os, name, noted(word, getattr(os, name)))
+        point.protect([(0, MIB, 3 * UNIT_BYTES), (3, MIB // 2, 512)])
+        assert calls == ["write data"] * calls.count("write data") + ["sync data", "write index", "sync index"]
+        assert "write data" in calls
+        calls.clear()
+        point.protect([(0, MIB, 512)])
+        assert calls == [], "saved once is saved"
+    point.close()
