@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from controller import durable
 from controller.config import Config
 from controller.control_client import StatusCache
+from controller.drills.images import Images
+from controller.drills.ledger import Ledger
 from controller.errors import ConflictError
 from controller.events import Events
 from controller.groups.confirmations import Confirmations
@@ -44,6 +46,8 @@ class Appliance:
     permits: Permits
     rates: Rates
     modes: Modes
+    images: Images
+    ledger: Ledger
     lock_file: int
 
     @classmethod
@@ -74,12 +78,15 @@ class Appliance:
             permits=Permits(paths, config.serve),
             rates=Rates(),
             modes=Modes(events),
+            images=Images(config, paths),
+            ledger=Ledger(paths.ledger),
             lock_file=lock_file,
         )
 
     def close(self, *, stop_servers: bool = False) -> None:
         """End workers and watching; servers run on unless told otherwise."""
         self.permits.close()
+        self.images.close(stop=stop_servers)
         self.workers.stop_all()
         if stop_servers:
             self.servers.stop_all()

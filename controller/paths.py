@@ -7,14 +7,16 @@ in the state directory, sockets and pid files in the run directory.
         state.json  lock  controller.json        (controller/state.py, controller/daemon.py)
         events.jsonl                              (controller/events.py)
         volumes/NAME.img  pool/NAME.img           stores that we made
-        groups/NAME/journal  pointers  dirty  copy.json  export/  safepoint/  orphans/
+        groups/NAME/journal  pointers  dirty  copy.json  markers.jsonl  export/  safepoint/  orphans/
         servers/ID.json                           what a volume server reads
         log/ID.log
+        drills.jsonl  drills/                     the ledger of drills, and room for what is written to their images
     run_directory/
         controller.sock  ID.sock  ID.ctl  ID.pid  NAME.permit
 
 Server ids: `v-VOLUME` and `g-GROUP` serve volumes, `j-GROUP` the journal,
-`p-GROUP` the primary volumes to the copying site.
+`p-GROUP` the primary volumes to the copying site, `d-NUMBER-INDEX` an image
+of a drill.
 """
 
 from __future__ import annotations
@@ -47,6 +49,16 @@ class Paths:
     @property
     def events(self) -> Path:
         return self.state / "events.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        """Of all drills of this appliance."""
+        return self.state / "drills.jsonl"
+
+    @property
+    def overlays(self) -> Path:
+        """Where the images of drills keep what is written to them."""
+        return self.state / "drills"
 
     @property
     def log(self) -> Path:
@@ -90,7 +102,7 @@ class Paths:
 
     def make(self) -> None:
         """Make the directories that everything else expects."""
-        for directory in ("volumes", "pool", "groups", "servers", "log"):
+        for directory in ("volumes", "pool", "groups", "servers", "log", "drills"):
             (self.state / directory).mkdir(parents=True, exist_ok=True, mode=0o700)
         self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -116,6 +128,10 @@ class GroupPaths:
     @property
     def copy_state(self) -> Path:
         return self.directory / "copy.json"
+
+    @property
+    def markers(self) -> Path:
+        return self.directory / "markers.jsonl"
 
     @property
     def orphans(self) -> Path:

@@ -16,6 +16,7 @@ from functools import partial
 from controller import plans, pool, process, serving, volumes
 from controller.api.models import Role
 from controller.appliance import Appliance
+from controller.drills import commands as drills
 from controller.errors import PairvolError
 from controller.groups import delete, demote, fence, takeover
 from controller.servers import stop_strays
@@ -34,6 +35,7 @@ def settle(appliance: Appliance) -> threading.Thread:
     kept = {appliance.paths.pidfile(server) for server in _expected(document)}
     for pid in stop_strays(appliance.paths.run, kept):
         appliance.events.emit("warning", "server.stray", f"ended stray server process {pid}", {"pid": pid})
+    drills.settle(appliance)
     _settle_volumes(appliance, document)
     document = appliance.store.document
     waiting = {plans.group_server(group.volumes, group.name) for group in _returning(appliance, document)}
@@ -64,6 +66,7 @@ def _expected(document: StateDocument) -> set[str]:
                 servers -= own
         if plans.exports_journal(group) and group.phase is not Phase.DEMOTING:
             servers |= {plans.journal_server(group.name), plans.source_server(group.name)}
+        servers.update(image.server for drill in group.drills for image in drill.images)
     return servers
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from controller import durable
+from controller.api.drills import Drill
 from controller.api.lifecycle import Orphan
 from controller.api.models import Composition, GroupVolume, Name, Position, Role, Shape, SplitMode
 from controller.errors import ConflictError, IntegrityError, NotFoundError
@@ -94,6 +95,7 @@ class GroupRecord(Shape):
     demotion: Demotion | None = None
     orphans: list[Orphan] = Field(default_factory=list)
     split: SplitMode = SplitMode.OFF
+    drills: list[Drill] = Field(default_factory=list)  # open ones: restore waits
     quiesced: bool = False  # writes are refused for a planned takeover
     fenced_by: int | None = None  # generation that exists elsewhere
     fence_reason: str = ""

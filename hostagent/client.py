@@ -11,7 +11,9 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
+from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
+from hostagent.api.drills import DrillOrder, DrillReport, MarkerSides
 from hostagent.api.models import (
     AgentInfo,
     Attachment,
@@ -175,6 +177,32 @@ class Agent:
             body=JournalCommand(to_sequence=to_sequence),
             seconds=ORDER_SECONDS,
         )
+
+    # -- markers and drills ---------------------------------------------------------------
+
+    def markers(self, group: str) -> MarkerSides:
+        """GET /markers/{group}: as both sites know them; None for a site that does not answer."""
+        return self._channel.call(MarkerSides, "GET", f"/markers/{group}")
+
+    def put_marker(self, group: str, name: str) -> NamedMarker:
+        """POST /markers/{group}: behind every write acknowledged by now; durable at the primary."""
+        order = MarkerOrder(name=name)
+        return self._channel.call(NamedMarker, "POST", f"/markers/{group}", body=order, seconds=ORDER_SECONDS)
+
+    def drills(self, group: str | None = None) -> list[DrillReport]:
+        """GET /drills: the ledger of the group's secondary site; of this site for all groups."""
+        return self._channel.call(list[DrillReport], "GET", "/drills", query={"group": group})
+
+    def start_drill(self, group: str, order: DrillOrder | None = None) -> DrillReport:
+        """POST /drills/{group}: writable images at the secondary site; the check, if any, has run when this returns."""
+        order = order or DrillOrder()
+        seconds = ORDER_SECONDS + order.check_seconds
+        return self._channel.call(DrillReport, "POST", f"/drills/{group}", body=order, seconds=seconds)
+
+    def stop_drill(self, group: str, number: int | None = None) -> list[DrillReport]:
+        """DELETE /drills/{group}: one drill, or all of a group."""
+        query = {"number": number}
+        return self._channel.call(list[DrillReport], "DELETE", f"/drills/{group}", query=query, seconds=ORDER_SECONDS)
 
     def close(self) -> None:
         self._channel.close()

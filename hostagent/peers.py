@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from controller.api.lifecycle import ServeOrder
+from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import FenceRequest, JournalState
 from controller.errors import PairvolError, UsageError
+from hostagent.api.drills import DrillOrder, DrillReport
 from hostagent.api.models import (
     Exchange,
     ExchangeAnswer,
@@ -127,6 +129,32 @@ class AgentClient:
             lambda: self._channel.call(
                 JournalState, "POST", f"/peer/journals/{group}/{verb}", body=command, seconds=ORDER_SECONDS
             )
+        )
+
+    def markers(self, group: str) -> list[NamedMarker]:
+        """The markers known at that site."""
+        return self._noted(lambda: self._channel.call(list[NamedMarker], "GET", f"/peer/markers/{group}"))
+
+    def put_marker(self, group: str, order: MarkerOrder) -> NamedMarker:
+        """Forward a marker to the site whose volumes are written."""
+        path = f"/peer/markers/{group}"
+        return self._noted(lambda: self._channel.call(NamedMarker, "POST", path, body=order, seconds=ORDER_SECONDS))
+
+    def drills(self, group: str | None) -> list[DrillReport]:
+        """The ledger of that site."""
+        query = {"group": group}
+        return self._noted(lambda: self._channel.call(list[DrillReport], "GET", "/peer/drills", query=query))
+
+    def start_drill(self, group: str, order: DrillOrder) -> DrillReport:
+        """Forward a drill to the secondary's agent; its check runs there, to its end."""
+        path, seconds = f"/peer/drills/{group}", ORDER_SECONDS + order.check_seconds
+        return self._noted(lambda: self._channel.call(DrillReport, "POST", path, body=order, seconds=seconds))
+
+    def stop_drill(self, group: str, number: int | None) -> list[DrillReport]:
+        """Forward the end of a drill, or of all of a group."""
+        path, query = f"/peer/drills/{group}", {"number": number}
+        return self._noted(
+            lambda: self._channel.call(list[DrillReport], "DELETE", path, query=query, seconds=ORDER_SECONDS)
         )
 
     def _noted(self, call: Callable[[], Answer]) -> Answer:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from controller.api.models import Group, GroupCreate, GroupVolume, Role
 from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, PeerError, UsageError
 from hostagent.api.models import Pair, SideOrder, SideReport, SiteVolumes
+from hostagent.drills.commands import release_devices
 from hostagent.host import Host
 from hostagent.runner import PairRunner
 
@@ -128,6 +129,7 @@ def remove_group(host: Host, group: str, uuid: str, *, force: bool) -> None:
         if present is not None and present.uuid == uuid:
             with suppress(NotFoundError):
                 host.controller.delete_group(group, force=force)
+            release_devices(host, group)  # of drills, which that has ended
 
 
 def forget(host: Host, group: str, uuid: str) -> None:

@@ -47,6 +47,7 @@ from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
+from hostagent.drills.commands import release_devices
 from hostagent.host import Host
 from hostagent.lag import position
 from hostagent.observe import copied
@@ -82,7 +83,9 @@ def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool =
             raise ConflictError(f"{host.site} is not the secondary of {group}", hint='See "pairvol pair list".')
         return host.peers.get(pair.secondary.site).take_over(group, order)
     with host.locks.hold(groups=[group]):
-        return _Takeover(host, host.runner(group), pair, order.force).run()
+        report = _Takeover(host, host.runner(group), pair, order.force).run()
+    release_devices(host, group)  # of drills, which it has ended
+    return report
 
 
 class _Takeover:

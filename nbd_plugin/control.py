@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from controller.api.models import SuspendedCause
 from controller.errors import ConflictError, PairvolError, UsageError
+from controller.journal.markers import MarkerKind, pack_marker
 from controller.volume.settings import parse_journal
 from controller.volume.write_path import WritePath
 from nbd_plugin.exports import Exports
@@ -43,6 +44,7 @@ class Commands:
             "flush": lambda _: {"durable": asdict(self._write_path.flush_all())},
             "checkpoint": lambda _: {"checkpoint": asdict(self._write_path.checkpoint())},
             "writable": self._writable,
+            "marker": self._marker,
         }
 
     def answer(self, line: bytes) -> Answer:
@@ -86,6 +88,12 @@ class Commands:
     def _clear_epoch(self, request: dict[str, Any]) -> Answer:
         self._write_path.clear_epoch(str(request.get("epoch")))
         return {}
+
+    def _marker(self, request: dict[str, Any]) -> Answer:
+        name = request.get("marker")
+        if not isinstance(name, str) or not name:
+            raise UsageError("marker needs a name")
+        return {"position": asdict(self._write_path.mark(pack_marker(MarkerKind.NAMED, name=name)))}
 
     def _writable(self, request: dict[str, Any]) -> Answer:
         name, writable = request.get("volume"), request.get("writable")

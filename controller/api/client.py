@@ -14,6 +14,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controller.addresses import parse_address
+from controller.api.drills import Drill, DrillStamp, DrillStart
 from controller.api.lifecycle import (
     DemoteOrder,
     DemoteResult,
@@ -25,6 +26,7 @@ from controller.api.lifecycle import (
     SplitOrder,
     SuspendOrder,
 )
+from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import (
     AcquisitionOrder,
     ChangedRegions,
@@ -179,6 +181,27 @@ class ControllerClient:
 
     def drop_orphan(self, group: str, orphan: str) -> None:
         self._send("DELETE", f"/groups/{group}/orphans/{orphan}", ORDER_SECONDS)
+
+    # -- markers and drills ----------------------------------------------------------
+
+    def markers(self, group: str) -> list[NamedMarker]:
+        return self._ask(list[NamedMarker], f"/groups/{group}/markers")
+
+    def put_marker(self, group: str, order: MarkerOrder) -> NamedMarker:
+        return self._order(NamedMarker, f"/groups/{group}/markers", order)
+
+    def drills(self, group: str | None = None) -> list[Drill]:
+        return self._ask(list[Drill], "/drills" if group is None else f"/groups/{group}/drills")
+
+    def start_drill(self, group: str, order: DrillStart) -> Drill:
+        return self._order(Drill, f"/groups/{group}/drills", order)
+
+    def stamp_drill(self, group: str, number: int, order: DrillStamp) -> Drill:
+        return self._order(Drill, f"/groups/{group}/drills/{number}/stamp", order)
+
+    def stop_drill(self, group: str, number: int) -> Drill:
+        path = f"/groups/{group}/drills/{number}"
+        return self._parse(Drill, self._send("DELETE", path, ORDER_SECONDS), path)
 
     # -- the wire ------------------------------------------------------------------
 

@@ -213,6 +213,7 @@ class JournalState(Shape):
     waiting_epoch: str | None = None  # a secondary's restore waits for the differential copy of this epoch
     safe_point: SafePoint = Field(default_factory=SafePoint)
     orphans: Count = 0  # kept tails of earlier lives as primary
+    drills: Count = 0  # open on this secondary's volumes: restore waits for their end
     append_records_per_second: float = 0.0  # exponential averages
     append_bytes_per_second: float = 0.0
     seconds_to_full: float | None = None  # at the present rate; None: it does not fill

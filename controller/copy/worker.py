@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.api import models
-from controller.api.models import CopyOrder, Failure, InitialCopy, InitialCopyOrder, RestoreMode, SafePoint, SplitMode
+from controller.api.models import (
+    CopyOrder,
+    CopyState,
+    Failure,
+    InitialCopy,
+    InitialCopyOrder,
+    RestoreMode,
+    SafePoint,
+    SplitMode,
+)
 from controller.copy.activity import Activity
 from controller.copy.initials import InitialCopying
 from controller.copy.journals import JournalCopy
@@ -90,6 +99,7 @@ class SecondaryGroup:
         on_event: OnEvent,
         on_markers: Callable[[list[Marker]], None] = lambda markers: None,
         split: SplitMode = SplitMode.OFF,
+        held: bool = False,
     ) -> None:
         self.name = group_name
         self._on_event = on_event
@@ -99,6 +109,8 @@ class SecondaryGroup:
         self._split = split
         self._gate = RestoreGate(self._notify)
         self._gate.split = split is not SplitMode.OFF
+        self._gate.held = held
+        self._copy_orders = threading.Lock()  # no copy begins while images are being opened
         with ExitStack() as undo:
             self._journal = JournalVolume.open(journal_path, writable=True, group_uuid=uuid)
             undo.callback(self._journal.close)
@@ -148,7 +160,14 @@ class SecondaryGroup:
         """Begin the initial copy, or let it go on; the same order again changes nothing."""
         self._check_secondary()
         self._copy.check(order.source)
-        self._initial.take(order)
+        with self._copy_orders:
+            stored = self._initial.stored
+            if self._gate.held and not (stored.same_source(order) or stored.same_pending(order)):
+                raise ConflictError(
+                    f"cannot copy to group {self.name}: a drill is open on its volumes",
+                    hint=f'Stop it first: "pairvol drill stop {self.name}".',
+                )
+            self._initial.take(order)
 
     def finish_restore(self, timeout: float | None = None) -> FinishedRestore:
         """Stop copying, restore every journal that may be, and return where the SVOL then stands.
@@ -203,6 +222,29 @@ class SecondaryGroup:
             if not self._moved.wait_for(lambda: not (self._gate.split and self._restore.program.pending), timeout):
                 raise PeerError(f"restore of {self.name} did not come to rest within {timeout} s", hint="Try again.")
         return self._pointers.read(Pointer.ALREADY_RESTORED)
+
+    def hold_for_images(self, on: bool, timeout: float = 60.0) -> Position:
+        """Let the SVOLs stand still at a consistent sequence, or go on; where they stand, durably.
+
+        ConflictError when they are not consistent; nothing has changed then.
+        """
+        with self._copy_orders, self._targets.lock:
+            if on and not self._gate.held:
+                self._refuse_inconsistent()
+            self._gate.held = on
+        self._restore.order(explicit=True)
+        with self._moved:
+            if not self._moved.wait_for(lambda: not (on and self._restore.program.pending), timeout):
+                raise PeerError(f"restore of {self.name} did not come to rest within {timeout} s", hint="Try again.")
+        return self._pointers.read(Pointer.ALREADY_RESTORED)
+
+    def _refuse_inconsistent(self) -> None:
+        consistent = self._initial.consistent_sequence
+        copying = self._initial.state().state is CopyState.RUNNING
+        if copying or consistent is None or self._restore.program.applied.sequence < consistent:
+            raise ConflictError(
+                f"the volumes of group {self.name} are not consistent yet", hint="Let the copy end first."
+            )
 
     # -- what is known --------------------------------------------------------
 

@@ -5,6 +5,8 @@ from controller.groups.delete import delete
 from controller.groups.demote import demote
 from controller.groups.fence import fence, serve
 from controller.groups.journal_state import journal_state, wait_moved
+from controller.groups.marks import listed as list_markers
+from controller.groups.marks import put as put_marker
 from controller.groups.orders import order_copy, order_initial_copy, order_restore, order_resync
 from controller.groups.orphans import drop as drop_orphan
 from controller.groups.orphans import listed as list_orphans
@@ -24,6 +26,7 @@ __all__ = [
     "drop_orphan",
     "fence",
     "journal_state",
+    "list_markers",
     "list_orphans",
     "order_copy",
     "order_initial_copy",
@@ -31,6 +34,7 @@ __all__ = [
     "order_resync",
     "promote",
     "purge",
+    "put_marker",
     "resume",
     "serve",
     "set_acquisition",

@@ -13,6 +13,7 @@ from controller import plans, serving, volumes
 from controller.api.models import AcquisitionMode, Role, ServerState
 from controller.appliance import Appliance
 from controller.copy.worker import SecondaryGroup
+from controller.drills import commands as drills
 from controller.errors import ConflictError, PairvolError, StorageError
 from controller.groups import storage
 from controller.journal.pointers import Pointer
@@ -28,6 +29,7 @@ def delete(appliance: Appliance, name: str, *, force: bool = False) -> None:
     with appliance.locks.hold(groups=[name], volumes=members):
         group = appliance.store.document.group(name)
         if not force and group.phase is Phase.READY:
+            drills.refuse_open(group, f"delete group {name}")
             _refuse_loss(appliance, group)
         with appliance.store.change() as draft:
             draft.group(name).phase = Phase.DELETING
@@ -47,6 +49,7 @@ def undo(appliance: Appliance, name: str) -> None:
 
 def finish(appliance: Appliance, name: str, *, force: bool) -> None:
     """The steps of deletion; the phase is recorded already."""
+    drills.end_all(appliance, name, "the group was deleted")
     group = appliance.store.document.group(name)
     serving.retire_journal(appliance, name)
     appliance.permits.withdraw(name)

@@ -59,6 +59,7 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "quiesced": group.quiesced,
         "split": group.split,
         "orphans": len(group.orphans),
+        "drills": len(group.drills),
     }
     try:
         state |= _changes(appliance, group)

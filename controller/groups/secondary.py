@@ -17,6 +17,7 @@ from controller.api.models import Role
 from controller.copy.worker import SecondaryGroup
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
+from controller.groups.marker_list import MarkerList
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord, StateDocument
@@ -116,7 +117,9 @@ class Workers:
                 targets,
                 files.copy_state,
                 on_event,
+                on_markers=MarkerList(files.markers).collect,
                 split=group.split,
+                held=bool(group.drills),
             )
             undo.pop_all()
         return _Running(worker, targets)

@@ -12,6 +12,7 @@ from controller.api.lifecycle import SplitOrder
 from controller.api.models import CopyState, Role, SplitMode, SuspendedCause
 from controller.appliance import Appliance
 from controller.copy.worker import SecondaryGroup
+from controller.drills.commands import refuse_open
 from controller.errors import ConflictError
 from controller.groups.fence import start_serving
 from controller.groups.suspension import read_map
@@ -35,6 +36,7 @@ def split(appliance: Appliance, name: str, order: SplitOrder) -> None:
         worker = appliance.workers.get(group)
         server = plans.group_server(group.volumes, name)
         if order.mode is not group.split:
+            refuse_open(group, f"change the split of group {name}")
             if not order.force:
                 serving.refuse_connected(appliance, server, f"change the split of group {name}")
             if order.mode is SplitMode.OFF:

@@ -13,6 +13,7 @@ import time
 from controller import plans, serving
 from controller.api.models import Position, Role, SplitMode, TakeoverRequest, TakeoverResult
 from controller.appliance import Appliance
+from controller.drills import commands as drills
 from controller.errors import ConflictError, PairvolError
 from controller.groups import standing
 from controller.groups.ways import choose
@@ -40,6 +41,7 @@ def take_over(appliance: Appliance, name: str, request: TakeoverRequest) -> Take
 def finish(appliance: Appliance, name: str) -> TakeoverResult:
     """The steps of a takeover whose intent is recorded. When restoring fails, the group is a secondary again."""
     began = time.monotonic()
+    drills.end_all(appliance, name, "the group was taken over")
     document = appliance.store.document
     group = document.group(name)
     generation = group.next_generation or group.generation + 1

@@ -18,6 +18,7 @@ class MarkerKind(StrEnum):
     """The markers that pairvol itself writes."""
 
     RESUMED = "resumed"  # before it, regions changed without journals: restore waits for their copy
+    NAMED = "named"  # put by a person or a program, to be found again by its name
 
 
 def pack_marker(what: str, **facts: Any) -> bytes:

@@ -4,7 +4,7 @@ Two things hold it back until a differential copy has begun that makes up for
 them: a marker "resumed" in the journal (before it the primary's regions
 changed without journals), and regions of this site's own that changed (hosts
 wrote to the secondary, or it was a primary). And it pauses while hosts use
-the volumes. Owns these facts while the group is open; where they are kept is
+the volumes, or images of them. Owns these facts while the group is open; where they are kept is
 controller/copy/resync.py's.
 """
 
@@ -35,6 +35,7 @@ class RestoreGate:
     def __init__(self, on_barrier: Callable[[], None] = lambda: None) -> None:
         self._on_barrier = on_barrier
         self.split = False  # hosts use the volumes
+        self.held = False  # images of the volumes are open: they must stand still
         self.own_changes = False  # regions here differ from every state of the primary
         self.waiting: Barrier | None = None  # restore stands before it
         self._covers = 0
@@ -43,7 +44,7 @@ class RestoreGate:
     @property
     def closed(self) -> bool:
         """Whether nothing at all may be restored now."""
-        return self.split or self.own_changes
+        return self.split or self.held or self.own_changes
 
     @property
     def covers(self) -> int:

@@ -89,7 +89,7 @@ class RestoreProgram:
         """
         first = self.applied.sequence + 1
         last = min(limit, self.applied.sequence + BATCH_RECORDS)
-        if last < first:
+        if last < first or self._gate.held:  # nothing is even looked at, however much arrives meanwhile
             return False
         records, damage = self._usable(first, last)
         if not len(records):

@@ -101,6 +101,16 @@ class WritePath(Modes):
         self.flush_all()
         return self._journaled.destager.checkpoint if self._journaled else Position()
 
+    def mark(self, payload: bytes) -> Position:
+        """Put a marker behind everything acknowledged by now; durable when this returns."""
+        with self._change:
+            path = self._path
+            if not isinstance(path, JournaledPath):
+                raise ConflictError(
+                    f"cannot put a marker: no journal is written ({self.mode})", hint="Resume the pair first."
+                )
+            return path.put_marker(payload)
+
     def set_writable(self, name: str, writable: bool) -> None:
         """Let hosts write to a volume, or refuse them."""
         try:

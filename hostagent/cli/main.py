@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from controller.errors import PairvolError
-from hostagent.cli import check, daemons, demo_command, events, journal, pair, pool, volume
+from hostagent.cli import check, daemons, demo_command, drill, events, journal, marker, pair, pool, volume
 from hostagent.cli.session import ENVIRONMENT, AgentOption, ConfigOption, JsonOption, Session
 
 INTERRUPTED = 130
@@ -55,7 +55,7 @@ def _options(
 
 
 demo_command.register(app)
-for part in (pair, volume, journal, pool):
+for part in (pair, volume, journal, marker, drill, pool):
     app.add_typer(part.app)
 events.register(app)
 check.register(app)

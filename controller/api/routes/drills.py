@@ -1,0 +1,46 @@
+"""/drills and /groups/NAME/drills: writable images of secondary volumes at one moment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from controller.api.drills import Drill, DrillStamp, DrillStart
+from controller.api.models import Name
+from controller.api.routes.dependencies import Here
+from controller.drills import commands as drills
+
+router = APIRouter(tags=["drills"])
+
+Number = Annotated[int, Path(ge=1)]
+
+
+@router.get("/drills")
+def all_drills(appliance: Here) -> list[Drill]:
+    """The ledger: every drill of this site, open or over."""
+    return drills.listed(appliance)
+
+
+@router.get("/groups/{name}/drills")
+def of_group(appliance: Here, name: Name) -> list[Drill]:
+    """The ledger of one group."""
+    return drills.listed(appliance, name)
+
+
+@router.post("/groups/{name}/drills", status_code=201)
+def start(appliance: Here, name: Name, order: DrillStart) -> Drill:
+    """Hold restore where it is and serve a writable image of each volume."""
+    return drills.start(appliance, name, order)
+
+
+@router.post("/groups/{name}/drills/{number}/stamp")
+def stamp(appliance: Here, name: Name, number: Number, order: DrillStamp) -> Drill:
+    """Put into the ledger what was found out about a drill."""
+    return drills.stamp(appliance, name, number, order)
+
+
+@router.delete("/groups/{name}/drills/{number}")
+def stop(appliance: Here, name: Name, number: Number) -> Drill:
+    """Drop the images; restore goes on when they were the last. Given again it changes nothing."""
+    return drills.stop(appliance, name, number)

@@ -1,0 +1,207 @@
+"""What can be asked of drills: start, stamp, stop, list; and what a controller does with them at its start.
+
+Owns the order. Restore is held before the record of a drill is durable, the
+record before the first image is served; images are ended before the record
+goes, and only then restore goes on. So an image never sees its volume change,
+and a controller that starts finds every image that can be there in a record.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from controller.api.drills import Drill, DrillImage, DrillStamp, DrillStart, DrillState
+from controller.api.models import Role, SplitMode
+from controller.appliance import Appliance
+from controller.errors import ConflictError, NotFoundError, PairvolError
+from controller.journal.pointers import Pointer, Position
+from controller.state import GroupRecord, Phase
+
+NAME_CHARACTERS_MAX: Final = 63  # of models.Name
+
+
+def start(appliance: Appliance, name: str, order: DrillStart) -> Drill:
+    """Hold restore where it is, and serve a writable image of each volume."""
+    with appliance.locks.hold(groups=[name]):
+        group = appliance.store.document.group(name)
+        _refuse(group)
+        worker = appliance.workers.get(group)
+        started_ns, began = time.time_ns(), time.monotonic()
+        try:
+            position = worker.hold_for_images(True)
+            read = worker.snapshot().pointers[str(Pointer.ALREADY_READ)].sequence
+            drill = _drill(appliance, group, position, started_ns).model_copy(
+                update={"lag_seconds": order.lag_seconds, "lag_bytes": order.lag_bytes, "read_sequence": read}
+            )
+            for image in drill.images:
+                appliance.paths.check_server(image.server)
+            _keep(appliance, drill)
+        except BaseException:
+            if not group.drills:
+                with suppress(PairvolError):
+                    worker.hold_for_images(False)
+            raise
+        try:
+            document = appliance.store.document
+            stores = [(image, document.volume(image.volume).backing) for image in drill.images]
+            appliance.images.start(stores)
+        except PairvolError as error:
+            _finish(appliance, drill, DrillState.FAILED, error.message)
+            raise
+        drill = drill.model_copy(update={"state": DrillState.OPEN, "ready_seconds": time.monotonic() - began})
+        _keep(appliance, drill)
+        appliance.ledger.write(drill)
+    words = f"group {name}: drill {drill.number} open at sequence {drill.sequence}, restore waits"
+    appliance.events.emit("info", "drill.started", words, {"number": drill.number}, group=name)
+    return drill
+
+
+def stamp(appliance: Appliance, name: str, number: int, order: DrillStamp) -> Drill:
+    """Put into the ledger what was found out about a drill, open or over."""
+    with appliance.locks.hold(groups=[name]):
+        drill = _find(appliance, name, number)
+        known = {key: value for key in ("ready_seconds", "check") if (value := getattr(order, key)) is not None}
+        drill = drill.model_copy(update=known)
+        if drill.state is DrillState.OPEN:
+            _keep(appliance, drill)
+        appliance.ledger.write(drill)
+    if order.check is not None:
+        level, word = ("info", "passed") if order.check.passed else ("error", "failed")
+        words = f"group {name}: check of drill {number} {word} at sequence {order.check.sequence}"
+        appliance.events.emit(level, "drill.checked", words, order.check.model_dump(mode="json"), group=name)
+    return drill
+
+
+def stop(appliance: Appliance, name: str, number: int) -> Drill:
+    """Drop the images of a drill; restore goes on when they were the last. One that is over stays as it is."""
+    with appliance.locks.hold(groups=[name]):
+        drill = _find(appliance, name, number)
+        if drill.state not in (DrillState.OPEN, DrillState.STARTING):
+            return drill
+        return _finish(appliance, drill, DrillState.STOPPED, "")
+
+
+def end_all(appliance: Appliance, name: str, reason: str) -> None:
+    """Drop every image of a group, with its lock held: its volumes are wanted for something else."""
+    for drill in list(appliance.store.document.group(name).drills):
+        _finish(appliance, drill, DrillState.STOPPED, reason)
+
+
+def listed(appliance: Appliance, name: str | None = None) -> list[Drill]:
+    """Every drill that the ledger knows, open or over, by number."""
+    return appliance.ledger.all(name)
+
+
+def refuse_open(group: GroupRecord, doing: str) -> None:
+    """ConflictError while a drill is open."""
+    if group.drills:
+        numbers = ", ".join(str(drill.number) for drill in group.drills)
+        raise ConflictError(
+            f"cannot {doing}: drill {numbers} of group {group.name} is open",
+            hint=f'Stop it first: "pairvol drill stop {group.name}".',
+            group=group.name,
+            drills=len(group.drills),
+        )
+
+
+def settle(appliance: Appliance) -> None:
+    """At start, before any restore: take up the images that are served, end what is of no use."""
+    for group in list(appliance.store.document.groups.values()):
+        for drill in group.drills:
+            if drill.state is DrillState.STARTING:
+                _finish(appliance, drill, DrillState.FAILED, "the controller ended while it started")
+            elif not appliance.images.adopt(drill.images):
+                _finish(appliance, drill, DrillState.LOST, "an image had ended when the controller started")
+    appliance.images.watch(partial(_ended, appliance))
+
+
+def _ended(appliance: Appliance, servers: set[str]) -> None:
+    """Images ended by themselves: their drills are over, whole."""
+    for group in list(appliance.store.document.groups.values()):
+        for drill in group.drills:
+            dead = servers & {image.server for image in drill.images}
+            if not dead:
+                continue
+            with suppress(PairvolError), appliance.locks.hold(groups=[group.name]):
+                present = appliance.store.document.groups.get(group.name)
+                if present is not None and any(each.number == drill.number for each in present.drills):
+                    words = ", ".join(f"image {name} ended: {appliance.images.last_words(name)}" for name in dead)
+                    _finish(appliance, drill, DrillState.LOST, words)
+
+
+def _refuse(group: GroupRecord) -> None:
+    if group.role is not Role.SECONDARY or group.phase is not Phase.READY:
+        raise ConflictError(
+            f"cannot open images of group {group.name}: it is {group.role} here ({group.phase})",
+            hint="Give this order to the site that holds the secondary volumes.",
+            group=group.name,
+        )
+    if group.split is not SplitMode.OFF:
+        raise ConflictError(
+            f"cannot open images of group {group.name}: its volumes are split ({group.split}) and used themselves",
+            hint="End the split first.",
+            group=group.name,
+        )
+
+
+def _drill(appliance: Appliance, group: GroupRecord, position: Position, started_ns: int) -> Drill:
+    number = max([appliance.ledger.next_number(), *(drill.number + 1 for drill in group.drills)])
+    images = []
+    for member in group.volumes:
+        server = f"d-{number}-{member.index}"
+        attachment = f"drill{number}.{member.name}"
+        images.append(
+            DrillImage(
+                index=member.index,
+                volume=member.name,
+                size_bytes=member.size_bytes,
+                server=server,
+                attachment=attachment if len(attachment) <= NAME_CHARACTERS_MAX else f"drill{number}.{member.index}",
+                uri=appliance.paths.volume_uri(server, member.name),
+            )
+        )
+    return Drill(
+        number=number,
+        group=group.name,
+        state=DrillState.STARTING,
+        generation=group.generation,
+        sequence=position.sequence,
+        sequence_time_ns=position.time_ns,
+        started_ns=started_ns,
+        images=images,
+    )
+
+
+def _find(appliance: Appliance, name: str, number: int) -> Drill:
+    for drill in (*appliance.store.document.group(name).drills, *appliance.ledger.all(name)):
+        if drill.number == number:
+            return drill
+    raise NotFoundError(f"group {name} has no drill {number}", hint=f'See "pairvol drill list {name}".', group=name)
+
+
+def _keep(appliance: Appliance, drill: Drill) -> None:
+    """The record of an open drill as it is now."""
+    with appliance.store.change() as draft:
+        group = draft.group(drill.group)
+        group.drills = [each for each in group.drills if each.number != drill.number] + [drill]
+
+
+def _finish(appliance: Appliance, drill: Drill, state: DrillState, reason: str) -> Drill:
+    """End the images, then forget the drill, then let restore go on. The group's lock is held, or nobody is there."""
+    appliance.images.end([image.server for image in drill.images])
+    over = drill.model_copy(update={"state": state, "reason": reason, "ended_ns": time.time_ns()})
+    appliance.ledger.write(over)
+    with appliance.store.change() as draft:
+        group = draft.group(drill.group)
+        group.drills = [each for each in group.drills if each.number != drill.number]
+        last = not group.drills
+    level = "info" if state is DrillState.STOPPED else "error"
+    words = f"group {drill.group}: drill {drill.number} {state}{f', {reason}' if reason else ''}"
+    appliance.events.emit(level, f"drill.{state}", words, {"number": drill.number}, group=drill.group)
+    if last:
+        with suppress(PairvolError):  # no worker: one that starts finds no drill in the record
+            appliance.workers.get(appliance.store.document.group(drill.group)).hold_for_images(False)
+    return over

@@ -1,0 +1,66 @@
+"""The named markers that a site knows of a group, in a file of JSON lines of its own.
+
+The order of the list is the order of the journal. A marker that restore
+passes again after a crash is in the list once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from controller import durable
+from controller.api.markers import NamedMarker
+from controller.journal.markers import MarkerKind, parse_marker
+from controller.lines import append_line, parsed_lines
+from controller.restore.program import Marker
+
+MARKERS_MAX: Final = 5000
+FILE_BYTES_MAX: Final = 2 << 20
+
+
+class MarkerList:
+    """The markers known at one site. One thread adds; any may read a list of its own."""
+
+    _writing: Final = threading.Lock()  # rare and short: one for all groups
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def all(self) -> list[NamedMarker]:
+        """In the order of the journal."""
+        found: dict[tuple[int, int], NamedMarker] = {}
+        for line in parsed_lines(self._path):
+            with suppress(ValueError):
+                marker = NamedMarker.model_validate(line)
+                found[marker.sequence, marker.time_ns] = marker
+        return [found[key] for key in sorted(found)]
+
+    def add(self, marker: NamedMarker) -> None:
+        """Durable when this returns."""
+        with self._writing:
+            if append_line(self._path, marker.model_dump_json()) > FILE_BYTES_MAX:
+                kept = self.all()[-MARKERS_MAX:]
+                durable.write_bytes(self._path, b"".join(each.model_dump_json().encode() + b"\n" for each in kept))
+
+    def collect(self, markers: Iterable[Marker]) -> None:
+        """Restore comes past these: keep the named ones that are not known yet."""
+        named = [found for marker in markers if (found := _named(marker)) is not None]
+        if named:
+            known = {(marker.sequence, marker.time_ns) for marker in self.all()}
+            for marker in named:
+                if (marker.sequence, marker.time_ns) not in known:
+                    self.add(marker)
+
+
+def _named(marker: Marker) -> NamedMarker | None:
+    content = parse_marker(marker.payload)
+    if content.get("what") != MarkerKind.NAMED:
+        return None
+    try:
+        return NamedMarker(name=content.get("name"), sequence=marker.sequence, time_ns=marker.time_ns)
+    except ValueError:
+        return None  # of a version that names them differently

@@ -1,0 +1,55 @@
+"""Files of JSON lines that only grow: a line is durable when `append_line` returns.
+
+Owns what a crash may leave: a last line that is cut. The next line begins
+after it, and readers pass it over. Knows nothing of what the lines say. One
+writer at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from controller import durable
+from controller.errors import StorageError
+
+
+def append_line(path: Path, line: str) -> int:
+    """Add a line, durably; how long the file then is. StorageError when the disk refuses."""
+    try:
+        made = not path.exists()
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            content = (b"\n" if cut else b"") + line.encode() + b"\n"
+            if os.write(descriptor, content) != len(content):
+                raise StorageError(f"cannot write {path}: no space left on device", path=str(path))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if made:
+            durable.sync_directory(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {(error.strerror or str(error)).lower()}",
+            hint="Look at free space and at the health of that disk.",
+            path=str(path),
+        ) from error
+    return size + len(content)
+
+
+def parsed_lines(path: Path) -> Iterator[Any]:
+    """Every whole line, oldest first; nothing when there is no file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for line in content.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

@@ -1,0 +1,37 @@
+"""/markers and /peer/markers: markers of a pair."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from controller.api.markers import MarkerOrder, NamedMarker
+from controller.api.models import Name
+from hostagent import markers
+from hostagent.api.drills import MarkerSides
+from hostagent.api.routes.dependencies import Here
+
+router = APIRouter(tags=["markers"])
+
+
+@router.get("/markers/{group}")
+def both(host: Here, group: Name) -> MarkerSides:
+    """The markers as both sites know them."""
+    return markers.both(host, group)
+
+
+@router.post("/markers/{group}", status_code=201)
+def put(host: Here, group: Name, order: MarkerOrder) -> NamedMarker:
+    """Put a marker behind every write that is acknowledged by now."""
+    return markers.put(host, group, order)
+
+
+@router.get("/peer/markers/{group}")
+def here(host: Here, group: Name) -> list[NamedMarker]:
+    """The other agent asks what this site knows."""
+    return markers.here(host, group)
+
+
+@router.post("/peer/markers/{group}", status_code=201)
+def put_forwarded(host: Here, group: Name, order: MarkerOrder) -> NamedMarker:
+    """A marker that the other agent was given."""
+    return markers.put(host, group, order, forwarded=True)

@@ -1,0 +1,107 @@
+"""`pairvol drill`: rehearse on writable images of the secondary volumes while replication runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, table
+from hostagent.cli.session import Session, noun, validated, verb
+
+if TYPE_CHECKING:
+    from hostagent.api.drills import DrillReport
+
+app = noun("drill", "Drills: writable images of the secondary volumes at one moment, replication running on.")
+
+CHECK_FAILED: Final = 2
+
+GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The pair's group.")]
+
+
+@verb(app, "start")
+def start(
+    session: Session,
+    group: GroupArgument,
+    check: Annotated[
+        str | None,
+        typer.Option("--check", metavar="CMD", help='Run at the secondary, such as "fsck.ext4 -fp {device}".'),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, metavar="SECONDS", help="After which the check is ended.")
+    ] = 3600.0,
+) -> None:
+    """Open images as they are now; --check runs a command on them and stamps the result. Exit code 2: it failed."""
+    from hostagent.api.drills import DrillOrder
+
+    order = validated(DrillOrder, check=check, check_seconds=timeout)
+    drill = session.agent.start_drill(group, order)
+    session.show(drill, lambda: drill_text(drill))
+    if drill.check is not None and not drill.check.passed:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@verb(app, "stop")
+def stop(
+    session: Session,
+    group: GroupArgument,
+    number: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, help="All of the group otherwise.")] = None,
+) -> None:
+    """Drop the images and what was written to them; restore catches up when the last one is gone."""
+    drills = session.agent.stop_drill(group, number)
+    session.show(drills, lambda: "\n".join(f"drill {each.number} {each.state}" for each in drills) or "no open drill")
+
+
+@verb(app, "list")
+def list_(
+    session: Session, group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help="All otherwise.")] = None
+) -> None:
+    """List drills with achieved RPO (lag at the start) and time to ready."""
+    drills = session.agent.drills(group)
+    session.show(drills, lambda: drill_table(drills) if drills else "no drills")
+
+
+def drill_text(drill: DrillReport) -> str:
+    """What was opened, where, and what the check said."""
+    ready = f" after {drill.ready_seconds:.2f} s" if drill.ready_seconds is not None else ""
+    lag = f", lag at the start {drill.lag_seconds:.1f} s" if drill.lag_seconds is not None else ""
+    lines = [
+        f"drill {drill.number} of {drill.group} open{ready}: sequence {count(drill.sequence)}, "
+        f"{clock_tenths(drill.sequence_time_ns)}{lag}"
+    ]
+    lines += [f"{volume}: {device}" for volume, device in drill.devices.items()]
+    if drill.check is not None:
+        lines += drill.check.output.rstrip().splitlines()
+        lines.append(f"check {check_words(drill)} in {drill.check.seconds:.1f} s: {drill.check.command}")
+    lines.append(f'restore waits; end it with "pairvol drill stop {drill.group} {drill.number}"')
+    return "\n".join(lines)
+
+
+def check_words(drill: DrillReport) -> str:
+    """`OK`, `FAILED (1)`, or nothing when none was run."""
+    if drill.check is None:
+        return NONE
+    if drill.check.passed:
+        return coloured("OK")
+    code = drill.check.exit_code
+    return f"{coloured('FAILED')} ({'timed out' if code is None else code})"
+
+
+def drill_table(drills: list[DrillReport]) -> str:
+    """One line a drill."""
+    rows = [
+        (
+            str(drill.number),
+            drill.group,
+            clock(drill.started_ns),
+            str(drill.state),
+            count(drill.sequence),
+            NONE if drill.lag_seconds is None else f"{drill.lag_seconds:.1f} s",
+            NONE if drill.ready_seconds is None else f"{drill.ready_seconds:.2f} s",
+            check_words(drill),
+            ", ".join(drill.devices.values()) or drill.reason or NONE,
+        )
+        for drill in drills
+    ]
+    head = ("ID", "GROUP", "STARTED", "STATE", "SEQ", "RPO", "READY", "CHECK", "DEVICES")
+    return table(head, rows, right=("ID", "SEQ", "RPO", "READY"))

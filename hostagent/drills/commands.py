@@ -1,0 +1,112 @@
+"""Drills of a pair, carried out by the agent of the secondary site; either agent takes the command.
+
+Owns the order at that host: images first, then devices, then the check; and
+backwards at the end. What is open and what became of it is the controller's
+to keep; a device is found by the name under which its image is attached.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from controller.api.drills import Drill, DrillImage, DrillStamp, DrillStart, DrillState
+from controller.api.models import ServerState, Volume
+from controller.errors import ConflictError, NotFoundError, PairvolError
+from hostagent.api.drills import DrillOrder, DrillReport
+from hostagent.api.models import AttachOrder
+from hostagent.drills.check import run_check
+from hostagent.host import Host
+
+
+def start(host: Host, group: str, order: DrillOrder, *, forwarded: bool = False) -> DrillReport:
+    """Open a drill and check it; returns when the check has ended. The drill stays open, also when the check failed."""
+    owner = _owner(host, group, forwarded)
+    if owner != host.site:
+        return host.peers.get(owner).start_drill(group, order)
+    began = time.monotonic()
+    status = host.runner(group).status()
+    ask = DrillStart(lag_seconds=status.lag_seconds, lag_bytes=status.lag_bytes)
+    drill = host.controller.start_drill(group, ask)
+    try:
+        devices = {image.volume: _attach(host, image) for image in drill.images}
+        drill = host.controller.stamp_drill(group, drill.number, DrillStamp(ready_seconds=time.monotonic() - began))
+    except BaseException:
+        with suppress(PairvolError):
+            _end(host, drill)
+        raise
+    if order.check is not None:
+        check = run_check(drill, devices, order.check, order.check_seconds)
+        drill = host.controller.stamp_drill(group, drill.number, DrillStamp(check=check))
+    return _report(host, drill)
+
+
+def stop(host: Host, group: str, number: int | None, *, forwarded: bool = False) -> list[DrillReport]:
+    """End one drill, or all of a group; refused while a device is in use. Ended ones lose devices that are left."""
+    owner = _owner(host, group, forwarded)
+    if owner != host.site:
+        return host.peers.get(owner).stop_drill(group, number)
+    known = host.controller.drills(group)
+    chosen = [drill for drill in known if drill.number == number or (number is None and _present(host, drill))]
+    if number is not None and not chosen:
+        raise NotFoundError(f"group {group} has no drill {number}", hint=f'See "pairvol drill list {group}".')
+    return [_report(host, _end(host, drill)) for drill in chosen]
+
+
+def listed(host: Host, group: str | None, *, forwarded: bool = False) -> list[DrillReport]:
+    """The ledger of the group's secondary site; without a group, that of this site."""
+    if group is not None:
+        owner = _owner(host, group, forwarded)
+        if owner != host.site:
+            return host.peers.get(owner).drills(group)
+    return [_report(host, drill) for drill in host.controller.drills(group)]
+
+
+def release_devices(host: Host, group: str) -> None:
+    """The drills of a group are over: let go of devices that nobody uses any more."""
+    with suppress(PairvolError):
+        for drill in host.controller.drills(group):
+            for image in drill.images:
+                with suppress(PairvolError):
+                    host.devices.detach(image.attachment)
+
+
+def _owner(host: Host, group: str, forwarded: bool) -> str:
+    """The site with the images: the secondary's, as long as it is one."""
+    pair = host.store.get(group)
+    if forwarded and pair.secondary.site != host.site:
+        raise ConflictError(f"{host.site} is not the secondary of {group}", hint='See "pairvol pair list".')
+    return pair.secondary.site
+
+
+def _attach(host: Host, image: DrillImage) -> str:
+    volume = Volume(
+        name=image.attachment,
+        uuid="",
+        size_bytes=image.size_bytes,
+        backing="",
+        uri=image.uri,
+        server=ServerState.RUNNING,
+    )
+    attachment = host.devices.attach(volume, AttachOrder(volume=volume.name))
+    return attachment.device or attachment.uri
+
+
+def _end(host: Host, drill: Drill) -> Drill:
+    for image in drill.images:
+        with suppress(NotFoundError):
+            host.devices.detach(image.attachment)
+    return host.controller.stop_drill(drill.group, drill.number)
+
+
+def _present(host: Host, drill: Drill) -> bool:
+    return drill.state in (DrillState.OPEN, DrillState.STARTING) or bool(_devices(host, drill))
+
+
+def _devices(host: Host, drill: Drill) -> dict[str, str]:
+    attached = {each.volume: each.device or each.uri for each in host.devices.shown()}
+    return {image.volume: attached[image.attachment] for image in drill.images if image.attachment in attached}
+
+
+def _report(host: Host, drill: Drill) -> DrillReport:
+    return DrillReport(**drill.model_dump(), devices=_devices(host, drill))
