@@ -201,7 +201,12 @@ def _lag_words(behind: Lag | None) -> str:
 
 def _restored(facts: Facts, now: Instant) -> str:
     time_ns = facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns
-    return f"last restored {clock(time_ns, now)}" if time_ns else "nothing written yet"
+    words = f"last restored {clock(time_ns, now)}" if time_ns else "nothing written yet"
+    state = facts.secondary.state
+    drills = state.drills if state is not None else 0
+    if not drills:
+        return words
+    return f"{words}, restore waits for {drills} open drill{'s' if drills > 1 else ''}"
 
 
 def _unknown_words(unknown: tuple[Unknown, ...], now: Instant) -> str:
