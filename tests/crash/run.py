@@ -40,7 +40,7 @@ class Suite:
 SUITES = {
     "kills": Suite("tests.crash.others:run_kills", 1000, "SIGKILL at system calls of the write path"),
     "histories": Suite("tests.crash.others:run_histories", 10_000, "simulated agents, controllers and networks"),
-    "powercut": Suite("tests.crash.powercut.suite:run_full", 5000, "disks as a power cut leaves them, both sites"),
+    "powercut": Suite("tests.crash.powercut.suite:run_full", 5200, "disks as a power cut leaves them, both sites"),
     "order": Suite("tests.crash.order.suite:run", 1000, "writers over two to four volumes, cut and killed"),
     "suspended": Suite("tests.crash.suspended.suite:run", 500, "a full journal, writes tracked by region, cut"),
     "hostile": Suite("tests.crash.hostile.suite:run", 100_000, "mutated records through checks and copy path"),

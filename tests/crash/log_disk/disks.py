@@ -98,7 +98,9 @@ def mounted_ext4(device: Path, point: Path, options: str = "errors=remount-ro") 
     try:
         yield point
     finally:
-        subprocess.run(["umount", point], check=True)
+        if subprocess.run(["umount", point], capture_output=True).returncode:
+            subprocess.run(["umount", "-l", point], check=True)  # the caller's failure, if any, is the one to hear of
+            raise AssertionError(f"a file under {point} is still open or mapped")
 
 
 def make_ext4(path: Path, size_bytes: int) -> None:

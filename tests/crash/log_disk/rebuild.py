@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from tests.crash.log_disk.log import Entry, Kind
 
 REORDER_SHARE = 0.6
+TEAR_UNITS = (512, 4096, 4096)
+EXT4_TEAR_UNITS = (4096,)  # an ext4 on the disk itself counts on its 1 KiB superblock being written whole
 
 Images = dict[str, bytearray]
 
@@ -96,7 +98,13 @@ def put(image: bytearray, entry: Entry, start: int, length: int) -> None:
     image[at : at + length] = entry.data[start : start + length] if entry.kind == Kind.WRITE else bytes(length)
 
 
-def cuts(log: Sequence[Entry], count: int, seed: int, within: Sequence[tuple[int, int]] = ()) -> list[Cut]:
+def cuts(
+    log: Sequence[Entry],
+    count: int,
+    seed: int,
+    within: Sequence[tuple[int, int]] = (),
+    units: Sequence[int] = TEAR_UNITS,
+) -> list[Cut]:
     """`count` cuts in order and in both modes, spread over the whole log or over the given times (ns, from and to)."""
     chooser = random.Random(seed)
     points = [i for i, e in enumerate(log) if not within or any(low <= e.time_ns <= high for low, high in within)]
@@ -105,7 +113,7 @@ def cuts(log: Sequence[Entry], count: int, seed: int, within: Sequence[tuple[int
         before_ns = log[index + 1].time_ns if index + 1 < len(log) else log[index].time_ns + 1
         mode = "prefix"
         if chooser.random() < REORDER_SHARE:
-            mode = f"reorder {chooser.choice((512, 4096, 4096))} {chooser.randrange(1 << 32)}"
+            mode = f"reorder {chooser.choice(units)} {chooser.randrange(1 << 32)}"
         made.append(Cut(index, before_ns, mode))
     return made
 

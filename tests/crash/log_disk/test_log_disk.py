@@ -11,7 +11,7 @@ import pytest
 
 from tests.crash.log_disk.disks import LogDisks, attached, make_ext4, mounted_ext4
 from tests.crash.log_disk.log import Entry, Kind
-from tests.crash.log_disk.rebuild import Rebuilder, cuts, pieces, states
+from tests.crash.log_disk.rebuild import EXT4_TEAR_UNITS, Rebuilder, cuts, pieces, states
 from tests.support.processes import Processes
 
 BLOCK = 4096
@@ -83,7 +83,7 @@ def test_an_ext4_on_it_keeps_every_synced_file(short_path: Path, processes: Proc
     point = short_path / "state"
     point.mkdir()
     try:
-        for cut, images in states(log, disks.bases, cuts(log, 20, seed=2)):
+        for cut, images in states(log, disks.bases, cuts(log, 20, seed=2, units=EXT4_TEAR_UNITS)):
             state.write_bytes(images["disk"])
             with attached(state) as device, mounted_ext4(device, point):
                 for number, moment in enumerate(synced_ns):

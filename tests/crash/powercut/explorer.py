@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.crash.log_disk.log import Entry
-from tests.crash.log_disk.rebuild import Cut, Images, cuts, states
+from tests.crash.log_disk.rebuild import EXT4_TEAR_UNITS, TEAR_UNITS, Cut, Images, cuts, states
 from tests.crash.order.crowd import Crowd, check_crowd
 from tests.crash.powercut.check import Workbench, check_state
 from tests.crash.powercut.on_ext4 import laid_out
@@ -49,9 +49,10 @@ class Explorer:
         judge: Judge,
         within: Sequence[tuple[int, int]] = (),
         until_failure: bool = False,
+        units: Sequence[int] = TEAR_UNITS,
     ) -> None:
         """Judge states at `points` cuts."""
-        for cut, images in states(log, bases, cuts(log, points, self.seed, within)):
+        for cut, images in states(log, bases, cuts(log, points, self.seed, within, units)):
             before = self.row.lost + self.row.order_violations
             judge(cut, images)
             if self.row.lost + self.row.order_violations > before:
@@ -114,7 +115,7 @@ class Explorer:
                 label = f"seed {self.seed}, on ext4, cut {cut}"
                 check_state(self.row, label, files_in(group, 2), recording.history, cut.before_ns)
 
-        self.look(recording.log, recording.bases, points, judge, _busy(recording))
+        self.look(recording.log, recording.bases, points, judge, _busy(recording), units=EXT4_TEAR_UNITS)
 
     def crowd(self, crowd: Crowd, points: int, until_failure: bool = False) -> None:
         """Several writers at once."""

@@ -45,8 +45,12 @@ def check_cut(row: Row, cut: Cut, directory: Path, images: Images, suspension: S
     try:
         with attached(directory / STATE_DISK) as device, mounted_ext4(device, point):
             paths = directory / "journal", directory / "pointers", [directory / "vol0"]
-            found = _open(SiteFiles(*paths, VOLUME_BYTES, point / "dirty"))
-    except (PairvolError, subprocess.CalledProcessError) as error:
+            try:
+                found = _open(SiteFiles(*paths, VOLUME_BYTES, point / "dirty"))
+            except PairvolError as error:
+                row.lose(f"{label}: {error.message}")
+                return
+    except (AssertionError, subprocess.CalledProcessError) as error:
         row.lose(f"{label}: {error}")
         return
     numbers = np.frombuffer(found.volume, SECTOR)["number"].astype(np.int64)

@@ -24,7 +24,7 @@ from tests.support.nbdkit import connected
 from tests.support.processes import Processes
 
 VOLUME_BYTES = 4 << 20  # four regions
-STATE_DISK, STATE_BYTES = "state", 4 << 20
+STATE_DISK, STATE_BYTES = "state", 16 << 20  # a smaller ext4 would have no journal
 NEVER = 1 << 62
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.crash.log_disk.rebuild import Cut, Images
+from tests.crash.log_disk.rebuild import EXT4_TEAR_UNITS, Cut, Images
 from tests.crash.powercut.explorer import Explorer
 from tests.crash.powercut.mutants import SUSPENSION_MUTANTS
 from tests.crash.powercut.suite import MUTANT_SCRIPT
@@ -42,7 +42,7 @@ def look(explorer: Explorer, suspension: Suspension, points: int, until_failure:
 
     recording = suspension.recording
     times = [(recording.history.operations[0].issued_ns, recording.log[-1].time_ns)]
-    explorer.look(recording.log, recording.bases, points, judge, times, until_failure)
+    explorer.look(recording.log, recording.bases, points, judge, times, until_failure, EXT4_TEAR_UNITS)
 
 
 def _caught(directory: Path, name: str, seed: int, processes: Processes) -> bool:
