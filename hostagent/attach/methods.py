@@ -118,7 +118,8 @@ def _wait_file(process: ServerProcess, point: Path) -> None:
 def _undo_fuse(record: Record, mount_point: str) -> None:
     for device in system.loops_on(_file(record)):
         system.run(["losetup", "-d", device])
-        _wait(lambda device=device: system.loop_backing(device) is None, f"{device} to let go")  # type: ignore[misc]
+    # Not "until the device is free": somebody else may have taken it at once.
+    _wait(lambda: not system.loops_on(_file(record)), f"loop devices of {record.volume} to let go")
     if system.is_mount(mount_point):
         # nbdfuse writes out what it has and ends by itself; lazily when there is nobody to write it.
         alive = system.fuse_pid(mount_point) is not None

@@ -95,7 +95,7 @@ def test_a_device_survives_the_agent_and_is_adopted(bench: Bench) -> None:
     assert bench.devices.adopt() == []
     assert bench.attach() == device
     bench.devices.detach("data")
-    assert system.loop_backing(device) is None
+    assert system.loops_on(str(bench.directory / "run" / "data" / "nbd")) == []
 
 
 def test_readonly(bench: Bench) -> None:
@@ -190,12 +190,14 @@ def test_a_loop_device_that_went_to_somebody_else_is_left_alone(bench: Bench) ->
     subprocess.run(["losetup", "-d", device], check=True)
     other = bench.directory / "other.img"
     other.write_bytes(bytes(1 << 20))
-    wait_until(lambda: system.loop_backing(device) is None, what="the loop device to be free")
-    subprocess.run(["losetup", device, str(other)], check=True)
+    # When another program was faster, it is the somebody else.
+    ours = subprocess.run(["losetup", device, str(other)], capture_output=True, check=False).returncode == 0
     try:
+        before = system.loop_backing(device)
         bench.devices = bench.restarted()
         bench.devices.adopt()
-        assert system.loop_backing(device) == str(other)
+        assert not ours or system.loop_backing(device) == before == str(other)
         assert bench.devices.shown() == []
     finally:
-        subprocess.run(["losetup", "-d", device], check=True)
+        if ours:
+            subprocess.run(["losetup", "-d", device], check=True)

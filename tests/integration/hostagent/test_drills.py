@@ -143,7 +143,8 @@ def test_images_of_one_moment_while_a_writer_goes_on(case: Case) -> None:
         assert drill.lag_seconds is not None
         assert drill.ready_seconds is not None
         device = device_of(case, drill)
-        assert drill.check is not None and drill.check.passed, drill.check
+        assert drill.check is not None
+        assert drill.check.passed, drill.check
         assert (drill.check.output.strip(), drill.check.sequence) == (str(device), drill.sequence)
         assert device.read_bytes() == content
 
@@ -179,7 +180,7 @@ def test_images_of_one_moment_while_a_writer_goes_on(case: Case) -> None:
     last = case.tokyo.put_marker(case.name, "last").sequence
     wait_until(lambda: pointer(case, "already_restored") >= last, 20, "the SVOL to catch up")
     assert svol(case)[:VOLUME_BYTES] == content_of(pvol(case))
-    known = {each.number: each for each in case.osaka.drills(case.name)}
+    known = {each.number: each for each in case.osaka.drills(case.name).drills}
     assert {each.state for each in known.values()} == {DrillState.STOPPED}
     assert known[drill.number].check == drill.check
     assert case.osaka.attachments() == []
@@ -194,7 +195,8 @@ def test_a_file_system_is_mounted_from_an_image(case: Case, short_path: Path) ->
         marker = case.tokyo.put_marker(case.name, "written").sequence
         wait_until(lambda: pointer(case, "already_restored") >= marker, 20, "the file to be restored")
         drill = case.tokyo.start_drill(case.name, DrillOrder(check=MOUNT_AND_READ))
-        assert drill.check is not None and drill.check.passed, drill.check
+        assert drill.check is not None
+        assert drill.check.passed, drill.check
         assert drill.check.output.splitlines() == ["from tokyo", f"at {drill.sequence}"]
         with pytest.raises(ConflictError, match="is open"):
             case.osaka.delete_pair(case.name)
@@ -223,7 +225,7 @@ def test_images_outlive_the_controller_and_end_with_their_process_and_with_a_tak
         (image,) = drill.images
         psutil.Process(int((osaka.directory / "run" / f"{image.server}.pid").read_text())).send_signal(signal.SIGKILL)
         case.wait_restored(2)  # nothing holds it any more
-        (lost,) = [each for each in case.osaka.drills(case.name) if each.number == drill.number]
+        (lost,) = [each for each in case.osaka.drills(case.name).drills if each.number == drill.number]
         assert lost.state is DrillState.LOST
         assert image.server in lost.reason
         wait_until(lambda: "drill.lost" in {event.name for event in case.osaka.events()}, 20, "the event")
@@ -233,6 +235,6 @@ def test_images_outlive_the_controller_and_end_with_their_process_and_with_a_tak
         case.write(3, count=3)
         case.osaka.take_over(case.name)
         assert case.number_at(osaka, 2) == 3
-        (over,) = [each for each in case.osaka.drills(case.name) if each.number == drill.number]
+        (over,) = [each for each in case.osaka.drills(case.name).drills if each.number == drill.number]
         assert (over.state, over.reason) == (DrillState.STOPPED, "the group was taken over")
         assert over.devices == {}
