@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
-from hostagent.api.drills import DrillOrder, DrillReport, MarkerSides
+from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerSides
 from hostagent.api.models import (
     AgentInfo,
     Attachment,
@@ -22,6 +22,8 @@ from hostagent.api.models import (
     JournalSides,
     Pair,
     PairCreate,
+    PairResync,
+    PairSplit,
     PairStatus,
     TakeoverOrder,
     TakeoverReport,
@@ -129,19 +131,29 @@ class Agent:
         """GET /pairs/status: of every pair this agent knows."""
         return self._channel.call(list[PairStatus], "GET", "/pairs/status")
 
-    def take_over(self, group: str, force: bool = False) -> TakeoverReport:
+    def take_over(self, group: str, force: bool = False, to: str | None = None) -> TakeoverReport:
         """POST /pairs/{group}/takeover; either site's agent takes it. See `hostagent/takeover.py`."""
         return self._channel.call(
             TakeoverReport,
             "POST",
             f"/pairs/{group}/takeover",
-            body=TakeoverOrder(force=force),
+            body=TakeoverOrder(force=force, to=to),
             seconds=TAKEOVER_SECONDS,
         )
 
     def delete_pair(self, group: str, force: bool = False) -> None:
         """DELETE /pairs/{group}; `force`: this site alone when the other does not answer."""
         self._channel.send("DELETE", f"/pairs/{group}", query={"force": force}, seconds=ORDER_SECONDS)
+
+    def split_pair(self, group: str, order: PairSplit | None = None) -> PairStatus:
+        """POST /pairs/{group}/split"""
+        path = f"/pairs/{group}/split"
+        return self._channel.call(PairStatus, "POST", path, body=order or PairSplit(), seconds=ORDER_SECONDS)
+
+    def resync_pair(self, group: str, order: PairResync | None = None) -> PairStatus:
+        """POST /pairs/{group}/resync; with `swap` in the other direction."""
+        path = f"/pairs/{group}/resync"
+        return self._channel.call(PairStatus, "POST", path, body=order or PairResync(), seconds=ORDER_SECONDS)
 
     # -- journals ----------------------------------------------------------------------
 
@@ -189,9 +201,9 @@ class Agent:
         order = MarkerOrder(name=name)
         return self._channel.call(NamedMarker, "POST", f"/markers/{group}", body=order, seconds=ORDER_SECONDS)
 
-    def drills(self, group: str | None = None) -> list[DrillReport]:
-        """GET /drills: the ledger of the group's secondary site; of this site for all groups."""
-        return self._channel.call(list[DrillReport], "GET", "/drills", query={"group": group})
+    def drills(self, group: str | None = None) -> DrillLedger:
+        """GET /drills: those of a group, or all, at whichever site they were."""
+        return self._channel.call(DrillLedger, "GET", "/drills", query={"group": group})
 
     def start_drill(self, group: str, order: DrillOrder | None = None) -> DrillReport:
         """POST /drills/{group}: writable images at the secondary site; the check, if any, has run when this returns."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from controller.api.drills import Drill
 from controller.api.markers import NamedMarker
-from controller.api.models import Shape
+from controller.api.models import Name, Shape
 
 
 class MarkerSides(Shape):
@@ -26,6 +26,14 @@ class DrillOrder(Shape):
 
 
 class DrillReport(Drill):
-    """A drill, and the block devices of its images at the secondary's host, by volume name."""
+    """A drill, the site with its images, and their block devices at that site's host, by volume name."""
 
+    site: Name
     devices: dict[str, str] = Field(default_factory=dict)
+
+
+class DrillLedger(Shape):
+    """The drills of all sites, oldest first; numbers count for each site alone."""
+
+    drills: list[DrillReport]
+    silent: list[Name] = Field(default_factory=list)  # sites that did not answer

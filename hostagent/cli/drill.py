@@ -10,7 +10,7 @@ from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, tab
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
-    from hostagent.api.drills import DrillReport
+    from hostagent.api.drills import DrillLedger, DrillReport
 
 app = noun("drill", "Drills: writable images of the secondary volumes at one moment, replication running on.")
 
@@ -57,8 +57,8 @@ def list_(
     session: Session, group: Annotated[str | None, typer.Argument(metavar="[GROUP]", help="All otherwise.")] = None
 ) -> None:
     """List drills with achieved RPO (lag at the start) and time to ready."""
-    drills = session.agent.drills(group)
-    session.show(drills, lambda: drill_table(drills) if drills else "no drills")
+    ledger = session.agent.drills(group)
+    session.show(ledger, lambda: drill_table(ledger))
 
 
 def drill_text(drill: DrillReport) -> str:
@@ -87,12 +87,13 @@ def check_words(drill: DrillReport) -> str:
     return f"{coloured('FAILED')} ({'timed out' if code is None else code})"
 
 
-def drill_table(drills: list[DrillReport]) -> str:
-    """One line a drill."""
+def drill_table(ledger: DrillLedger) -> str:
+    """One line a drill, and one for each site that did not answer."""
     rows = [
         (
             str(drill.number),
             drill.group,
+            drill.site,
             clock(drill.started_ns),
             str(drill.state),
             count(drill.sequence),
@@ -101,7 +102,8 @@ def drill_table(drills: list[DrillReport]) -> str:
             check_words(drill),
             ", ".join(drill.devices.values()) or drill.reason or NONE,
         )
-        for drill in drills
+        for drill in ledger.drills
     ]
-    head = ("ID", "GROUP", "STARTED", "STATE", "SEQ", "RPO", "READY", "CHECK", "DEVICES")
-    return table(head, rows, right=("ID", "SEQ", "RPO", "READY"))
+    head = ("ID", "GROUP", "SITE", "STARTED", "STATE", "SEQ", "RPO", "READY", "CHECK", "DEVICES")
+    text = table(head, rows, right=("ID", "SEQ", "RPO", "READY")) if rows else "no drills"
+    return "\n".join([text, *(f"{site} does not answer" for site in ledger.silent)])

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 from controller.api.drills import Drill, DrillImage, DrillStamp, DrillStart, DrillState
 from controller.api.models import ServerState, Volume
-from controller.errors import ConflictError, NotFoundError, PairvolError
-from hostagent.api.drills import DrillOrder, DrillReport
+from controller.errors import ConflictError, NotFoundError, PairvolError, PeerError
+from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport
 from hostagent.api.models import AttachOrder
 from hostagent.drills.check import run_check
 from hostagent.host import Host
@@ -53,12 +53,21 @@ def stop(host: Host, group: str, number: int | None, *, forwarded: bool = False)
     return [_report(host, _end(host, drill)) for drill in chosen]
 
 
-def listed(host: Host, group: str | None, *, forwarded: bool = False) -> list[DrillReport]:
-    """The ledger of the group's secondary site; without a group, that of this site."""
+def ledger(host: Host, group: str | None) -> DrillLedger:
+    """The drills of a group, or all, at whichever site they were; roles may have changed since."""
     if group is not None:
-        owner = _owner(host, group, forwarded)
-        if owner != host.site:
-            return host.peers.get(owner).drills(group)
+        host.store.get(group)
+    drills, silent = here(host, group), []
+    for site in sorted(host.config.peers):
+        try:
+            drills += host.peers.get(site).drills(group)
+        except PeerError:
+            silent.append(site)
+    return DrillLedger(drills=sorted(drills, key=lambda drill: drill.started_ns), silent=silent)
+
+
+def here(host: Host, group: str | None) -> list[DrillReport]:
+    """The drills of this site."""
     return [_report(host, drill) for drill in host.controller.drills(group)]
 
 
@@ -109,4 +118,4 @@ def _devices(host: Host, drill: Drill) -> dict[str, str]:
 
 
 def _report(host: Host, drill: Drill) -> DrillReport:
-    return DrillReport(**drill.model_dump(), devices=_devices(host, drill))
+    return DrillReport(**drill.model_dump(), site=host.site, devices=_devices(host, drill))

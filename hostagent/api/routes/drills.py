@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from controller.api.models import Name
-from hostagent.api.drills import DrillOrder, DrillReport
+from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport
 from hostagent.api.routes.dependencies import Here
 from hostagent.drills import commands as drills
 
@@ -17,9 +17,9 @@ Number = Annotated[int | None, Query(ge=1)]
 
 
 @router.get("/drills")
-def listed(host: Here, group: Name | None = None) -> list[DrillReport]:
-    """The ledger: of a group, or of this site."""
-    return drills.listed(host, group)
+def ledger(host: Here, group: Name | None = None) -> DrillLedger:
+    """The ledger: of a group, or all."""
+    return drills.ledger(host, group)
 
 
 @router.post("/drills/{group}", status_code=201)
@@ -35,9 +35,9 @@ def stop(host: Here, group: Name, number: Number = None) -> list[DrillReport]:
 
 
 @router.get("/peer/drills")
-def listed_forwarded(host: Here, group: Name | None = None) -> list[DrillReport]:
-    """The other agent asks."""
-    return drills.listed(host, group, forwarded=True)
+def here(host: Here, group: Name | None = None) -> list[DrillReport]:
+    """The other agent asks what was here."""
+    return drills.here(host, group)
 
 
 @router.post("/peer/drills/{group}", status_code=201)
