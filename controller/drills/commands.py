@@ -48,8 +48,8 @@ def start(appliance: Appliance, name: str, order: DrillStart) -> Drill:
             document = appliance.store.document
             stores = [(image, document.volume(image.volume).backing) for image in drill.images]
             appliance.images.start(stores)
-        except PairvolError as error:
-            _finish(appliance, drill, DrillState.FAILED, error.message)
+        except (PairvolError, OSError) as error:
+            _finish(appliance, drill, DrillState.FAILED, str(error))
             raise
         drill = drill.model_copy(update={"state": DrillState.OPEN, "ready_seconds": time.monotonic() - began})
         _keep(appliance, drill)
@@ -193,7 +193,12 @@ def _finish(appliance: Appliance, drill: Drill, state: DrillState, reason: str) 
     """End the images, then forget the drill, then let restore go on. The group's lock is held, or nobody is there."""
     appliance.images.end([image.server for image in drill.images])
     over = drill.model_copy(update={"state": state, "reason": reason, "ended_ns": time.time_ns()})
-    appliance.ledger.write(over)
+    try:
+        appliance.ledger.write(over)
+    except PairvolError as error:  # must not keep a takeover from the volumes
+        appliance.events.emit(
+            "error", "drill.ledger_failed", error.message, {"number": drill.number}, group=drill.group
+        )
     with appliance.store.change() as draft:
         group = draft.group(drill.group)
         group.drills = [each for each in group.drills if each.number != drill.number]

@@ -20,6 +20,7 @@ from controller.appliance import Appliance
 from controller.errors import ConflictError, PairvolError
 from controller.groups import orphans, storage
 from controller.groups.fence import stop_serving
+from controller.groups.marker_list import MarkerList
 from controller.groups.standing import forget_copies
 from controller.groups.suspension import read_map
 from controller.journal.pointers import Pointer, PointerPage, Position
@@ -129,6 +130,7 @@ def _make_room(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> 
     page.close()
     os.rename(fresh, files.pointers)
     storage.link_exports(group, files)
+    MarkerList(files.markers).cut(demotion.base.sequence)
     forget_copies(files)
 
 

@@ -43,8 +43,18 @@ class MarkerList:
         """Durable when this returns."""
         with self._writing:
             if append_line(self._path, marker.model_dump_json()) > FILE_BYTES_MAX:
-                kept = self.all()[-MARKERS_MAX:]
-                durable.write_bytes(self._path, b"".join(each.model_dump_json().encode() + b"\n" for each in kept))
+                self._rewrite(self.all()[-MARKERS_MAX:])
+
+    def cut(self, sequence: int) -> None:
+        """Journals after this one are no part of the volumes' history any more, nor are their markers."""
+        with self._writing:
+            known = self.all()
+            kept = [marker for marker in known if marker.sequence <= sequence]
+            if len(kept) < len(known):
+                self._rewrite(kept)
+
+    def _rewrite(self, markers: list[NamedMarker]) -> None:
+        durable.write_bytes(self._path, b"".join(each.model_dump_json().encode() + b"\n" for each in markers))
 
     def collect(self, markers: Iterable[Marker]) -> None:
         """Restore comes past these: keep the named ones that are not known yet."""

@@ -20,6 +20,7 @@ from controller import durable
 from controller.api.models import SuspendedCause
 from controller.appliance import Appliance
 from controller.errors import NotFoundError
+from controller.groups.marker_list import MarkerList
 from controller.journal.changes import changed_regions
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import wipe_beyond
@@ -57,6 +58,7 @@ def make(appliance: Appliance, group: GroupRecord, generation: int, way: Way) ->
         for pointer in Pointer:
             page.publish(pointer, head.position)
         page.persist()
+    MarkerList(files.markers).cut(head.position.sequence)
     forget_copies(files)
 
 

@@ -1,0 +1,76 @@
+"""The lists that only grow: what a crash and a repetition leave of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controller.api.drills import Drill, DrillState
+from controller.api.markers import NamedMarker
+from controller.drills import ledger as ledgers
+from controller.drills.ledger import Ledger
+from controller.groups.marker_list import MarkerList
+from controller.journal.markers import MarkerKind, pack_marker
+from controller.lines import append_line, parsed_lines
+from controller.restore.program import Marker
+
+
+def marker(sequence: int, name: str = "m") -> Marker:
+    return Marker(sequence, 1000 + sequence, pack_marker(MarkerKind.NAMED, name=name).ljust(512, b"\0"))
+
+
+def drill(number: int, group: str = "db", state: DrillState = DrillState.OPEN) -> Drill:
+    return Drill(
+        number=number,
+        group=group,
+        state=state,
+        generation=1,
+        sequence=7,
+        sequence_time_ns=1,
+        started_ns=number,
+        images=[],
+    )
+
+
+def test_a_line_that_a_crash_cut_is_passed_over_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    append_line(path, '{"a":1}')
+    with path.open("ab") as file:
+        file.write(b'{"a":')
+    append_line(path, '{"a":2}')
+    assert list(parsed_lines(path)) == [{"a": 1}, {"a": 2}]
+    assert list(parsed_lines(tmp_path / "none")) == []
+
+
+def test_markers_that_restore_passes_again_are_listed_once_in_order(tmp_path: Path) -> None:
+    markers = MarkerList(tmp_path / "markers.jsonl")
+    markers.collect([marker(3, "first"), Marker(4, 1, pack_marker(MarkerKind.RESUMED, epoch="e")), marker(9, "last")])
+    markers.collect([marker(3, "first"), marker(9, "last"), marker(12, "first")])
+    markers.collect([Marker(13, 1, b"not JSON"), Marker(14, 1, pack_marker(MarkerKind.NAMED, name=7))])
+    assert [(each.name, each.sequence) for each in markers.all()] == [("first", 3), ("last", 9), ("first", 12)]
+    markers.cut(9)
+    assert [each.sequence for each in markers.all()] == [3, 9]
+    markers.add(NamedMarker(name="other", sequence=12, time_ns=5))
+    assert [each.name for each in markers.all()] == ["first", "last", "other"]
+
+
+def test_the_ledger_keeps_the_last_word_on_each_drill(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "drills.jsonl")
+    assert ledger.next_number() == 1
+    for each in (drill(1), drill(2, "web"), drill(1, state=DrillState.STOPPED)):
+        ledger.write(each)
+    for known in (ledger, Ledger(tmp_path / "drills.jsonl")):
+        assert [(each.number, each.state) for each in known.all()] == [(1, DrillState.STOPPED), (2, DrillState.OPEN)]
+        assert [each.number for each in known.all("web")] == [2]
+        assert known.next_number() == 3
+
+
+def test_the_ledger_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "FILE_BYTES_MAX", 2000)
+    monkeypatch.setattr(ledgers, "DRILLS_MAX", 3)
+    ledger = Ledger(tmp_path / "drills.jsonl")
+    for number in range(1, 30):
+        ledger.write(drill(number))
+    assert (tmp_path / "drills.jsonl").stat().st_size < 4000
+    assert Ledger(tmp_path / "drills.jsonl").next_number() == 30
