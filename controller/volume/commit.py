@@ -81,13 +81,13 @@ class GroupCommit:
             )
             raise failure from error
         finally:
+            if failure is not None:
+                self._fail(failure)  # before anybody who waits is told: he may ask what becomes of him
             with self._changed:
                 self._syncing = False
                 self.durable = durable
                 self.failure = failure
                 self._changed.notify_all()
-            if failure is not None:
-                self._fail(failure)
 
 
 class BackgroundSync:

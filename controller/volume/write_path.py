@@ -57,10 +57,13 @@ class WritePath(Modes):
         count = len(data)
         _check_change(volume, offset, count, REQUEST_BYTES_MAX)
         path = self._path
-        refused = path.write(volume, data, offset, fua)
-        while refused is not None:
-            path = self._next_path(path, refused)
+        try:
             refused = path.write(volume, data, offset, fua)
+            while refused is not None:
+                path = self._next_path(path, refused)
+                refused = path.write(volume, data, offset, fua)
+        except StorageError as error:
+            self._flush_elsewhere(path, volume, error)
 
     def zero(self, volume: ServedVolume, offset: int, count: int, may_trim: bool, fua: bool = False) -> None:
         """Make a range read as zeros."""
@@ -72,7 +75,11 @@ class WritePath(Modes):
 
     def flush(self, volume: ServedVolume) -> None:
         """Make everything acknowledged before, on any connection, durable."""
-        self._sound_path().flush(volume)
+        path = self._sound_path()
+        try:
+            path.flush(volume)
+        except StorageError as error:
+            self._flush_elsewhere(path, volume, error)
 
     def extents(self, volume: ServedVolume, offset: int, count: int) -> list[Extent]:
         """What may hold data, clipped to the range and covering it whole."""
@@ -160,9 +167,11 @@ class WritePath(Modes):
             path = self._path
             path.close_gate()
             try:
-                if isinstance(path, JournaledPath) and path.broken is not None:
+                if path.failure is not None:
+                    pass  # what is in the stores and in the journal stays as it is
+                elif isinstance(path, JournaledPath) and path.broken is not None:
                     self._give_up_journal(path)
-                elif path.failure is None:
+                else:
                     self.checkpoint()
             finally:
                 if self._journaled is not None:
@@ -179,13 +188,29 @@ class WritePath(Modes):
         path = self._path
         return path if path.broken is None else self._next_path(path, Refusal.BROKEN)
 
+    def _flush_elsewhere(self, path: HostPath, volume: ServedVolume, error: StorageError) -> None:
+        """A sync failed that a request waited for. It stands, unless the group gives up its journal for it.
+
+        Then all that was taken is brought to the backing stores, which are
+        other writes to another disk, and it is their sync that answers.
+        """
+        if path.broken is None:
+            raise error
+        sound = self._next_path(path, Refusal.BROKEN)
+        if sound is path:
+            raise error
+        sound.flush(volume)
+
     def _clear(self, volume: ServedVolume, offset: int, count: int, flag: Flag, fua: bool) -> None:
         _check_change(volume, offset, count, volume.size_bytes)
         path = self._path
-        refused = path.clear(volume, offset, count, flag, fua)
-        while refused is not None:
-            path = self._next_path(path, refused)
+        try:
             refused = path.clear(volume, offset, count, flag, fua)
+            while refused is not None:
+                path = self._next_path(path, refused)
+                refused = path.clear(volume, offset, count, flag, fua)
+        except StorageError as error:
+            self._flush_elsewhere(path, volume, error)
 
 
 def _check_change(volume: ServedVolume, offset: int, count: int, count_max: int) -> None:

@@ -221,7 +221,7 @@ def refuse(*_: object) -> NoReturn:
     raise OSError(errno.EIO, "Input/output error")
 
 
-def test_a_sync_that_failed_is_reported_and_host_writes_go_on(
+def test_a_sync_that_failed_is_answered_by_the_stores_and_host_writes_go_on(
     server: WritePath, files: GroupFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = server.volumes["data"]
@@ -232,10 +232,9 @@ def test_a_sync_that_failed_is_reported_and_host_writes_go_on(
     path = journaled(server)
     with monkeypatch.context() as broken:
         broken.setattr(path.commit, "_sync", refuse)
-        server.write(data, page(3), 4 * MIB)
-        with pytest.raises(StorageError, match="sync of the journal failed"):
-            server.flush(data)
-    wait_until(lambda: mode_of(server) is AcquisitionMode.SUSPENDED, 10, "the group to be suspended")
+        server.write(data, page(3), 4 * MIB, fua=True)
+        assert mode_of(server) is AcquisitionMode.SUSPENDED
+        server.flush(data)
     found = head(files)
     assert (found.cause, found.position.sequence) == (SuspendedCause.ERROR, path.commit.durable.sequence)
     assert areas(files) == [(2 * MIB, MIB), (4 * MIB, MIB)]
@@ -244,6 +243,20 @@ def test_a_sync_that_failed_is_reported_and_host_writes_go_on(
     server.flush(data)
     assert [read(server, offset * MIB) for offset in (0, 2, 4, 6)] == [page(1), page(2), page(3), page(4)]
     assert files.volume("data").read_bytes()[4 * MIB : 4 * MIB + 4096] == page(3), "brought to the store"
+
+
+def test_when_the_stores_refuse_too_the_sync_that_failed_is_told(
+    server: WritePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = server.volumes["data"]
+    server.write(data, page(1), 0)
+    monkeypatch.setattr(journaled(server).commit, "_sync", refuse)
+    monkeypatch.setattr(data.backing, "sync", refuse)
+    with pytest.raises(StorageError):
+        server.flush(data)
+    assert mode_of(server) is AcquisitionMode.FAILED
+    with pytest.raises(StorageError):
+        server.flush(data)
 
 
 def test_a_journal_write_that_failed_is_tried_elsewhere_and_acknowledged(
