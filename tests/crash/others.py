@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from tests.crash.results import Row
+from tests.crash.results import Controls, Row, wanted
 from tests.crash.write_path.lane import Lane, Lost, Point
 from tests.crash.write_path.test_write_path import LANES, MUTANT_PLUGIN, points
 from tests.simulation.history import History, NoConvergenceError
@@ -21,7 +21,7 @@ KILL_MUTANTS = {
 MUTANT_HISTORIES = 200
 
 
-def run_kills(seed: int, count: int, directory: Path, controls: bool = True) -> Row:
+def run_kills(seed: int, count: int, directory: Path, controls: Controls = None) -> Row:
     """SIGKILL of the volume server at system calls of the write path; all that are known, at most `count`."""
     row = Row("kills", seed)
     chosen = points()[:count]
@@ -32,7 +32,8 @@ def run_kills(seed: int, count: int, directory: Path, controls: bool = True) -> 
 
     with ThreadPoolExecutor(LANES) as pool:
         list(pool.map(run, range(LANES)))
-    for name, (call, when) in KILL_MUTANTS.items() if controls else ():
+    for name in wanted(KILL_MUTANTS, controls):
+        call, when = KILL_MUTANTS[name]
         found = Row("kills control", seed)
         lane = Lane(directory / name[:6], found, MUTANT_PLUGIN, {"PAIRVOL_MUTANT": name}, syncing=False)
         with suppress(Lost):
@@ -41,7 +42,7 @@ def run_kills(seed: int, count: int, directory: Path, controls: bool = True) -> 
     return row
 
 
-def run_histories(seed: int, count: int, directory: Path, controls: bool = True) -> Row:
+def run_histories(seed: int, count: int, directory: Path, controls: Controls = None) -> Row:
     """Simulated histories of two agents, two controllers and a bad network."""
     row = Row("histories", seed)
     for number in range(seed, seed + count):
@@ -54,7 +55,7 @@ def run_histories(seed: int, count: int, directory: Path, controls: bool = True)
             row.reached += 1
         else:
             row.reached += bool(history.counts)
-    for name in sorted(MUTANTS) if controls else ():
+    for name in wanted(MUTANTS, controls):
         row.control(name, any(_caught(number, name) for number in range(MUTANT_HISTORIES)))
     return row
 

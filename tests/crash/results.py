@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 EXAMPLES_MAX = 10
+
+Controls = Collection[str] | None
+"""Which of a suite's mutants to run; None: all."""
+
+
+def wanted(names: Iterable[str], controls: Controls) -> list[str]:
+    """The mutants of a suite that are to be run."""
+    return [name for name in names if controls is None or name in controls]
 
 
 @dataclass

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.crash.results import Row
+from tests.crash.results import Controls, Row
 from tests.support.leftovers import leftovers
 from tests.support.processes import PROJECT
 
@@ -53,13 +53,13 @@ PARTS = {  # of the suites above, for the mutants
 ALL = SUITES | PARTS
 
 
-def load(suite: Suite) -> Callable[[int, int, Path, bool], Row]:
+def load(suite: Suite) -> Callable[[int, int, Path, Controls], Row]:
     module, _, name = suite.function.partition(":")
-    function: Callable[[int, int, Path, bool], Row] = getattr(import_module(module), name)
+    function: Callable[[int, int, Path, Controls], Row] = getattr(import_module(module), name)
     return function
 
 
-def run_suite(name: str, seed: int, points: int, controls: bool) -> tuple[Row, float]:
+def run_suite(name: str, seed: int, points: int, controls: Controls) -> tuple[Row, float]:
     """One suite in a folder of its own in memory."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pairvol-", dir="/dev/shm") as directory:
@@ -99,7 +99,7 @@ def main() -> int:
     for name in words.suites or SUITES:
         suite = ALL[name]
         console.print(f"{name}: {suite.what} ...")
-        rows.append(run_suite(name, words.seed, words.points or suite.points, words.controls))
+        rows.append(run_suite(name, words.seed, words.points or suite.points, None if words.controls else ()))
         console.print(str(rows[-1][0]), highlight=False)
     console.print(table(rows))
     BUILD.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.crash.disk_errors import full, primary, secondary, starts
 from tests.crash.disk_errors.primary import Case
 from tests.crash.powercut.mutants import ERROR_MUTANTS
-from tests.crash.results import Row
+from tests.crash.results import Controls, Row, wanted
 from tests.support.processes import Processes
 
 MUTANT_SCRIPT = Path(__file__).parent.with_name("powercut") / "mutant_server.py"
@@ -34,12 +34,12 @@ def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
     return rows
 
 
-def run_full(seed: int, points: int, directory: Path, controls: bool) -> Row:
+def run_full(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
     """For `make crash`; the matrix has as many points as it has."""
     return run(seed, directory, controls=controls)
 
 
-def run_journal(seed: int, points: int, directory: Path, controls: bool = False) -> Row:
+def run_journal(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
     """The journal's own rows alone."""
     row = Row("journal-errors", seed)
     with Processes(directory / "logs") as processes:
@@ -50,7 +50,7 @@ def run_journal(seed: int, points: int, directory: Path, controls: bool = False)
     return row
 
 
-def run(seed: int, directory: Path, brief: bool = False, controls: bool = True) -> Row:
+def run(seed: int, directory: Path, brief: bool = False, controls: Controls = None) -> Row:
     """The matrix and its controls; `directory` should lie in memory and have a short name."""
     row = Row("disks", seed)
     with Processes(directory / "logs") as processes:
@@ -61,7 +61,7 @@ def run(seed: int, directory: Path, brief: bool = False, controls: bool = True) 
                 scenario(row, processes, folder)
             except AssertionError as error:
                 row.lose(f"{name}: {error}")
-        for name in ERROR_MUTANTS if controls else ():
+        for name in wanted(ERROR_MUTANTS, controls):
             folder = directory / name.split()[0]
             folder.mkdir()
             row.control(name, _caught(name, seed, processes, folder))

@@ -26,7 +26,7 @@ from tests.crash.hostile.mutations import MUTATIONS, Run, make_run
 from tests.crash.hostile.oracle import Group, first_wrong, first_wrong_data, whole_records
 from tests.crash.hostile.peer import HostilePrimary, Secondary
 from tests.crash.links import memory_remote
-from tests.crash.results import Row
+from tests.crash.results import Controls, Row, wanted
 
 GROUP_UUID = str(uuid.UUID(int=0x5EED))
 GENERATION = 2
@@ -187,13 +187,13 @@ def _copy_case(
     return ""
 
 
-def run(seed: int, cases: int, directory: Path, controls: bool = True) -> Row:
+def run(seed: int, cases: int, directory: Path, controls: Controls = None) -> Row:
     """Four in five through the codec, one in ten through recovery and the copy path each; then the controls."""
     row = Row("hostile", seed)
     codec(row, cases * 8 // 10)
     recovery(row, cases // 10, directory / "recovery")
     copy_path(row, cases // 10, directory)
-    for number, name in enumerate(BLIND_TO if controls else ()):
+    for number, name in enumerate(wanted(BLIND_TO, controls)):
         folder = directory / f"control{number}"
         folder.mkdir()
         found = Row("control", seed)

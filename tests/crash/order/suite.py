@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.crash.order.crowd import record_crowd
 from tests.crash.powercut.explorer import Explorer
 from tests.crash.powercut.suite import MUTANT_SCRIPT
-from tests.crash.results import Row
+from tests.crash.results import Controls, Row, wanted
 from tests.support.processes import Processes
 
 VOLUMES = (2, 3, 4)
@@ -17,7 +17,7 @@ CONTROLS = ("acknowledged before journal", "volume before journal", "older data 
 CONTROL_TRIES, CONTROL_POINTS = 4, 200
 
 
-def run(seed: int, points: int, directory: Path, controls: bool = True) -> Row:
+def run(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
     """`points` states in all; `directory` should lie in memory."""
     row = Row("order", seed)
     with Processes(directory / "logs") as processes:
@@ -28,7 +28,7 @@ def run(seed: int, points: int, directory: Path, controls: bool = True) -> Row:
                 crowd = record_crowd(processes, explorer.folder(), explorer.seed, volumes, WRITES)
                 explorer.killed(crowd)
                 explorer.crowd(crowd, min(POINTS_PER_ROUND, points - done) // len(VOLUMES))
-        for name in CONTROLS if controls else ():
+        for name in wanted(CONTROLS, controls):
             caught = any(_caught(explorer.folder(), name, seed + n, processes) for n in range(CONTROL_TRIES))
             row.control(name, caught)
     return row

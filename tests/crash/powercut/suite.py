@@ -10,20 +10,21 @@ from tests.crash.powercut.explorer import Explorer
 from tests.crash.powercut.mutants import SERVER_MUTANTS, nothing_wiped
 from tests.crash.powercut.on_ext4 import record_on_ext4
 from tests.crash.powercut.recording import record
-from tests.crash.results import Row
+from tests.crash.results import Controls, Row, wanted
 from tests.support.processes import PROJECT, Processes
 
 MUTANT_SCRIPT = Path(__file__).with_name("mutant_server.py")
 POINTS_PER_ROUND = 1000  # each round has recordings of its own
 CONTROL_TRIES, CONTROL_POINTS = 4, 300
+NOTHING_WIPED = "nothing wiped"
 
 
-def run_full(seed: int, points: int, directory: Path, controls: bool) -> Row:
+def run_full(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
     """For `make crash`: states that fail are kept under build/."""
     return run(seed, points, directory, PROJECT / "build" / "crash", controls)
 
 
-def run_serial(seed: int, points: int, directory: Path, controls: bool = False) -> Row:
+def run_serial(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
     """One writer on raw disks alone: the quickest part."""
     row = Row("serial", seed)
     with Processes(directory / "logs") as processes:
@@ -35,7 +36,7 @@ def run_serial(seed: int, points: int, directory: Path, controls: bool = False) 
     return row
 
 
-def run(seed: int, points: int, directory: Path, keep: Path | None = None, controls: bool = True) -> Row:
+def run(seed: int, points: int, directory: Path, keep: Path | None = None, controls: Controls = None) -> Row:
     """`points` states; `directory` should lie in memory."""
     row = Row("powercut", seed)
     with Processes(directory / "logs") as processes:
@@ -43,8 +44,7 @@ def run(seed: int, points: int, directory: Path, keep: Path | None = None, contr
         for done in range(0, points, POINTS_PER_ROUND):
             explorer.seed = seed + done
             explore(explorer, min(POINTS_PER_ROUND, points - done))
-        if controls:
-            control(row, processes, directory)
+        control(row, processes, directory, controls)
     return row
 
 
@@ -61,11 +61,12 @@ def explore(explorer: Explorer, points: int) -> None:
     explorer.witness(points * 8 // 100)
 
 
-def control(row: Row, processes: Processes, directory: Path) -> None:
+def control(row: Row, processes: Processes, directory: Path, controls: Controls = None) -> None:
     """Every mutant, until it is caught or was tried often enough: when it errs depends on the moment."""
-    for name in SERVER_MUTANTS:
+    for name in wanted(SERVER_MUTANTS, controls):
         row.control(name, any(_server_caught(name, row.seed + n, processes, directory) for n in range(CONTROL_TRIES)))
-    row.control("nothing wiped", _recovery_caught(nothing_wiped(), row.seed, processes, directory))
+    if wanted((NOTHING_WIPED,), controls):
+        row.control(NOTHING_WIPED, _recovery_caught(nothing_wiped(), row.seed, processes, directory))
 
 
 def _server_caught(name: str, seed: int, processes: Processes, directory: Path) -> bool:

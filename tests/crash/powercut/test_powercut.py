@@ -13,7 +13,9 @@ from tests.crash.powercut.suite import run
 @pytest.mark.root
 @pytest.mark.slow
 def test_whatever_a_power_cut_leaves_is_a_prefix_with_all_that_was_promised(memory: Path) -> None:
-    row = run(seed=31, points=320, directory=memory)
+    controls = ("flush does nothing", "volume before journal", "checkpoint before sync", "nothing wiped")
+    row = run(seed=31, points=320, directory=memory, controls=controls)
     print(row)
     assert row.holds, str(row)
+    assert row.controls == len(controls)
     assert row.reached >= 280

@@ -8,7 +8,7 @@ from tests.crash.log_disk.rebuild import EXT4_TEAR_UNITS, Cut, Images
 from tests.crash.powercut.explorer import Explorer
 from tests.crash.powercut.mutants import SUSPENSION_MUTANTS
 from tests.crash.powercut.suite import MUTANT_SCRIPT
-from tests.crash.results import Row
+from tests.crash.results import Controls, Row, wanted
 from tests.crash.suspended.check import check_cut
 from tests.crash.suspended.recording import Suspension, record_suspension
 from tests.support.processes import Processes
@@ -17,7 +17,7 @@ CONTROL_TRIES, CONTROL_POINTS = 3, 150
 POINTS_PER_ROUND = 500
 
 
-def run(seed: int, points: int, directory: Path, controls: bool = True) -> Row:
+def run(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
     """`points` states, three in four of a full journal and one of a broken one."""
     row = Row("suspended", seed)
     with Processes(directory / "logs") as processes:
@@ -28,7 +28,7 @@ def run(seed: int, points: int, directory: Path, controls: bool = True) -> Row:
             for broken, share in ((False, count * 3 // 4), (True, count - count * 3 // 4)):
                 suspension = record_suspension(processes, explorer.folder(), explorer.seed, broken=broken)
                 look(explorer, suspension, share)
-        for name in SUSPENSION_MUTANTS if controls else ():
+        for name in wanted(SUSPENSION_MUTANTS, controls):
             caught = any(_caught(explorer.folder(), name, seed + n, processes) for n in range(CONTROL_TRIES))
             row.control(name, caught)
     return row
