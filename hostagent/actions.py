@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controller.api.lifecycle import ServeOrder
+from controller.api.lifecycle import DemoteOrder, EpochOrder, PromoteOrder, ResyncOrder, ServeOrder
 from controller.api.models import CopyOrder, FenceRequest, InitialCopyOrder, PurgeRequest, RestoreRequest
 from hostagent.api.models import Exchange, Pair
 
@@ -74,6 +74,44 @@ class OrderServe:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderResume:
+    """Let a suspended primary write journals again; its changed regions stand still from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRegions:
+    """Ask the own controller for its changed regions."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResync:
+    """Copy the primary's changed regions to this secondary; the same order again changes nothing."""
+
+    order: ResyncOrder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderClearEpoch:
+    """The secondary is consistent: forget the changed regions of that epoch."""
+
+    order: EpochOrder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPromote:
+    """A site that took over becomes the primary of the turned pair."""
+
+    order: PromoteOrder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDemote:
+    """The old primary follows the new one; what only it has is kept as an orphan tail."""
+
+    order: DemoteOrder
+
+
+@dataclass(frozen=True, slots=True)
 class SavePair:
     """Keep this durably before anything else is done."""
 
@@ -90,5 +128,11 @@ Action = (
     | OrderPurge
     | OrderFence
     | OrderServe
+    | OrderResume
+    | QueryRegions
+    | OrderResync
+    | OrderClearEpoch
+    | OrderPromote
+    | OrderDemote
     | SavePair
 )

@@ -12,7 +12,17 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from controller.api.models import Composition, CopySource, Failure, Group, JournalState, Links, Position, Role
+from controller.api.models import (
+    ChangedRegions,
+    Composition,
+    CopySource,
+    Failure,
+    Group,
+    JournalState,
+    Links,
+    Position,
+    Role,
+)
 from controller.errors import NotFoundError, PairvolError, PeerError
 from controller.journal.pointers import Pointer
 from hostagent.actions import Action, ExchangeWithPeer, QueryState
@@ -66,6 +76,7 @@ class Facts:
     composition: Composition | None = None  # of the primary's journal
     links: Links | None = None  # to the primary
     source_generation: int = 0  # of the records behind those links
+    regions: ChangedRegions | None = None  # of the primary's present set
     refusals: dict[str, Failure] = field(default_factory=dict)  # by kind of action: why it was refused last
     covered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
     behind: Lag | None = None  # as of the last exchange, when both sides were asked one after the other
@@ -102,12 +113,16 @@ class Facts:
 
     @property
     def taken_over(self) -> bool:
-        """Whether the secondary site is known to serve the volumes; this is never undone, so old news will do."""
+        """Whether the secondary site is known to serve the volumes.
+
+        Old news will do: only turning the direction undoes it, and then the
+        two sites have changed their places in the pair.
+        """
         state, told = self.secondary.state, self.peer_pair
         return (
             self.pair.taken_over
             or (state is not None and state.uuid == self.pair.uuid and state.role is Role.TAKEN_OVER)
-            or (told is not None and told.uuid == self.pair.uuid and told.taken_over)
+            or (told is not None and _same_direction(told, self.pair) and told.taken_over)
         )
 
     @property
@@ -115,6 +130,15 @@ class Facts:
         """The highest generation that this agent has seen anywhere."""
         own = self.own.state.generation if self.own.state else 0
         return max(self.pair.generation, own, self.peer_generation)
+
+    def turn(self, pair: Pair) -> None:
+        """Go on with the pair as it is kept now; after a change of direction nothing said of the old one counts."""
+        if pair.turns != self.pair.turns:
+            self.composition = self.links = self.regions = self.behind = None
+            self.source_generation = 0
+            self.covered.clear()
+            self.refusals.clear()
+        self.pair = pair
 
     # -- from the own controller ------------------------------------------------
 
@@ -124,6 +148,8 @@ class Facts:
             self.asked = now
         if _older(state, self.own.state):
             return
+        if self.own.state is not None and self.own.state.role is not state.role:
+            self.composition = self.links = None  # its servers are set up anew
         if self.own.state is not None and self.own.heard is not None:
             elapsed = now.seconds - self.own.heard.seconds
             if elapsed > 0.01:
@@ -157,7 +183,9 @@ class Facts:
         if not isinstance(result, PairvolError):
             self.refusals.pop(kind, None)
         if isinstance(result, Pair):
-            self.pair = result
+            self.turn(result)
+        elif isinstance(result, ChangedRegions):
+            self.regions = result
         elif isinstance(result, JournalState):
             if isinstance(action, QueryState) and action.wait_seconds > 0 and self.is_primary:
                 self._waited(action.after or 0, result)
@@ -181,7 +209,7 @@ class Facts:
             self.peer_pair = message.pair
             return
         known = self.peer_pair
-        if known is None or known.uuid != self.pair.uuid or message.pair.generation >= known.generation:
+        if known is None or known.uuid != self.pair.uuid or age(message.pair) >= age(known):
             self.peer_pair = message.pair
         self.peer_generation = max(self.peer_generation, message.generation_known, message.pair.generation)
         if message.state is None:
@@ -190,6 +218,8 @@ class Facts:
             self.peer.absent = self.peer.failure.error == NotFoundError.__name__
             return
         fresh = self.peer_state(now, message.state)
+        if message.regions is not None and not self.is_primary:
+            self.regions = message.regions
         if fresh and not self.is_primary and message.composition is not None and message.links is not None:
             self.composition, self.links = message.composition, message.links
             self.source_generation = message.state.generation
@@ -222,6 +252,15 @@ class Facts:
             if self.covered and self.covered[-1][0] == sequence:
                 self.covered.pop()
             self.covered.append((sequence, state.time_ns))
+
+
+def age(pair: Pair) -> tuple[int, int, bool]:
+    """Which of two records of one pair is the newer: every takeover and every change of direction raises this."""
+    return pair.turns, pair.generation, pair.taken_over
+
+
+def _same_direction(one: Pair, other: Pair) -> bool:
+    return one.uuid == other.uuid and one.turns == other.turns
 
 
 def failure_of(error: PairvolError, now: Instant) -> Failure:

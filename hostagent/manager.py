@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from hostagent.actions import Action, SavePair
 from hostagent.api.models import Pair
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant
+from hostagent.facts import Facts, Instant, age
 from hostagent.pace import Pace
 from hostagent.primary import PrimaryRole
 from hostagent.secondary import SecondaryRole
@@ -62,5 +62,8 @@ class CopyManager:
 
 
 def learnt(facts: Facts) -> Pair:
-    """The pair as it is kept here, with what was heard of generation and takeover since."""
+    """The pair as it is kept here, with what was heard of direction, generation and takeover since."""
+    told = facts.peer_pair
+    if told is not None and told.uuid == facts.pair.uuid and told.turns > facts.pair.turns:
+        return max(told, told.model_copy(update={"generation": facts.generation_known}), key=age)
     return facts.pair.model_copy(update={"generation": facts.generation_known, "taken_over": facts.taken_over})

@@ -9,6 +9,7 @@ undone).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from controller.api.models import (
     AcquisitionMode,
@@ -17,6 +18,7 @@ from controller.api.models import (
     JournalState,
     Role,
     ServerState,
+    SplitMode,
     SuspendedCause,
 )
 from controller.journal.pointers import Pointer
@@ -98,6 +100,8 @@ def observe(facts: Facts, now: Instant, settings: CopySettings) -> Observed:
             first.failure.hint if first.failure else None,
             unknown,
         )
+    if _turning(facts):
+        return Observed(PairEvent.COPYING, f"{facts.pair.secondary.site} is being made the secondary")
     fault = _fault(facts, now, settings)
     if fault is not None:
         return Observed(PairEvent.FAILED, *fault)
@@ -106,11 +110,30 @@ def observe(facts: Facts, now: Instant, settings: CopySettings) -> Observed:
     return _healthy(facts, state, settings)
 
 
+def _turning(facts: Facts) -> bool:
+    """Whether the direction was reversed and a side has not become what the pair says yet."""
+    primary, secondary = facts.primary.state, facts.secondary.state
+    if not facts.pair.turns or primary is None or secondary is None:
+        return False
+    if facts.primary.absent or facts.secondary.absent or facts.peer_lacks_pair:
+        return False
+    generation = facts.pair.generation
+    serves = primary.role in (Role.PRIMARY, Role.TAKEN_OVER) and primary.generation == generation
+    follows = secondary.role is Role.SECONDARY and secondary.generation == generation
+    leaves = secondary.role is Role.FENCED and secondary.generation < generation
+    return serves and (leaves or (follows and primary.role is Role.TAKEN_OVER))
+
+
 def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Observed:
     """The state of a pair whose sides both answer and neither has failed."""
     primary, secondary = facts.pair.primary.site, facts.pair.secondary.site
     if state.mode is not AcquisitionMode.JOURNAL:
         return Observed(PairEvent.STOPPED, f"acquisition at {primary} is stopped")
+    held = facts.secondary.state
+    if held is not None and held.split is not SplitMode.OFF:
+        return Observed(PairEvent.SUSPENDED, f"hosts use the volumes of {secondary}")
+    if state.epoch is not None:
+        return Observed(PairEvent.COPYING, f"regions that changed without journals are copied to {secondary}")
     if not copied(facts):
         return Observed(PairEvent.COPYING, "the initial copy is not done")
     if state.fill_percent >= settings.high_water_percent:
@@ -128,16 +151,18 @@ def _suspended(facts: Facts, unknown: tuple[Unknown, ...]) -> Observed | None:
     if state is None or any(side.site == site for side in unknown) or facts.primary.absent:
         return None
     if state.role is Role.PRIMARY and state.acquisition and state.mode is AcquisitionMode.SUSPENDED:
-        return Observed(PairEvent.FULL, _suspended_words(site, state.suspended_cause), unknown=unknown)
+        event, cause = _SUSPENDED.get(state.suspended_cause, _SUSPENDED[SuspendedCause.FULL])
+        hint = f'Mend that disk, then "pairvol pair resync {facts.pair.group}".' if event is PairEvent.FAILED else None
+        return Observed(event, cause.format(site=site), hint, unknown=unknown)
     return None
 
 
-def _suspended_words(site: str, cause: SuspendedCause | None) -> str:
-    if cause is SuspendedCause.ERROR:
-        return f"the disk of the journal of {site} refused"
-    if cause is SuspendedCause.OPERATOR:
-        return f"journaling at {site} was suspended by an operator"
-    return f"the journal of {site} was full"
+_SUSPENDED: Final[dict[SuspendedCause | None, tuple[PairEvent, str]]] = {
+    SuspendedCause.FULL: (PairEvent.FULL, "the journal of {site} was full"),
+    SuspendedCause.ERROR: (PairEvent.FAILED, "the disk of the journal of {site} refused"),
+    SuspendedCause.OPERATOR: (PairEvent.SUSPENDED, "it was split by an operator"),
+    SuspendedCause.TAKEOVER: (PairEvent.COPYING, "{site} is being made the primary"),
+}
 
 
 def _fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str, str | None] | None:

@@ -27,6 +27,7 @@ class PairEvent(StrEnum):
     PROTECTED = "protected"
     FILLING = "filling"
     STOPPED = "stopped"
+    SUSPENDED = "split by an operator"
     FULL = "full"
     FAILED = "failed"
     TAKEN_OVER = "taken over"
@@ -39,6 +40,9 @@ class PairEvent(StrEnum):
     COPY = "copy journals of"
     RESTORE = "restore journals of"
     PURGE = "purge journals of"
+    SPLIT = "split"
+    RESYNC = "resync"
+    SWAP = "swap"
 
 
 _S = PairState
@@ -49,6 +53,7 @@ _SEEN: Final = {
     _E.PROTECTED: _S.PAIR,
     _E.FILLING: _S.PFUL,
     _E.STOPPED: _S.PSUS,
+    _E.SUSPENDED: _S.PSUS,
     _E.FULL: _S.PFUS,
     _E.FAILED: _S.PSUE,
     _E.TAKEN_OVER: _S.SSWS,
@@ -56,8 +61,8 @@ _SEEN: Final = {
 _FOLLOWED: Final = (_S.COPY, _S.PAIR, _S.PFUL, _S.PSUS, _S.PFUS, _S.PSUE)
 _UNCHANGED: Final = (_E.START, _E.STOP, _E.COPY, _E.RESTORE, _E.PURGE)
 
-# A change that is not here cannot happen: a pair that was taken over is never anything else again under its old
-# direction, and a pair that does not exist is only created.
+# A change that is not here cannot happen. A pair that was taken over is never anything else again under its old
+# direction: it is turned, and begins anew as COPY. A pair that does not exist is only created.
 TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
     (_S.SMPL, _E.ABSENT): _S.SMPL,
     (_S.SMPL, _E.CREATE): _S.COPY,
@@ -68,6 +73,11 @@ TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
     **{(state, _E.DELETE): _S.SMPL for state in (*_FOLLOWED, _S.SSWS)},
     **{(state, _E.TAKE_OVER): _S.SSWS for state in (*_FOLLOWED, _S.SSWS)},
     **{(state, event): state for state in _FOLLOWED for event in _UNCHANGED},
+    **{(state, _E.SPLIT): _S.PSUS for state in (_S.PAIR, _S.PFUL, _S.PSUS)},
+    **{(state, _E.RESYNC): _S.COPY for state in (_S.COPY, _S.PSUS, _S.PFUS, _S.PSUE)},
+    **{(state, _E.RESYNC): state for state in (_S.PAIR, _S.PFUL)},  # nothing differs: given again, it is done
+    (_S.SSWS, _E.SWAP): _S.COPY,
+    **{(state, _E.SWAP): state for state in (_S.COPY, _S.PAIR, _S.PFUL)},  # only when it was swapped: life/commands.py
 }
 
 
@@ -80,17 +90,29 @@ def next_state(state: PairState, event: PairEvent, group: str = "") -> PairState
             f"cannot {event} {group or 'a pair'}: it is {state}"
             if event in _COMMANDS
             else f"{group or 'a pair'} went from {state} to {event}, which cannot happen",
-            hint=_HINTS.get(state, 'See "pairvol pair status".'),
+            hint=_COMMAND_HINTS.get((state, event), _HINTS.get(state, 'See "pairvol pair status {group}".')).format(
+                group=group or "GROUP"
+            ),
             group=group,
             state=state.value,
             event=event.value,
         ) from None
 
 
-_COMMANDS: Final = (_E.CREATE, _E.DELETE, _E.TAKE_OVER, *_UNCHANGED)
+_COMMANDS: Final = (_E.CREATE, _E.DELETE, _E.TAKE_OVER, _E.SPLIT, _E.RESYNC, _E.SWAP, *_UNCHANGED)
 _HINTS: Final = {
     _S.SMPL: 'Create it with "pairvol pair create".',
-    _S.SSWS: 'The secondary site is in use as primary; end the pair with "pairvol pair delete".',
+    _S.SSWS: "The secondary site is in use as primary; pair again in the other direction with "
+    '"pairvol pair resync {group} --swap", or end the pair with "pairvol pair delete {group}".',
+}
+_FIRST: Final = 'Bring it back in step with "pairvol pair resync {group}", then "pairvol pair takeover {group}".'
+_COMMAND_HINTS: Final = {
+    (_S.COPY, _E.SPLIT): 'Wait with "pairvol pair wait {group} --state PAIR".',
+    (_S.PFUS, _E.SPLIT): 'Bring it back in step first, with "pairvol pair resync {group}".',
+    (_S.PSUE, _E.SPLIT): 'Mend what "pairvol pair status {group}" names first.',
+    (_S.PSUS, _E.SWAP): _FIRST,
+    (_S.PFUS, _E.SWAP): _FIRST,
+    (_S.PSUE, _E.SWAP): 'Only a pair that was taken over is swapped; see "pairvol pair status {group}".',
 }
 
 
@@ -134,7 +156,15 @@ class PairStore:
         """Keep `pair`; one of the same group is replaced. A lower generation of the same pair is never written."""
         with self._lock:
             known = self._pairs.get(pair.group)
-            if known is not None and known.uuid == pair.uuid and known.generation > pair.generation:
+            if (
+                known is not None
+                and known.uuid == pair.uuid
+                and (known.turns, known.generation)
+                > (
+                    pair.turns,
+                    pair.generation,
+                )
+            ):
                 raise ConflictError(
                     f"cannot keep {pair.group}: generation {pair.generation} is below {known.generation}",
                     hint="An agent with old information is at work; it learns the newer generation by itself.",

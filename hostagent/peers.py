@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from controller.api.lifecycle import ServeOrder
+from controller.api.lifecycle import ServeOrder, SplitOrder
 from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import FenceRequest, JournalState
 from controller.errors import PairvolError, UsageError
@@ -20,6 +20,9 @@ from hostagent.api.models import (
     Exchange,
     ExchangeAnswer,
     JournalCommand,
+    PairResync,
+    PairSplit,
+    PairStatus,
     PeerContact,
     PeerHello,
     SideOrder,
@@ -122,6 +125,26 @@ class AgentClient:
                 TakeoverReport, "POST", f"/peer/pairs/{group}/takeover", body=order, seconds=TAKEOVER_SECONDS
             )
         )
+
+    def split(self, group: str, order: PairSplit) -> PairStatus:
+        """Forward a split to the primary's agent."""
+        return self._status_of(f"/peer/pairs/{group}/split", order)
+
+    def resync(self, group: str, order: PairResync) -> PairStatus:
+        """Forward a resync, or a swap, to the agent that carries it out."""
+        return self._status_of(f"/peer/pairs/{group}/resync", order)
+
+    def _status_of(self, path: str, order: PairSplit | PairResync) -> PairStatus:
+        return self._noted(lambda: self._channel.call(PairStatus, "POST", path, body=order, seconds=ORDER_SECONDS))
+
+    def split_side(self, group: str, order: SplitOrder) -> JournalState:
+        """Let hosts use the secondary's volumes there, or end that."""
+        path = f"/peer/pairs/{group}/split-side"
+        return self._noted(lambda: self._channel.call(JournalState, "POST", path, body=order, seconds=ORDER_SECONDS))
+
+    def resync_side(self, group: str) -> None:
+        """A person ordered the resync: begin also one that failed."""
+        self._noted(lambda: self._channel.send("POST", f"/peer/pairs/{group}/resync-side", seconds=ORDER_SECONDS))
 
     def journal_command(self, group: str, verb: str, command: JournalCommand) -> JournalState:
         """Forward a journal command to the side that owns it."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.api.lifecycle import ServeOrder
-from controller.api.models import CopyState, FenceRequest, JournalState, PurgeRequest, Role
+from controller.api.models import ChangedRegions, CopyState, FenceRequest, JournalState, PurgeRequest, Role
 from controller.journal.pointers import Pointer
 from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, OrderServe, QueryGroup, QueryState
 from hostagent.api.models import Exchange
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant
+from hostagent.life import rejoin, resync
 from hostagent.pace import Pace
 
 GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew
@@ -32,6 +33,7 @@ class PrimaryRole:
     pace: Pace
     told: Instant | None = None  # when the other agent was last told, or that was tried
     _durable_told: int = -1  # the last durable journal then
+    resync_ordered: bool = False  # a person ordered the end of a suspension
 
     def step(self, now: Instant, facts: Facts) -> list[Action]:
         """A beat is a look at the own controller, then an exchange with what was seen; purge follows the answer."""
@@ -46,6 +48,7 @@ class PrimaryRole:
             return actions
         if self.pace.due(QueryGroup, every=GROUP_SECONDS if facts.links is not None else 1.0):
             actions.append(QueryGroup())
+        actions += rejoin.promote(facts, state, self.pace)
         if state.role is not Role.PRIMARY:
             return actions
         if superseded(facts, state):
@@ -55,7 +58,13 @@ class PrimaryRole:
         else:
             actions += self._serve(now, facts, state)
             actions += self._purge(facts, state)
+            actions += self._resync(facts, state)
         return actions
+
+    def _resync(self, facts: Facts, state: JournalState) -> list[Action]:
+        if state.changes_final or state.epoch is None:
+            self.resync_ordered = False
+        return resync.of_primary(facts, state, confirmed_sequence(facts), self.pace, wanted=self.resync_ordered)
 
     def _serve(self, now: Instant, facts: Facts, state: JournalState) -> list[Action]:
         """A primary that was away serves again when the other site has just answered that it is its secondary."""
@@ -115,7 +124,9 @@ class PrimaryRole:
         if confirmed is None or facts.contact_failure is not None:
             return []
         before = facts.own.position(Pointer.CONFIRMED).sequence
-        goal = confirmed if facts.pair.policy.purge == "at_once" else min(confirmed, before)
+        # A journal that was full and is to be used again is freed in any case.
+        at_once = facts.pair.policy.purge == "at_once" or self.resync_ordered
+        goal = confirmed if at_once else min(confirmed, before)
         if self.pace.due(OrderPurge, every=self.settings.fast_beat_seconds if goal > before else WORD_SECONDS):
             return [OrderPurge(PurgeRequest(reader=facts.peer_site, to_sequence=goal))]
         return []
@@ -126,7 +137,8 @@ def _copying(facts: Facts) -> bool:
     state = facts.peer.state
     if state is None or state.role is not Role.SECONDARY or facts.contact_failure is not None:
         return False
-    return state.initial_copy.state in (CopyState.NONE, CopyState.RUNNING)
+    changed = facts.own.state is not None and facts.own.state.changes_final
+    return changed or state.initial_copy.state in (CopyState.NONE, CopyState.RUNNING)
 
 
 def superseded(facts: Facts, state: JournalState) -> bool:
@@ -158,4 +170,15 @@ def message(facts: Facts) -> Exchange:
         composition=facts.composition if facts.is_primary else None,
         links=facts.links if facts.is_primary else None,
         generation_known=facts.generation_known,
+        regions=_untaken(facts),
     )
+
+
+def _untaken(facts: Facts) -> ChangedRegions | None:
+    """The primary's changed regions, until the secondary works on them: they may be many."""
+    own, peer, regions = facts.own.state, facts.peer.state, facts.regions
+    if not facts.is_primary or own is None or regions is None or regions.epoch != own.epoch:
+        return None
+    copy = peer.initial_copy if peer is not None else None
+    working = copy is not None and copy.state in (CopyState.RUNNING, CopyState.DONE)
+    return None if working and copy is not None and copy.epoch == regions.epoch else regions

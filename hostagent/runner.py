@@ -22,13 +22,19 @@ from controller.events import Events
 from hostagent.actions import (
     Action,
     ExchangeWithPeer,
+    OrderClearEpoch,
     OrderCopy,
+    OrderDemote,
     OrderFence,
     OrderInitialCopy,
+    OrderPromote,
     OrderPurge,
     OrderRestore,
+    OrderResume,
+    OrderResync,
     OrderServe,
     QueryGroup,
+    QueryRegions,
     QueryState,
     SavePair,
 )
@@ -75,6 +81,7 @@ class PairRunner:
         self._facts = Facts(around.site, pair, now())
         self._manager = CopyManager(around.settings)
         self._state = PairState.SMPL
+        self._turns = pair.turns
         self._woken = self._stopping = False
         self._thread = threading.Thread(target=self._main, name=f"pair {pair.group}", daemon=True)
 
@@ -155,11 +162,22 @@ class PairRunner:
             secondary = self._manager.secondary
             secondary.copy_to = max(secondary.copy_to or 0, sequence)
 
+    def order_resync(self) -> None:
+        """A person ordered the resync: it is begun also where it would not begin by itself."""
+        with self._changed:
+            self._manager.primary.resync_ordered = self._manager.secondary.resync_ordered = True
+            self.awaken()
+
+    def pause(self, seconds: float) -> None:
+        """Wait until something new was heard, at most so long."""
+        with self._changed:
+            self._changed.wait(seconds)
+
     def keep(self, pair: Pair) -> None:
         """Keep a changed pair durably and go on with it."""
         self._around.store.put(pair)
         with self._changed:
-            self._facts.pair = pair
+            self._facts.turn(pair)
             self.awaken()
 
     def awaken(self) -> None:
@@ -224,6 +242,18 @@ class PairRunner:
                 return controller.fence(group, fence)
             case OrderServe(serve):
                 return controller.serve(group, serve)
+            case OrderResume():
+                return controller.resume(group)
+            case QueryRegions():
+                return controller.regions(group)
+            case OrderResync(resync):
+                return controller.resync(group, resync)
+            case OrderClearEpoch(epoch):
+                return controller.clear_epoch(group, epoch)
+            case OrderPromote(promote):
+                return controller.promote(group, promote)
+            case OrderDemote(demote):
+                return controller.demote(group, demote)
             case SavePair(pair):
                 return self._save(pair)
 
@@ -232,7 +262,10 @@ class PairRunner:
             self._around.store.put(pair)
         except ConflictError:  # a command of this site was faster; what it kept is newer
             return self._around.store.get(self.group)
-        if pair.generation > self.pair.generation or pair.taken_over != self.pair.taken_over:
+        if pair.turns > self.pair.turns:
+            text = f"{self.group} runs from {pair.primary.site} to {pair.secondary.site} now"
+            self._around.events.emit("info", "pair.turned", text, group=self.group)
+        elif pair.generation > self.pair.generation or pair.taken_over != self.pair.taken_over:
             where = pair.secondary.site if pair.taken_over else pair.primary.site
             text = f"{self.group} is served by {where}, generation {pair.generation}"
             self._around.events.emit("warning", "pair.generation", text, group=self.group)
@@ -248,8 +281,9 @@ class PairRunner:
                 return  # the other side is just being made
             event = observe(facts, now(), self._around.settings).event
             before = self._state
+            turned, self._turns = facts.pair.turns != self._turns, facts.pair.turns
             try:
-                self._state = next_state(before, event, self.group)
+                self._state = next_state(PairState.COPY if turned else before, event, self.group)
             except ConflictError as error:
                 self._state = next_state(PairState.SMPL, event, self.group)
                 self._around.events.emit("error", "pair.impossible", error.message, group=self.group)

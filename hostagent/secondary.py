@@ -20,6 +20,7 @@ from controller.api.models import (
     RestoreMode,
     RestoreRequest,
     Role,
+    SplitMode,
 )
 from controller.errors import BY_NAME
 from controller.journal.pointers import Pointer
@@ -27,6 +28,7 @@ from hostagent.actions import Action, ExchangeWithPeer, OrderCopy, OrderInitialC
 from hostagent.api.models import Trigger
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant
+from hostagent.life import rejoin, resync
 from hostagent.pace import Pace
 from hostagent.primary import message
 
@@ -41,6 +43,7 @@ class SecondaryRole:
     settings: CopySettings
     pace: Pace
     copy_to: int | None = None  # the goal of copies on schedule, fill level or command
+    resync_ordered: bool = False  # a person ordered a failed resync again
     _told: Instant | None = None
     _next_schedule: float | None = None
     _followed: CopySource | None = None  # what the last FOLLOW order named
@@ -57,14 +60,27 @@ class SecondaryRole:
             self._told = now
             actions.append(ExchangeWithPeer(message(facts)))
         state = facts.own.state
-        if state is None or facts.own.failure is not None or not may_copy(facts, state):
+        if state is None or facts.own.failure is not None:
             return actions
+        if facts.taken_over or state.uuid != facts.pair.uuid or not may_copy(facts, state):
+            return actions + ([] if facts.taken_over else rejoin.demote(facts, state, self.pace))
         source = facts.source
         if source is not None:
-            actions += self._initial_copy(facts, state, source)
+            if resync.needs_regions(facts, state):
+                actions += self._resync(facts, state, source)
+            else:
+                actions += self._initial_copy(facts, state, source)
             actions += self._copy(now, facts, state, source)
         actions += self._restore(facts, state)
         return actions
+
+    def _resync(self, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
+        copy, failed = state.initial_copy, lasting(state.initial_copy.failure)
+        wanted, found = self.resync_ordered, facts.regions
+        orders = resync.of_secondary(facts, state, source, self.pace, lasting=failed, wanted=wanted)
+        if orders or (found is not None and copy.epoch == found.epoch and copy.state is CopyState.DONE):
+            self.resync_ordered = False
+        return orders
 
     def _initial_copy(self, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
         """Begin it once acquisition runs (else writes meanwhile would be lost), and anew after a gap in acquisition.
@@ -74,8 +90,10 @@ class SecondaryRole:
         to a person.
         """
         primary, copy = facts.peer.state, state.initial_copy
-        if primary is None or not primary.acquisition:
+        if primary is None or not primary.acquisition or state.split is not SplitMode.OFF:
             return []
+        if primary.epoch is not None and not primary.changes_final:
+            return []  # what is written there now is in no journal
         if copy.gap_sequence == primary.gap_sequence and (
             copy.state is CopyState.DONE or (copy.state is CopyState.FAILED and lasting(copy.failure))
         ):

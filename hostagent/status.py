@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from controller.api.models import CopyState, JournalState, Role
+from controller.api.models import CopyState, JournalState, Role, SplitMode
 from controller.journal.pointers import Pointer
 from controller.units import format_duration, format_size
 from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
@@ -19,7 +19,7 @@ from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
 from hostagent.lag import Lag
 from hostagent.observe import Observed, Unknown, observe
-from hostagent.pairs import next_state
+from hostagent.pairs import PairEvent, next_state
 
 DAY_NS: Final = 86_400 * 1_000_000_000
 
@@ -45,6 +45,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
         last_restored_ns=restored or None,
         last_contact_ns=facts.contact.wall_ns if facts.contact else None,
         generation=facts.generation_known,
+        seconds_to_full=facts.primary.state.seconds_to_full if facts.primary.state and not observed.unknown else None,
         sides=[
             _side("P-VOL", facts.pair.primary, facts.primary, state, unknown, None, None),
             _side("S-VOL", facts.pair.secondary, facts.secondary, state, unknown, behind, _copy_percent(facts)),
@@ -76,21 +77,37 @@ def _protected(facts: Facts, now: Instant, settings: CopySettings, observed: Obs
 def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
     group, state = facts.pair.group, facts.primary.state
     fill = f"{int(state.fill_percent)} % full" if state else "filling"
+    if state and state.seconds_to_full is not None:
+        fill += f", full in {format_duration(state.seconds_to_full)}"
     line = f"{group} is protected, journal {fill}: {_direction(facts)}, lag {_lag_words(behind)}"
     return Verdict.WARN, line, observed.cause, f"pairvol journal status {group}"
 
 
 def _stopped(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
     group = facts.pair.group
-    line = f"{group} is not protected: {observed.cause}, changes tracked"
+    line = f"{group} is not protected: {observed.cause}, changes tracked{_changed(facts)}"
+    if observed.event is PairEvent.SUSPENDED:
+        held = facts.secondary.state
+        if held is not None and held.split is not SplitMode.OFF:
+            word = "writable" if held.split is SplitMode.WRITE else "readable"
+            line += f"; {facts.pair.secondary.site} is {word}"
+        return Verdict.WARN, line, observed.cause, f"pairvol pair resync {group}"
     return Verdict.WARN, line, observed.cause, f"pairvol journal start {group}"  # which copies anew
 
 
 def _full(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
-    line = f"{facts.pair.group} is not protected: {observed.cause}, changes tracked"
+    group, held = facts.pair.group, facts.secondary.state
+    line = f"{group} is not protected: {observed.cause}, changes tracked{_changed(facts)}"
     if observed.unknown:
         line += f"; {_unknown_words(observed.unknown, now)}"
-    return Verdict.CRIT, line, observed.cause, f"pairvol journal start {facts.pair.group}"  # which copies anew
+    if facts.pair.policy.resync == "auto" and (held is None or held.split is SplitMode.OFF):
+        return (
+            Verdict.CRIT,
+            f"{line}; resync begins by itself",
+            observed.cause,
+            f"pairvol pair wait {group} --state PAIR",
+        )
+    return Verdict.CRIT, line, observed.cause, f"pairvol pair resync {group}"
 
 
 def _failed(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
@@ -110,7 +127,7 @@ def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: 
     """After a takeover: who serves, what became of the old primary, what never arrived."""
     group, old, new = facts.pair.group, facts.pair.primary.site, facts.pair.secondary.site
     line = f"{group} is taken over: {new} serves it as primary, generation {facts.generation_known}"
-    delete = f"pairvol pair delete {group}"
+    delete, swap = f"pairvol pair delete {group}", f"pairvol pair resync {group} --swap"
     if observed.unknown:
         cause = _unknown_words(observed.unknown, now)
         return Verdict.WARN, f"{line}; {cause}", cause, None
@@ -126,8 +143,16 @@ def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: 
             f"{old} is fenced and keeps {orphans.journals} journals ({format_size(orphans.data_bytes)}) "
             f"that never reached {new}"
         )
-        return Verdict.WARN, f"{line}; {cause}", cause, delete
-    return Verdict.WARN, f"{line}; {old} is fenced, nothing was lost", f"{old} was superseded by {new}", delete
+        return Verdict.WARN, f"{line}; {cause}", cause, f"{swap} --force"
+    if state.dirty_bytes:
+        cause = f"{old} is fenced and has {format_size(state.dirty_bytes)} of changes that never reached {new}"
+        return Verdict.WARN, f"{line}; {cause}", cause, f"{swap} --force"
+    return Verdict.WARN, f"{line}; {old} is fenced, nothing was lost", f"{old} was superseded by {new}", swap
+
+
+def _changed(facts: Facts) -> str:
+    state = facts.primary.state
+    return f" ({format_size(state.dirty_bytes)})" if state is not None and state.dirty_bytes else ""
 
 
 _WORDS: Final[dict[PairState, Callable[[Facts, Instant, CopySettings, Observed, Lag | None], Words]]] = {
@@ -170,6 +195,8 @@ def _side(
         lag_bytes=behind.data_bytes if known and behind else None,
         unknown_since_ns=lost.since_ns if lost else None,
         failure=(lost.failure if lost else None) or (known.failure if known else None),
+        changed_bytes=known.dirty_bytes if known else None,
+        orphan_tails=known.orphans if known else None,
     )
 
 
@@ -186,6 +213,8 @@ def _copy_percent(facts: Facts) -> float | None:
     copy, primary = state.initial_copy, facts.primary.state
     if primary is not None and copy.gap_sequence != primary.gap_sequence:
         return 0.0  # a new one is about to begin
+    if primary is not None and primary.changes_final and copy.epoch != primary.epoch:
+        return 0.0
     if copy.state is CopyState.DONE:
         return 100.0
     return 100.0 * copy.bytes_done / copy.bytes_total if copy.bytes_total else 0.0

@@ -48,8 +48,10 @@ from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
 from hostagent.drills.commands import release_devices
+from hostagent.facts import Facts
 from hostagent.host import Host
 from hostagent.lag import position
+from hostagent.life.commands import turn
 from hostagent.observe import copied
 from hostagent.runner import PairRunner
 
@@ -81,11 +83,24 @@ def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool =
     if host.site != pair.secondary.site:
         if forwarded:
             raise ConflictError(f"{host.site} is not the secondary of {group}", hint='See "pairvol pair list".')
+        _refuse_serving(pair, order)
         return host.peers.get(pair.secondary.site).take_over(group, order)
+    _refuse_serving(pair, order)
     with host.locks.hold(groups=[group]):
         report = _Takeover(host, host.runner(group), pair, order.force).run()
     release_devices(host, group)  # of drills, which it has ended
     return report
+
+
+def _refuse_serving(pair: Pair, order: TakeoverOrder) -> None:
+    """A command that names the site does not turn the pair back when it is given twice."""
+    if order.to is not None and order.to != pair.secondary.site:
+        raise ConflictError(
+            f"cannot let {order.to} take over {pair.group}: "
+            + ("it is its primary" if order.to == pair.primary.site else "it has no part in it"),
+            hint=f'See "pairvol pair status {pair.group}".',
+            group=pair.group,
+        )
 
 
 class _Takeover:
@@ -93,6 +108,7 @@ class _Takeover:
         self._host, self._runner, self._pair, self._force = host, runner, pair, force
         self._group, self._primary = pair.group, pair.primary.site
         self._other = host.peers.get(self._primary)
+        self._changed_bytes = 0  # at the primary, in no journal
         self._began = time.monotonic()
         self._renewed = 0.0
 
@@ -118,10 +134,18 @@ class _Takeover:
         if primary is None:
             return self._finish(generation, None, planned=False)
         quiet, missing = self._with_primary(generation, primary)
-        return self._finish(generation, missing, planned=quiet and missing is None)
+        try:
+            return self._finish(generation, missing, planned=quiet and missing is None)
+        except ConflictError:  # refused by the own controller, so nothing happened here
+            if quiet and primary.role is Role.PRIMARY:
+                self._serve(primary.generation, on=True)
+            raise
 
     def _refuse_uncopied(self) -> None:
-        if not self._runner.ask(copied):
+        def way_back(facts: Facts) -> bool:
+            return facts.own.state is not None and facts.own.state.safe_point.open
+
+        if not self._runner.ask(copied) and not self._runner.ask(way_back):
             raise ConflictError(
                 f"cannot take over {self._group}: the initial copy is not done, the volumes are no copy yet",
                 hint=f'Wait with "pairvol pair wait {self._group} --state PAIR".',
@@ -133,6 +157,7 @@ class _Takeover:
         """Get close, stop writes, drain: whether writes were stopped, and what is still missing then."""
         if primary.role is not Role.PRIMARY:  # fenced by an earlier command
             return True, self._drain(primary, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
+        self._refuse_changed(primary)
         near = self._drain(primary, Pointer.DURABLE, self._patience(CLOSE_SECONDS))
         if near is not None and not self._force:
             raise self._behind(near)
@@ -146,7 +171,26 @@ class _Takeover:
         except PairvolError:
             self._serve(primary.generation, on=True)
             raise
+        if missing is None and self._changed_bytes:
+            newest = position(quiet, Pointer.JOURNAL_IN).sequence
+            missing = Missing(newest + 1, newest, self._changed_bytes)
         return True, missing
+
+    def _refuse_changed(self, primary: JournalState) -> None:
+        """Regions that changed without journals at the primary are not here: only a resync brings them."""
+        self._changed_bytes = primary.dirty_bytes
+        if not primary.dirty_bytes or self._force:
+            return
+        size, resync = format_size(primary.dirty_bytes), f'"pairvol pair resync {self._group}"'
+        if primary.changes_final:
+            resync = f'"pairvol pair wait {self._group} --state PAIR"'
+        raise ConflictError(
+            f"cannot take over {self._group}: {self._primary} has {size} of changed regions not yet at "
+            f"{self._host.site}; {self._primary} serves as before",
+            hint=f"Bring them over first with {resync}, or add --force to drop them.",
+            group=self._group,
+            changed_bytes=primary.dirty_bytes,
+        )
 
     def _patience(self, seconds: float) -> float:
         return min(seconds, FORCED_DRAIN_SECONDS) if self._force else seconds
@@ -227,6 +271,9 @@ class _Takeover:
         self._runner.look()
         self._runner.exchange(ANSWER_SECONDS)
         report = self._report(result, missing, planned, again)
+        if planned and self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state)):
+            # Nothing was lost, so nothing is to be decided: the pair runs in the other direction at once.
+            report = report.model_copy(update={"reversed": turn(self._host, self._runner)})
         self._host.events.emit(
             "warning",
             "pair.takeover",
@@ -257,5 +304,11 @@ class _Takeover:
             journals_restored=result.journals_restored,
             missing_journals=journals,
             missing_bytes=size,
+            changed_bytes_missing=self._changed_bytes,
             seconds=time.monotonic() - self._began,
         )
+
+
+def _quiet(old: JournalState) -> bool:
+    """Whether an old primary is fenced and has nothing that is only there."""
+    return old.role is Role.FENCED and not old.dirty_bytes

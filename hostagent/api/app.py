@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from controller.api import problems
-from hostagent.api.routes import agent, drills, markers, pairs, peer, storage
+from hostagent.api.routes import agent, drills, life, markers, pairs, peer, storage
 from hostagent.host import Host
 
 PREFIX = "/v1"
@@ -15,6 +15,6 @@ def make_app(host: Host) -> FastAPI:
     app = FastAPI(title="pairvol host agent", docs_url=None, redoc_url=None)
     app.state.host = host
     problems.install(app)
-    for noun in (agent, storage, pairs, peer, markers, drills):
+    for noun in (agent, storage, life, pairs, peer, markers, drills):
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
     return app

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from controller.api.models import (
+    ChangedRegions,
     Composition,
     Count,
     Failure,
@@ -69,6 +70,7 @@ class PairPolicy(Shape):
     fill_percent: Annotated[float, Field(gt=0, lt=100)] = 50.0
     restore: Annotated[str, Field(pattern="^(at_once|later)$")] = "at_once"
     purge: Annotated[str, Field(pattern="^(at_once|command)$")] = "at_once"
+    resync: Annotated[str, Field(pattern="^(auto|command)$")] = "auto"  # after a full journal
 
 
 class PairCreate(Shape):
@@ -97,6 +99,7 @@ class Pair(Shape):
     initial_copy: InitialCopyMethod
     policy: PairPolicy
     taken_over: bool = False  # the secondary site serves the volumes
+    turns: Count = 0  # how often the direction was reversed; the higher of two records of one pair is the newer
     created_ns: Count
 
 
@@ -115,6 +118,8 @@ class PairSide(Shape):
     lag_bytes: Count | None
     unknown_since_ns: Count | None = None
     failure: Failure | None = None
+    changed_bytes: Count | None = None  # in regions that changed here and are not at the other side
+    orphan_tails: Count | None = None  # kept from earlier lives as primary
 
 
 class PairStatus(Shape):
@@ -133,10 +138,26 @@ class PairStatus(Shape):
     last_contact_ns: Count | None = None
     generation: int
     sides: list[PairSide]
+    seconds_to_full: float | None = None  # of the primary's journal, at the present rate; None: it does not fill
 
 
 class TakeoverOrder(Shape):
     force: bool = False
+    to: Name | None = None  # the site that is to serve; refused when that is not the pair's secondary
+
+
+class PairSplit(Shape):
+    """Stop replication in a consistent state; hosts may use the SVOL."""
+
+    writable: bool = False
+    force: bool = False  # also with hosts connected to the SVOL
+
+
+class PairResync(Shape):
+    """Bring a pair back in step by what differs; `swap`: in the other direction, after a takeover."""
+
+    swap: bool = False
+    force: bool = False  # drop what never reached the new primary; or disconnect hosts from a split SVOL
 
 
 class TakeoverReport(Shape):
@@ -149,6 +170,8 @@ class TakeoverReport(Shape):
     missing_journals: Count | None  # known at the primary and not here; None: cannot be known
     missing_bytes: Count | None
     seconds: float
+    changed_bytes_missing: Count = 0  # regions that the primary changed without journals
+    reversed: bool = False  # the pair runs in the other direction now
 
 
 class JournalCommand(Shape):
@@ -257,6 +280,7 @@ class Exchange(Shape):
     composition: Composition | None = None
     links: Links | None = None
     generation_known: int = 0
+    regions: ChangedRegions | None = None  # of the primary, until the secondary has taken them up
 
 
 class ExchangeAnswer(Shape):
@@ -267,3 +291,4 @@ class ExchangeAnswer(Shape):
     composition: Composition | None = None
     links: Links | None = None
     generation_known: int = 0
+    regions: ChangedRegions | None = None  # of the primary, until the secondary has taken them up

@@ -49,6 +49,9 @@ def create(
     purge: Annotated[
         str, typer.Option(metavar="at-once|command", help="When journals confirmed by the secondary are freed.")
     ] = "at-once",
+    resync: Annotated[
+        str, typer.Option(metavar="auto|command", help="What ends the suspension after a full journal.")
+    ] = "auto",
     journal_visible: Annotated[
         bool, typer.Option("--journal-visible", help="Let hosts see the journal volume (read-only).")
     ] = False,
@@ -78,6 +81,7 @@ def create(
             "fill_percent": fill,
             "restore": restore.replace("-", "_"),
             "purge": purge.replace("-", "_"),
+            "resync": resync,
         },
     )
     status = session.agent.create_pair(order)
@@ -143,15 +147,19 @@ def takeover(
     session: Session,
     group: GroupArgument,
     force: Annotated[bool, typer.Option("--force", help="Go on although journals will be missing.")] = False,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="SITE", help="Only if that site is not the primary already.")
+    ] = None,
 ) -> None:
     """Make the secondary site serve the volumes.
 
-    Planned when the primary answers: nothing is missing then. Otherwise
-    forced, with what has arrived; the report says what is missing.
+    Planned when the primary answers: nothing is missing then, and the pair
+    runs in the other direction at once. Otherwise forced, with what has
+    arrived; the report says what is missing.
     """
     from hostagent.cli.pair_view import takeover_text
 
-    report = session.agent.take_over(group, force=force)
+    report = session.agent.take_over(group, force=force, to=to)
     session.show(report, lambda: takeover_text(report))
 
 

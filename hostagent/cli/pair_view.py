@@ -76,7 +76,7 @@ def takeover_text(report: TakeoverReport) -> str:
     """What was done, up to which moment, and what is missing."""
     lines = [
         verdict(
-            "OK" if not report.missing_journals and report.missing_journals is not None else "WARN",
+            "OK" if report.missing_journals == 0 and not report.changed_bytes_missing else "WARN",
             f"{report.group} is taken over ({report.kind}, generation {report.generation}) "
             f"in {format_duration(report.seconds)}",
         ),
@@ -85,6 +85,12 @@ def takeover_text(report: TakeoverReport) -> str:
         if report.restored_sequence
         else "      nothing was written since the pair was made",
     ]
+    if report.changed_bytes_missing:
+        lines.append(
+            f"      missing here: {format_size(report.changed_bytes_missing)} that the primary changed without journals"
+        )
+    if report.reversed:
+        lines.append("      the pair runs in the other direction now")
     if report.missing_journals is None:
         lines.append(
             "      the primary did not answer: what it holds beyond that cannot be counted; its journal keeps it"
@@ -94,6 +100,6 @@ def takeover_text(report: TakeoverReport) -> str:
             f"      missing here: {count(report.missing_journals)} journals "
             f"({format_size(report.missing_bytes or 0)}); the old primary's journal keeps them"
         )
-    else:
+    elif not report.changed_bytes_missing:
         lines.append("      nothing is missing")
     return "\n".join(lines)

@@ -155,7 +155,7 @@ def test_takeover_says_which_kind_and_what_is_missing(agent: FakeAgent, pairvol:
     shown = pairvol("pair", "takeover", "db", "--force")
     assert shown.lines[0].startswith("WARN  db is taken over (forced")
     assert "missing here: 131 journals (1.1 MiB)" in shown.lines[-1]
-    assert agent.requests[-1][2] == {"force": True}
+    assert agent.requests[-1][2] == {"force": True, "to": None}
 
 
 def test_a_refused_takeover_is_one_line_and_a_hint(agent: FakeAgent, pairvol: Pairvol) -> None:

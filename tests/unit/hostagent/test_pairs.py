@@ -42,7 +42,8 @@ def test_a_refused_command_says_why_and_what_to_do() -> None:
     with pytest.raises(ConflictError) as caught:
         next_state(PairState.SSWS, PairEvent.START, "db")
     assert caught.value.message == "cannot start acquisition of db: it is SSWS"
-    assert "pairvol pair delete" in caught.value.hint
+    assert "pairvol pair resync db --swap" in caught.value.hint
+    assert "pairvol pair delete db" in caught.value.hint
 
 
 def test_a_takeover_may_be_given_again() -> None:

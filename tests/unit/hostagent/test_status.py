@@ -111,7 +111,8 @@ def test_full_is_told_also_with_the_secondary_silent(scene: Scene) -> None:
     said = status(scene, facts)
     assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PFUS)
     assert said.line == (
-        "db is not protected: the journal of tokyo was full, changes tracked; osaka unknown since 22:15:00.0Z"
+        "db is not protected: the journal of tokyo was full, changes tracked; osaka unknown since 22:15:00.0Z; "
+        "resync begins by itself"
     )
     assert said.sides[1].state is None
 

@@ -1,0 +1,57 @@
+"""Split, resync and swap: as commands, and what agents ask of each other for them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from controller.api.lifecycle import Orphan, SplitOrder
+from controller.api.models import JournalState, Name
+from hostagent.api.models import PairResync, PairSplit, PairStatus
+from hostagent.api.routes.dependencies import Here
+from hostagent.life import commands
+
+router = APIRouter(tags=["life of a pair"])
+
+
+@router.post("/pairs/{group}/split")
+def split(host: Here, group: Name, order: PairSplit) -> PairStatus:
+    """Stop replication in a consistent state; hosts may use the SVOL."""
+    return commands.split(host, group, order)
+
+
+@router.post("/pairs/{group}/resync")
+def resync(host: Here, group: Name, order: PairResync) -> PairStatus:
+    """Bring a pair back in step by what differs, or turn it after a takeover."""
+    return commands.resync(host, group, order)
+
+
+@router.get("/pairs/{group}/orphans")
+def orphans(host: Here, group: Name) -> list[Orphan]:
+    """Tails of journals that this site keeps from earlier lives as primary."""
+    return host.controller.orphans(group)
+
+
+@router.post("/peer/pairs/{group}/split", tags=["between agents"])
+def split_forwarded(host: Here, group: Name, order: PairSplit) -> PairStatus:
+    """A split that the other agent was given."""
+    return commands.split(host, group, order, forwarded=True)
+
+
+@router.post("/peer/pairs/{group}/resync", tags=["between agents"])
+def resync_forwarded(host: Here, group: Name, order: PairResync) -> PairStatus:
+    """A resync that the other agent was given."""
+    return commands.resync(host, group, order, forwarded=True)
+
+
+@router.post("/peer/pairs/{group}/split-side", tags=["between agents"])
+def split_side(host: Here, group: Name, order: SplitOrder) -> JournalState:
+    """Let hosts use the volumes of the secondary here, or end that."""
+    state = host.controller.split(group, order)
+    host.runner(group).awaken()
+    return state
+
+
+@router.post("/peer/pairs/{group}/resync-side", status_code=204, tags=["between agents"])
+def resync_side(host: Here, group: Name) -> None:
+    """A person ordered the resync."""
+    host.runner(group).order_resync()

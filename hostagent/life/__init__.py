@@ -1,0 +1,1 @@
+"""A pair's life beside copying: suspension and resync, split, swap. Decisions are pure, commands carry them out."""

@@ -1,0 +1,18 @@
+"""A pair in the other direction: the same pair and volumes, with their places changed. Pure."""
+
+from __future__ import annotations
+
+from hostagent.api.models import Pair
+
+
+def turned(pair: Pair, generation: int) -> Pair:
+    """What is kept of a pair that was taken over, once it runs the other way under the takeover's generation."""
+    return pair.model_copy(
+        update={
+            "primary": pair.secondary,
+            "secondary": pair.primary,
+            "generation": generation,
+            "taken_over": False,
+            "turns": pair.turns + 1,
+        }
+    )

@@ -1,0 +1,218 @@
+"""The life of a pair between two real sites: journal full, split, takeover and return, there and back."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import nbd
+import pytest
+
+from controller.api.models import Role, VolumeCreate
+from controller.errors import ConflictError, NotFoundError
+from hostagent.api.models import (
+    PairCreate,
+    PairResync,
+    PairSplit,
+    PairState,
+    PairStatus,
+    SiteVolumes,
+    Verdict,
+)
+from hostagent.cli.demo.sites import Daemon, Site, TwoSites
+from hostagent.client import Agent
+from tests.support.lifecycle import scribble
+from tests.support.nbdkit import connected
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.e2e
+
+VOLUME_BYTES = 24 << 20
+JOURNAL_BYTES = 4 << 20
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def sites(session_directory: Path) -> Iterator[TwoSites]:
+    made = TwoSites.create(Path(tempfile.mkdtemp(prefix="l", dir=session_directory)))
+    for site in made:
+        text = site.configuration(Daemon.CONTROLLER).read_text()
+        site.configuration(Daemon.CONTROLLER).write_text(f"{text}\n[journal]\nfull_wait_seconds = 0.5\n")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+class Life:
+    """A pair of one small volume, from tokyo to osaka at first."""
+
+    def __init__(self, sites: TwoSites) -> None:
+        self.name = f"life{next(_numbers)}"
+        self.first, self.second = sites.primary, sites.secondary
+        self.tokyo, self.osaka = Agent(self.first.agent_url), Agent(self.second.agent_url)
+        self.seed = 0
+
+    def pair(self) -> None:
+        self.tokyo.create_volume(VolumeCreate(name=self.name, size_bytes=VOLUME_BYTES))
+        order = PairCreate(
+            group=self.name,
+            primary=SiteVolumes(site="tokyo", volumes=[self.name]),
+            secondary=SiteVolumes(site="osaka", volumes=[self.name]),
+            journal_bytes=JOURNAL_BYTES,
+            secondary_journal_bytes=2 * JOURNAL_BYTES,
+        )
+        self.tokyo.create_pair(order)
+        self.wait(PairState.PAIR)
+
+    def write(self, agent: Agent | None = None, writes: int = 40, start: int = 0) -> None:
+        self.seed += 1
+        scribble(self.uri(agent or self.tokyo), VOLUME_BYTES, self.seed, writes, start)
+
+    def uri(self, agent: Agent) -> str:
+        uri = agent.volume(self.name).uri
+        assert uri is not None
+        return uri
+
+    def wait(
+        self, state: PairState, agent: Agent | None = None, so: Callable[[PairStatus], bool] | None = None
+    ) -> PairStatus:
+        agent = agent or self.tokyo
+
+        def reached() -> PairStatus | None:
+            found = agent.pair_status(self.name)
+            return found if found.state is state and (so is None or so(found)) else None
+
+        try:
+            found = wait_until(reached, 30, f"{self.name} to be {state}", interval=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {agent.pair_status(self.name)}; {agent.journal(self.name)}") from None
+        assert found is not None
+        return found
+
+    def in_step(self) -> None:
+        """Wait until nothing is on its way, then compare the stores byte for byte."""
+
+        def quiet() -> bool:
+            sides = self.tokyo.journal(self.name)
+            if sides.primary is None or sides.secondary is None:
+                return False
+            return (
+                sides.primary.pointers["journal_in"].sequence == sides.secondary.pointers["already_restored"].sequence
+                and sides.primary.pointers["checkpoint"].sequence == sides.primary.pointers["journal_in"].sequence
+                and sides.primary.epoch is None
+            )
+
+        wait_until(quiet, 30, "both sides to be in step", interval=0.1)
+        assert self.content(self.tokyo) == self.content(self.osaka)
+
+    def content(self, agent: Agent) -> bytes:
+        return Path(agent.volume(self.name).backing).read_bytes()
+
+    def end(self) -> None:
+        for site in (self.first, self.second):
+            restart(site)
+        for agent in (self.tokyo, self.osaka):
+            with suppress(NotFoundError):
+                agent.delete_pair(self.name, force=True)
+            agent.close()
+
+
+def restart(site: Site) -> None:
+    for daemon in Daemon:
+        if site.daemon_process(daemon) is None:
+            site.start(daemon)
+    site.wait_ready()
+
+
+@pytest.fixture
+def life(sites: TwoSites) -> Iterator[Life]:
+    made = Life(sites)
+    made.pair()
+    yield made
+    made.end()
+
+
+def test_a_full_journal_heals_by_itself(life: Life) -> None:
+    life.write()
+    life.second.kill(Daemon.AGENT)  # nobody confirms any more
+    with connected(life.uri(life.tokyo)) as handle:
+        for index in range(24):
+            handle.pwrite(bytes([index + 1]) * (1 << 20), index << 20)
+            if index % 4 == 3:
+                handle.flush()
+        handle.flush()
+    full = life.wait(PairState.PFUS)
+    assert full.verdict is Verdict.CRIT
+    assert "the journal of tokyo was full, changes tracked (" in full.line
+    life.second.start(Daemon.AGENT)
+    life.second.wait_ready()
+    life.wait(PairState.PAIR)
+    life.in_step()
+    events = {event.facts.get("to") for event in life.tokyo.events() if event.name == "pair.state"}
+    assert {"PFUS", "COPY", "PAIR"} <= events
+
+
+def test_split_and_resync_from_either_host(life: Life) -> None:
+    life.write()
+    split = life.osaka.split_pair(life.name)
+    assert (split.verdict, split.state) == (Verdict.WARN, PairState.PSUS)
+    assert split.line.endswith("osaka is readable")
+    assert split.next_command == f"pairvol pair resync {life.name}"
+    before = life.content(life.osaka)
+    life.write()
+    with connected(life.uri(life.osaka)) as handle:
+        assert bytes(handle.pread(VOLUME_BYTES, 0)) == before
+        with pytest.raises(nbd.Error):
+            handle.pwrite(b"x" * 512, 0)
+    with pytest.raises(ConflictError, match="changed regions not yet at osaka"):
+        life.osaka.take_over(life.name)
+    assert life.tokyo.split_pair(life.name, PairSplit(writable=True)).line.endswith("osaka is writable")
+    life.write(life.osaka, start=20 << 20)
+    life.osaka.resync_pair(life.name)
+    life.wait(PairState.PAIR)
+    life.in_step()
+    assert life.tokyo.resync_pair(life.name).state in (PairState.PAIR, PairState.COPY)  # given again
+
+
+def test_forced_takeover_return_of_the_old_primary_swap_and_back(life: Life) -> None:
+    life.write()
+    life.in_step()
+    life.second.kill_site()
+    life.write(writes=5)  # these never reach osaka
+    life.first.kill_site()
+    restart(life.second)
+    report = life.osaka.take_over(life.name)
+    assert (report.kind, report.missing_journals, report.reversed) == ("forced", None, False)
+    life.write(life.osaka)
+
+    restart(life.first)
+    wait_until(lambda: life.tokyo.volume(life.name).role is Role.FENCED, 20, "tokyo to be fenced")
+    lost = life.wait(PairState.SSWS, so=lambda status: "never reached" in status.line)
+    assert "tokyo is fenced and keeps 5 journals" in lost.line
+    assert lost.next_command == f"pairvol pair resync {life.name} --swap --force"
+    with pytest.raises(ConflictError, match=r"tokyo holds 5 journals .* that never reached osaka") as caught:
+        life.tokyo.resync_pair(life.name, PairResync(swap=True))
+    assert "--force" in caught.value.hint
+    with pytest.raises(ConflictError, match="cannot resync"):
+        life.tokyo.resync_pair(life.name)
+
+    life.tokyo.resync_pair(life.name, PairResync(swap=True, force=True))
+    status = life.wait(PairState.PAIR)
+    assert "osaka -> tokyo" in status.line
+    life.write(life.osaka)
+    life.in_step()
+    assert life.wait(PairState.PAIR, life.osaka).sides[1].orphan_tails == 1
+    life.osaka.resync_pair(life.name, PairResync(swap=True))  # given again
+
+    back = life.osaka.take_over(life.name, to="tokyo")
+    assert (back.kind, back.missing_journals, back.reversed) == ("planned", 0, True)
+    assert "tokyo -> osaka" in life.wait(PairState.PAIR).line
+    life.write()
+    life.in_step()
+    with pytest.raises(ConflictError, match="it is its primary"):
+        life.osaka.take_over(life.name, to="tokyo")
