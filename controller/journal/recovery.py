@@ -76,6 +76,9 @@ def _good_prefix(
 
 
 def _good_data(journal: JournalVolume, batch: Records, damage: Damage) -> tuple[int, Damage]:
+    if len(batch):
+        begin, last = int(batch[0]["data_position"]), batch[-1]
+        journal.fetch(begin, int(last["data_position"]) + int(last["data_blocks"]) - begin)
     fields = zip(
         batch["data_position"].tolist(), batch["data_blocks"].tolist(), batch["data_crc"].tolist(), strict=True
     )

@@ -46,6 +46,9 @@ def apply(journal: JournalVolume, targets: Mapping[int, Backing], first: int, la
     from a target passes through; then the range must be applied again.
     """
     records = journal.records(first, last)
+    if len(records):
+        begin = int(records[0]["data_position"])
+        journal.fetch(begin, int(records[-1]["data_position"]) + int(records[-1]["data_blocks"]) - begin)
     written = 0
     for part in _parts(records):
         written += _clear(part, targets) if _is_clear(part[0]) else _write(journal, part, targets)

@@ -106,6 +106,7 @@ def check_data(journal: JournalVolume, records: Records) -> tuple[int, Damage]:
         return 0, ""
     begin = int(records[0]["data_position"])
     end = int(records[-1]["data_position"]) + int(records[-1]["data_blocks"])
+    journal.fetch(begin, end - begin)
     views = [*journal.data_views(begin, end - begin), memoryview(b"")]
     head, tail, split = views[0], views[1], len(views[0])
     starts = ((records["data_position"] - np.uint64(begin)) * np.uint64(BLOCK_BYTES)).tolist()

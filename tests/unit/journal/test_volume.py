@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError
+from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError, StorageError
 from controller.journal.layout import RECORD_DTYPE, Header, compose
 from controller.journal.pointers import PAGE_BYTES, Pointer, PointerPage, Position, parse_page
 from controller.journal.volume import JournalVolume
@@ -145,4 +145,17 @@ def test_records_wrap(path: str) -> None:
     assert journal.all_records()[0]["sequence"] == 5 * journal.slot_count
     journal.write_record(first + 3, b"\x11" * 64)
     assert journal.records(first + 3, first + 3).tobytes() == b"\x11" * 64
+    journal.close()
+
+
+def test_a_block_that_cannot_be_read_is_an_error_and_no_signal(path: str) -> None:
+    journal = JournalVolume.open(path, writable=False)
+    journal.fetch(0, journal.data_blocks)
+    os.truncate(path, journal.header.data_head_lba * 512 + (1 << 20))  # as good as a disk that refuses
+    journal.fetch(0, 2048)
+    with pytest.raises(StorageError, match="cannot read journal volume"):
+        journal.fetch(0, 4096)
+    os.truncate(path, 4096)
+    with pytest.raises(StorageError, match="cannot read journal volume"):
+        journal.records(1, 9)
     journal.close()
