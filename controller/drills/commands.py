@@ -115,6 +115,9 @@ def settle(appliance: Appliance) -> None:
                 _finish(appliance, drill, DrillState.FAILED, "the controller ended while it started")
             elif not appliance.images.adopt(drill.images):
                 _finish(appliance, drill, DrillState.LOST, "an image had ended when the controller started")
+            elif drill not in appliance.ledger.all(group.name):
+                with suppress(PairvolError):  # it must not keep the controller from its work
+                    appliance.ledger.write(drill)  # a crash came between the record and this
     appliance.images.watch(partial(_ended, appliance))
 
 

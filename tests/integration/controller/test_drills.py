@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,15 @@ from controller.api.drills import Drill, DrillStamp, DrillStart, DrillState
 from controller.api.lifecycle import SplitOrder
 from controller.api.markers import MarkerOrder
 from controller.api.models import InitialCopyOrder, SplitMode, VolumeCreate
-from controller.errors import ConflictError, NotFoundError
-from tests.support.controllers import ControllerProcess
+from controller.errors import ConflictError, NotFoundError, PeerError
+from controller.process import servers_under
+from tests.support.controllers import ControllerProcess, controllers
 from tests.support.nbdkit import connected, read_all
 from tests.support.pairs import ControllerPair
 from tests.support.waiting import wait_until
 
 SIZE = 4 << 20
+STEPS_MAX = 60
 VOLUMES = {"data": SIZE, "log": SIZE + 512 * 7}  # one of odd length
 
 
@@ -128,3 +131,50 @@ def test_a_controller_killed_with_a_drill_takes_it_up_or_ends_it_whole(pair: Con
     assert osaka.client.stop_drill(pair.group, drill.number).state is DrillState.LOST  # over is over
     again = start(pair)
     assert (again.number, values(again)) == (drill.number + 1, [2, 2])
+
+
+def test_start_and_stop_cut_short_at_each_step_leave_a_whole_drill_or_none(directory: Path) -> None:
+    with controllers(directory, "tokyo", "osaka", mortal=True) as (tokyo, osaka):
+        for name, size in VOLUMES.items():
+            tokyo.client.create_volume(VolumeCreate(name=name, size_bytes=size))
+        pair = ControllerPair(tokyo, osaka, VOLUMES)
+        pair.follow()
+        pair.order_initial_copy()
+        pair.wait_copied()
+        pair.wait_restored(write(pair, 1))
+
+        def open_drills() -> list[Drill]:
+            """Those that are open, each whole; without one there is no image and restore goes on."""
+            drills = [each for each in osaka.client.drills(pair.group) if each.state is DrillState.OPEN]
+            for drill in drills:
+                assert values(drill) == [1, 1]
+            assert osaka.client.state(pair.group).drills == len(drills)
+            expected = {Path(f"{image.server}.pid") for drill in drills for image in drill.images}
+            left = {Path(pidfile.name) for _, pidfile in servers_under(osaka.run_directory)}
+            assert {path for path in left if path.name.startswith("d-")} == expected
+            return drills
+
+        def stop_all() -> None:
+            for drill in open_drills():
+                osaka.client.stop_drill(pair.group, drill.number)
+
+        deaths = 0
+        for step in range(1, STEPS_MAX):
+            osaka.die_at(step)
+            try:
+                drill = start(pair)
+                osaka.client.stop_drill(pair.group, drill.number)
+            except PeerError:
+                osaka.wait_died()
+            else:
+                osaka.live_on()
+                break
+            osaka.start()
+            deaths += 1
+            stop_all()
+            assert open_drills() == []
+        assert deaths >= 6
+        pair.follow()
+        write(pair, 2)
+        pair.wait_restored()
+        assert {each.state for each in osaka.client.drills()} >= {DrillState.FAILED, DrillState.STOPPED}
