@@ -62,7 +62,13 @@ class Modes:
             self._marks = DirtyMap.open(tracking.dirty_map, tracking.group_uuid)
             self._path = DirectPath(self._marks)
         elif journal is not None:
-            self._open_journal(journal)
+            try:
+                self._open_journal(journal)
+            except BaseException:
+                for held in (self._journaled, self._marks):
+                    if held is not None:
+                        held.close()
+                raise
 
     def _open_journal(self, settings: JournalSettings) -> None:
         volumes = list(self.volumes.values())
