@@ -19,6 +19,7 @@ from hostagent.api.models import (
     Attachment,
     AttachOrder,
     JournalCommand,
+    JournalFiles,
     JournalSides,
     Pair,
     PairCreate,
@@ -160,6 +161,10 @@ class Agent:
     def journal(self, group: str) -> JournalSides:
         """GET /journals/{group}: both sides; one that does not answer is None."""
         return self._channel.call(JournalSides, "GET", f"/journals/{group}")
+
+    def journal_files(self, group: str) -> JournalFiles:
+        """GET /journals/{group}/files: where that agent's site keeps them."""
+        return self._channel.call(JournalFiles, "GET", f"/journals/{group}/files")
 
     def start_journal(self, group: str) -> JournalState:
         """POST /journals/{group}/start: acquisition at the primary."""

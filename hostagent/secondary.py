@@ -133,12 +133,16 @@ class SecondaryRole:
     def _trigger(self, now: Instant, facts: Facts) -> None:
         """Set the goal when the schedule or the fill level of the primary's journal says so."""
         policy, primary = facts.pair.policy, facts.peer.state
-        if policy.trigger is Trigger.COMMAND or primary is None:
+        if primary is None:
             return
-        due = False
+        # What changed without journals comes over only behind every journal before it, whatever the trigger.
+        due = primary.epoch is not None
+        if policy.trigger is Trigger.COMMAND and not due:
+            return
         if policy.trigger is Trigger.SCHEDULE:
-            due = self._next_schedule is None or self.pace.reached(self._next_schedule)
-            if due:
+            scheduled = self._next_schedule is None or self.pace.reached(self._next_schedule)
+            if scheduled:
+                due = True
                 self._next_schedule = now.seconds + policy.schedule_seconds
         # The fill level also ends the wait of a schedule that is too slow for the load.
         if due or primary.fill_percent >= policy.fill_percent:
@@ -147,6 +151,14 @@ class SecondaryRole:
     def _restore(self, facts: Facts, state: JournalState) -> list[Action]:
         """Restore what was read when no copy order does it by itself; `later` means on command only."""
         read = facts.own.position(Pointer.ALREADY_READ).sequence
+        end = resync.restore_goal(facts, state)
+        if (
+            end is not None
+            and not lasting(state.failure)
+            and facts.own.position(Pointer.ALREADY_RESTORED).sequence < end <= read
+            and self.pace.due(OrderRestore, every=REORDER_SECONDS)
+        ):
+            return [OrderRestore(RestoreRequest(to_sequence=end))]
         if (
             facts.pair.policy.restore == "at_once"
             and not state.copy_order_active

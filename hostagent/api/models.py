@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from controller.api.lifecycle import Orphan
 from controller.api.models import (
     ChangedRegions,
     Composition,
@@ -183,6 +184,13 @@ class JournalSides(Shape):
 
     primary: JournalState | None
     secondary: JournalState | None
+
+
+class JournalFiles(Shape):
+    """Where a site keeps the journals of a group: the one in use, and tails of earlier lives as primary."""
+
+    journal_path: str
+    orphans: list[Orphan]
 
 
 class AttachOrder(Shape):

@@ -1,11 +1,15 @@
-"""`pairvol pair split` and `pairvol pair resync`: a pair stopped, brought back in step, turned."""
+"""`pair split` and `pair resync`: a pair stopped, brought back in step, turned. `journal dump`: what is kept."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from controller.errors import NotFoundError
+from hostagent.cli.journal import app as journal_app
 from hostagent.cli.pair import GroupArgument, app
 from hostagent.cli.session import Session, verb
 
@@ -41,6 +45,37 @@ def resync(
     from hostagent.api.models import PairResync
 
     _show(session, session.agent.resync_pair(group, PairResync(swap=swap, force=force)))
+
+
+@verb(journal_app, "dump", data=False)
+def dump(
+    session: Session,
+    group: GroupArgument,
+    orphan: Annotated[
+        str | None, typer.Option("--orphan", metavar="NAME", help="A kept tail; NAME 'latest' is the newest.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Also put each journal's data in a file there.")
+    ] = None,
+) -> None:
+    """Print the journals that this site keeps, one JSON object a line. Give it at the machine of that site."""
+    from controller.journal.dump import dump as records
+
+    files = session.agent.journal_files(group)
+    path = files.journal_path
+    if orphan is not None:
+        kept = {each.name: each for each in files.orphans}
+        if files.orphans:
+            kept.setdefault("latest", files.orphans[-1])
+        if orphan not in kept:
+            names = ", ".join(each.name for each in files.orphans) or "none"
+            raise NotFoundError(f"no orphan tail {orphan} of {group} is kept here", hint=f"Kept are: {names}.")
+        path = kept[orphan].path
+        first, last = kept[orphan].first_sequence, kept[orphan].last_sequence
+    else:
+        first, last = 1, None
+    for record in records(path, first, last, data):
+        typer.echo(json.dumps(record))
 
 
 def _show(session: Session, status: PairStatus) -> None:

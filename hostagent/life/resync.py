@@ -93,6 +93,14 @@ def needs_regions(facts: Facts, state: JournalState) -> bool:
     return copy.gap_sequence == primary.gap_sequence and (copy.state is not CopyState.NONE or state.epoch is not None)
 
 
+def restore_goal(facts: Facts, state: JournalState) -> int | None:
+    """Up to where a secondary restores although its policy is to wait: there a resync ends."""
+    primary, copy = facts.peer.state, state.initial_copy
+    if primary is None or primary.epoch is None or copy.epoch != primary.epoch or copy.state is not CopyState.DONE:
+        return None
+    return state.consistent_sequence if facts.pair.policy.restore == "later" else None
+
+
 def of_secondary(
     facts: Facts, state: JournalState, source: CopySource, pace: Pace, *, lasting: bool, wanted: bool
 ) -> list[Action]:

@@ -23,13 +23,17 @@ from controller.errors import PairvolError, PeerError
 from hostagent.actions import (
     Action,
     ExchangeWithPeer,
+    OrderClearEpoch,
     OrderCopy,
     OrderFence,
     OrderInitialCopy,
     OrderPurge,
     OrderRestore,
+    OrderResume,
+    OrderResync,
     OrderServe,
     QueryGroup,
+    QueryRegions,
     QueryState,
     SavePair,
 )
@@ -96,7 +100,10 @@ class History:
     def _pair(self, identity: str) -> Pair:
         trigger = self.chance.choice([Trigger.NOTIFICATION] * 3 + [Trigger.SCHEDULE, Trigger.FILL])
         policy = PairPolicy(
-            trigger=trigger, schedule_seconds=4.0, restore=self.chance.choice(["at_once", "at_once", "later"])
+            trigger=trigger,
+            schedule_seconds=4.0,
+            restore=self.chance.choice(["at_once", "at_once", "later"]),
+            resync=self.chance.choice(["auto", "auto", "auto", "command"]),
         )
         return Pair(
             group="db",
@@ -325,6 +332,14 @@ class History:
                 return primary.group()
             case OrderServe(serve):
                 primary.serve(serve, self.now, secondary)
+            case OrderResume():
+                primary.resume()
+            case QueryRegions():
+                return primary.regions()
+            case OrderClearEpoch(epoch):
+                primary.clear_epoch(epoch, secondary)
+            case OrderResync(resync):
+                secondary.resync(resync)
             case OrderCopy(order):
                 secondary.copy(order, self.now)
             case OrderInitialCopy(order):
@@ -375,7 +390,10 @@ class History:
             known = all(agent.pair.taken_over and agent.pair.generation == secondary.generation for agent in agents)
             return primary.role is Role.FENCED and known and set(events) == {PairEvent.TAKEN_OVER}
         policy = agents[0].pair.policy
-        wanted = PairEvent.FULL if primary.suspended else PairEvent.PROTECTED
+        stays = primary.suspended and policy.resync == "command"
+        wanted = PairEvent.FULL if stays else PairEvent.PROTECTED
+        if primary.epoch is not None and not stays:
+            return False
         if policy.trigger is Trigger.FILL:
             return (
                 primary.confirmed == secondary.read

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from controller.api.lifecycle import ServeOrder
+from controller.api.lifecycle import EpochOrder, ServeOrder
 from controller.api.models import CopySource, JournalState, PurgeRequest, RestoreRequest
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, OrderFence, OrderPurge, OrderRestore, OrderServe
+from hostagent.actions import Action, OrderClearEpoch, OrderFence, OrderPurge, OrderRestore, OrderServe
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant
 from hostagent.manager import CopyManager
@@ -68,6 +68,24 @@ class RestoresUnread(SecondaryRole):
         return [OrderRestore(RestoreRequest(to_sequence=unread))]
 
 
+class ClearsEarly(PrimaryRole):
+    """Forgets the changed regions as soon as the secondary works on them."""
+
+    def _resync(self, facts: Facts, state: JournalState) -> list[Action]:
+        copy = facts.peer.state.initial_copy if facts.peer.state is not None else None
+        if state.epoch is not None and state.changes_final and copy is not None and copy.epoch == state.epoch:
+            order = OrderClearEpoch(EpochOrder(epoch=state.epoch))
+            return [order] if self.pace.due(OrderClearEpoch, every=0.5) else []
+        return PrimaryRole._resync(self, facts, state)
+
+
+class NeverResumes(PrimaryRole):
+    """Leaves a journal that was full to a person."""
+
+    def _resync(self, facts: Facts, state: JournalState) -> list[Action]:
+        return []
+
+
 def _with(
     primary: type[PrimaryRole] = PrimaryRole, secondary: type[SecondaryRole] = SecondaryRole
 ) -> Callable[[CopySettings], CopyManager]:
@@ -81,6 +99,8 @@ def _with(
 
 
 MUTANTS: dict[str, Callable[[CopySettings], CopyManager]] = {
+    "clears-early": _with(primary=ClearsEarly),
+    "never-resumes": _with(primary=NeverResumes),
     "purges-scheduled": _with(primary=PurgesScheduled),
     "never-yields": _with(primary=NeverYields),
     "serves-blindly": _with(primary=ServesBlindly),

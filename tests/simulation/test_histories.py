@@ -37,6 +37,9 @@ def test_histories_are_safe_and_come_to_rest() -> None:
         "OrderServe",
         "OrderFence",
         "OrderRestore",
+        "OrderResume",
+        "OrderResync",
+        "OrderClearEpoch",
     ):
         assert counts[kind] > 0, f"no history had {kind}"
     for event in (PairEvent.COPYING, PairEvent.PROTECTED, PairEvent.FILLING, PairEvent.FULL, PairEvent.FAILED):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from controller.api.lifecycle import ServeOrder
+from controller.api.lifecycle import EpochOrder, ResyncOrder, ServeOrder
 from controller.api.models import (
     AcquisitionMode,
+    ChangedRegions,
     Composition,
     CopyMode,
     CopyOrder,
@@ -30,8 +31,9 @@ from controller.api.models import (
     RestoreRequest,
     Role,
     ServerState,
+    SuspendedCause,
 )
-from controller.errors import ConflictError
+from controller.errors import ConflictError, NotFoundError
 from controller.journal.pointers import Pointer
 
 CAPACITY = 300  # journals
@@ -109,6 +111,11 @@ class Primary(Site):
     suspended: bool = False
     gap: int | None = None
     awaits: bool = False  # was away: hosts are not served before word comes
+    epoch: str | None = None  # of the changed regions, while there are some
+    final: bool = False  # they stand still: journals are written again
+    suspended_at: int = 0  # the last journal before they changed
+    markers: dict[int, str] = field(default_factory=dict)  # "resumed", by sequence
+    epochs: int = 0
 
     @property
     def newest(self) -> int:
@@ -125,12 +132,45 @@ class Primary(Site):
         elif self.waiting_since is None:
             self.waiting_since = now
         elif now - self.waiting_since > FULL_WAIT_SECONDS:
-            self.suspended = True
+            self.suspended, self.final, self.suspended_at = True, False, self.newest
+            self.epochs += 1
+            self.epoch = f"epoch {self.epochs}"  # keeps what an earlier set had marked
 
     def stop_and_start(self) -> None:
         """Acquisition was off for a moment: writes made then are in no journal."""
         if self.acquisition and self.role is Role.PRIMARY:
             self.gap, self.suspended, self.waiting_since = self.durable + 1, False, None
+            self.epoch, self.final = None, False  # the whole copy that follows stands for them
+
+    def resume(self) -> None:
+        """Journals again; a marker tells, in band, that regions changed without them."""
+        if self.role is not Role.PRIMARY or self.epoch is None:
+            raise ConflictError("there is nothing to resume")
+        if self.suspended and self.newest - self.confirmed > CAPACITY // 2:
+            raise ConflictError("half of the journal must be free")
+        if self.suspended:
+            self.times.append(self.times[-1])
+            self.markers[self.newest] = self.epoch
+            self.suspended, self.final, self.waiting_since = False, True, None
+            self.flush()
+
+    def regions(self) -> ChangedRegions:
+        if self.epoch is None:
+            raise NotFoundError("no changed regions")
+        if not self.final:
+            raise ConflictError("the changed regions are not final")
+        return ChangedRegions(epoch=self.epoch, region_bytes=1 << 20, sequence=self.suspended_at, volumes={})
+
+    def clear_epoch(self, order: EpochOrder, secondary: Secondary) -> None:
+        if order.epoch != self.epoch or not self.final:
+            raise ConflictError(f"{order.epoch} is not the set of changed regions any more")
+        if (
+            secondary.copy_epoch != order.epoch
+            or secondary.consistent is None
+            or secondary.restored < secondary.consistent
+        ):
+            raise ViolationError(f"{order.epoch} was cleared before the secondary was consistent")
+        self.epoch, self.final = None, False
 
     def flush(self) -> None:
         self.durable = self.newest
@@ -159,6 +199,9 @@ class Primary(Site):
         used = self.newest - self.confirmed
         state.mode = AcquisitionMode.SUSPENDED if self.suspended else AcquisitionMode.JOURNAL
         state.awaits_serve = self.awaits
+        state.epoch, state.changes_final = self.epoch, self.final
+        state.suspended_cause = SuspendedCause.FULL if self.epoch else None
+        state.dirty_bytes = 1 << 20 if self.epoch else 0
         state.acquisition, state.gap_sequence = self.acquisition, self.gap
         state.records_used, state.fill_percent = used, 100.0 * used / CAPACITY
         return state
@@ -211,6 +254,10 @@ class Secondary(Site):
     copy_begun: bool = False
     copy_gap: int | None = None  # of the order that the copy obeys
     consistent: int | None = None
+    copy_epoch: str | None = None  # whose changed regions the copy brings over
+    pending: ChangedRegions | None = None  # ordered; its copy waits for restore to reach its sequence
+    covers: int = 0  # copies stand for the markers up to here
+    safe_point: int | None = None  # the consistent state that a takeover goes back to
     order: CopyOrder | None = None  # forgotten by a crash, as all below
     order_ends: float = 0.0
     restore_to: int = 0
@@ -222,7 +269,8 @@ class Secondary(Site):
 
     def crash(self) -> None:
         self.up = False
-        self.order, self.restore_to, self.copy_runs = None, 0, False
+        self.order, self.restore_to = None, 0
+        self.copy_runs = self.copy_runs and self.copy_epoch is not None  # a differential copy goes on by itself
 
     def work(self, now: float, primary: Primary, link_up: bool, chance: random.Random) -> None:
         """Some moments of the copy and restore programs."""
@@ -237,7 +285,41 @@ class Secondary(Site):
             self._copy(primary, chance)
         if self.copy_begun or self.consistent is not None:
             goal = self.read if self.order and self.order.restore is RestoreMode.AT_ONCE else self.restore_to
-            self.restored = max(self.restored, min(goal, self.read, self.restored + chance.randint(0, RESTORE_STEP)))
+            goal = min(goal, self.read, self.restored + chance.randint(0, RESTORE_STEP))
+            barrier = min((at for at in primary.markers if self.covers < at <= self.read), default=None)
+            self._restore_to(min(goal, barrier - 1) if barrier is not None else goal)
+        self._begin_pending(primary)
+
+    def _restore_to(self, sequence: int) -> None:
+        self.restored = max(self.restored, sequence)
+        if self.safe_point is not None and self.consistent is not None and self.restored >= self.consistent:
+            self.safe_point = None
+
+    def _begin_pending(self, primary: Primary) -> None:
+        """The differential copy begins once restore can go no further without it: safe point first."""
+        if self.pending is None:
+            return
+        consistent = self.consistent is not None and self.restored >= self.consistent
+        if self.copy_begun and not self.copy_runs and not consistent:
+            return  # let restore reach the end of the copy before
+        if consistent:
+            if self.restored < self.pending.sequence and not any(
+                at == self.restored + 1 for at in primary.markers if at > self.covers
+            ):
+                return
+            passed = [at for at in primary.markers if self.covers < at <= self.restored]
+            if passed:
+                raise ViolationError(f"restored past the marker {passed[0]} before the safe point was open")
+            self.safe_point = self.restored
+        self.copy_epoch, self.covers = self.pending.epoch, max(self.covers, self.pending.sequence + 1)
+        self.consistent, self.copied_steps, self.copy_begun, self.copy_runs = None, 0, True, True
+        self.pending = None
+
+    def resync(self, order: ResyncOrder) -> None:
+        self._ordered(order.source.uuid, order.source.generation)
+        if order.regions.epoch != self.copy_epoch:
+            self.pending = order.regions
+            self.restore_to = max(self.restore_to, order.regions.sequence)  # the controller urges that itself
 
     def _copy(self, primary: Primary, chance: random.Random) -> None:
         if self.copy_runs:
@@ -268,7 +350,11 @@ class Secondary(Site):
         done = self.consistent is not None
         running = CopyState.RUNNING if self.copy_begun else CopyState.NONE
         state.initial_copy = InitialCopy(
-            state=CopyState.DONE if done else running, bytes_done=self.copied_steps, gap_sequence=self.copy_gap
+            state=CopyState.RUNNING if self.pending else CopyState.DONE if done else running,
+            bytes_done=self.copied_steps,
+            gap_sequence=self.copy_gap,
+            epoch=self.pending.epoch if self.pending else self.copy_epoch,
+            pending=self.pending is not None,
         )
         state.consistent_sequence = self.consistent
         state.copy_order_active = self.order is not None
@@ -287,6 +373,10 @@ class Secondary(Site):
             raise ViolationError("initial copy was ordered before acquisition ran")
         if self.copy_gap != order.gap_sequence:
             self.copy_gap, self.consistent, self.copied_steps = order.gap_sequence, None, 0
+            self.copy_epoch = self.pending = self.safe_point = None
+            self.covers = max(self.covers, primary.durable)
+        if not self.copy_begun:
+            self.covers = max(self.covers, primary.durable)
         if self.consistent is None:
             self.copy_begun = self.copy_runs = True
 

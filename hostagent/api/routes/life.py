@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from controller.api.lifecycle import Orphan, SplitOrder
+from controller.api.lifecycle import SplitOrder
 from controller.api.models import JournalState, Name
-from hostagent.api.models import PairResync, PairSplit, PairStatus
+from hostagent.api.models import JournalFiles, PairResync, PairSplit, PairStatus
 from hostagent.api.routes.dependencies import Here
 from hostagent.life import commands
 
@@ -25,10 +25,11 @@ def resync(host: Here, group: Name, order: PairResync) -> PairStatus:
     return commands.resync(host, group, order)
 
 
-@router.get("/pairs/{group}/orphans")
-def orphans(host: Here, group: Name) -> list[Orphan]:
-    """Tails of journals that this site keeps from earlier lives as primary."""
-    return host.controller.orphans(group)
+@router.get("/journals/{group}/files")
+def files(host: Here, group: Name) -> JournalFiles:
+    """Where this site keeps the group's journal, and tails of earlier lives as primary."""
+    path = host.controller.group(group).journal_path
+    return JournalFiles(journal_path=path, orphans=host.controller.orphans(group))
 
 
 @router.post("/peer/pairs/{group}/split", tags=["between agents"])

@@ -13,6 +13,7 @@ import pytest
 
 from controller.api.models import Role, VolumeCreate
 from controller.errors import ConflictError, NotFoundError
+from controller.journal.dump import dump
 from hostagent.api.models import (
     PairCreate,
     PairResync,
@@ -208,6 +209,10 @@ def test_forced_takeover_return_of_the_old_primary_swap_and_back(life: Life) -> 
     life.in_step()
     assert life.wait(PairState.PAIR, life.osaka).sides[1].orphan_tails == 1
     life.osaka.resync_pair(life.name, PairResync(swap=True))  # given again
+    tail = life.tokyo.journal_files(life.name).orphans[0]
+    kept = list(dump(tail.path, tail.first_sequence, tail.last_sequence))
+    assert len(kept) == tail.journals == 5
+    assert {record["generation"] for record in kept} == {1}
 
     back = life.osaka.take_over(life.name, to="tokyo")
     assert (back.kind, back.missing_journals, back.reversed) == ("planned", 0, True)
