@@ -16,6 +16,7 @@ from __future__ import annotations
 from controller.errors import NotFoundError, PairvolError, PeerError
 from hostagent import sides
 from hostagent.api.models import Pair
+from hostagent.drills.commands import refuse_open
 from hostagent.host import Host
 from hostagent.transport import unanswered
 
@@ -28,6 +29,8 @@ def delete(host: Host, group: str, *, force: bool) -> None:
         return
     other = host.peers.get(pair.secondary.site if pair.primary.site == host.site else pair.primary.site)
     reached = _reached(host, pair, other.site, force=force)
+    if not force:
+        refuse_open(host, pair, f"delete pair {group}")  # before anything of it is gone
     with sides.at_rest(host, pair):
         if pair.primary.site == host.site:
             sides.remove_group(host, group, pair.uuid, force=force)

@@ -14,7 +14,7 @@ from controller.api.drills import Drill, DrillImage, DrillStamp, DrillStart, Dri
 from controller.api.models import ServerState, Volume
 from controller.errors import ConflictError, NotFoundError, PairvolError, PeerError
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport
-from hostagent.api.models import AttachOrder
+from hostagent.api.models import AttachOrder, Pair
 from hostagent.drills.check import run_check
 from hostagent.host import Host
 
@@ -69,6 +69,20 @@ def ledger(host: Host, group: str | None) -> DrillLedger:
 def here(host: Host, group: str | None) -> list[DrillReport]:
     """The drills of this site."""
     return [_report(host, drill) for drill in host.controller.drills(group)]
+
+
+def refuse_open(host: Host, pair: Pair, doing: str) -> None:
+    """ConflictError while a drill of a pair is open at its secondary site."""
+    site = pair.secondary.site
+    known = here(host, pair.group) if site == host.site else host.peers.get(site).drills(pair.group)
+    numbers = [str(drill.number) for drill in known if drill.state in (DrillState.OPEN, DrillState.STARTING)]
+    if numbers:
+        raise ConflictError(
+            f"cannot {doing}: drill {', '.join(numbers)} is open at {site}",
+            hint=f'Stop it first: "pairvol drill stop {pair.group}"; or add --force.',
+            group=pair.group,
+            drills=len(numbers),
+        )
 
 
 def release_devices(host: Host, group: str) -> None:

@@ -16,6 +16,7 @@ from controller.api.drills import DrillState
 from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
 from hostagent.api.drills import DrillOrder, DrillReport
+from hostagent.api.models import PairState
 from hostagent.cli.demo.sites import Daemon
 from hostagent.cli.main import run as pairvol
 from tests.integration.hostagent.conftest import BLOCK, VOLUME_BYTES, Case
@@ -85,6 +86,12 @@ def secondary(case: Case) -> JournalState:
     return state
 
 
+def confirmed(case: Case) -> int:
+    state = case.tokyo.journal(case.name).primary
+    assert state is not None
+    return state.pointers["confirmed"].sequence
+
+
 def pointer(case: Case, name: str) -> int:
     return secondary(case).pointers[name].sequence
 
@@ -150,12 +157,12 @@ def test_images_of_one_moment_while_a_writer_goes_on(case: Case) -> None:
 
         read = pointer(case, "already_read")
         wait_until(lambda: pointer(case, "already_read") > read + 50, 20, "journals to arrive during the drill")
-        state = case.osaka.journal(case.name)
-        assert state.primary is not None
-        assert state.secondary is not None
-        assert state.primary.pointers["confirmed"].sequence > marker.sequence
-        assert state.secondary.pointers["already_restored"].sequence == marker.sequence
-        assert state.secondary.drills == 1
+        wait_until(lambda: confirmed(case) > marker.sequence, 20, "the primary to hear of them")
+        assert pointer(case, "already_restored") == marker.sequence
+        assert secondary(case).drills == 1
+        words = "restore waits for 1 open drill"
+        wait_until(lambda: words in case.status().line, 20, "the status to say so")
+        assert case.status().state is PairState.PAIR
 
         overwrite(device, 3)
         another = case.osaka.start_drill(case.name, DrillOrder(check="exit 3"))  # of the same moment
@@ -187,19 +194,30 @@ def test_images_of_one_moment_while_a_writer_goes_on(case: Case) -> None:
     assert case.linked.second.processes("nbdfuse") == []
 
 
-def test_a_file_system_is_mounted_from_an_image(case: Case, short_path: Path) -> None:
+def test_a_file_system_is_mounted_from_an_image(
+    case: Case, short_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     case.pair()
     with drills_ended(case), mounted_ext4(case.tokyo, case.name, short_path / "mnt") as point:
         (point / "hello").write_text("from tokyo\n")
         os.sync()
         marker = case.tokyo.put_marker(case.name, "written").sequence
         wait_until(lambda: pointer(case, "already_restored") >= marker, 20, "the file to be restored")
-        drill = case.tokyo.start_drill(case.name, DrillOrder(check=MOUNT_AND_READ))
-        assert drill.check is not None
-        assert drill.check.passed, drill.check
-        assert drill.check.output.splitlines() == ["from tokyo", f"at {drill.sequence}"]
+        words = ["--agent", case.linked.first.agent_url, "drill"]
+        assert pairvol([*words, "start", case.name, "--check", MOUNT_AND_READ]) == 0
+        said = capsys.readouterr().out
+        (drill,) = case.tokyo.drills(case.name).drills
+        assert f"from tokyo\nat {drill.sequence}\n" in said
+        assert f"{case.name}: {device_of(case, drill)}" in said
+        assert pairvol([*words, "start", case.name, "--check", "false"]) == 2
+        assert "FAILED (1)" in capsys.readouterr().out
         with pytest.raises(ConflictError, match="is open"):
             case.osaka.delete_pair(case.name)
+        capsys.readouterr()
+        assert pairvol([*words, "stop", case.name]) == 0
+        assert capsys.readouterr().out.count("stopped") == 2
+        assert pairvol([*words, "list", case.name]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_images_outlive_the_controller_and_end_with_their_process_and_with_a_takeover(case: Case) -> None:
