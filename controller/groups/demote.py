@@ -68,6 +68,7 @@ def finish(appliance: Appliance, name: str) -> DemoteResult:
     group = appliance.store.document.group(name)
     _keep_tail(appliance, group)
     _make_room(appliance, group, demotion)
+    appliance.open_groups.drop(group)  # whoever asked for the state meanwhile has opened the files of before
     with appliance.store.change() as draft:
         record = draft.group(name)
         record.role, record.generation, record.phase = Role.SECONDARY, demotion.generation, Phase.READY
