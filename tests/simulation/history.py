@@ -403,7 +403,7 @@ class History:
         restored = policy.restore == "later" or secondary.restored == secondary.read
         return (
             secondary.read == primary.durable == primary.newest == primary.confirmed
-            and secondary.copy_gap == primary.gap
+            and (stays or secondary.copy_gap == primary.gap)
             and not primary.awaits
             and restored
             and set(events) == {wanted}
