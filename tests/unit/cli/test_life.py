@@ -1,0 +1,27 @@
+"""`pairvol pair split` and `pair resync`: what is asked of the agent, and what is shown."""
+
+from __future__ import annotations
+
+from tests.unit.cli.conftest import Pairvol
+from tests.unit.cli.fake_agent import FakeAgent
+from tests.unit.cli.samples import pair_status
+
+
+def test_split_and_resync_ask_and_show_the_state(agent: FakeAgent, pairvol: Pairvol) -> None:
+    line = "db is not protected: it was split by an operator, changes tracked; osaka is writable"
+    split = pair_status(state="PSUS", number=3, verdict="WARN", line=line)
+    agent.answers["POST /v1/pairs/db/split"] = split.model_dump(mode="json")
+    shown = pairvol("pair", "split", "db", "--rw")
+    assert (shown.code, shown.lines[0]) == (0, f"WARN  {line}")
+    assert agent.requests[-1][2] == {"writable": True, "force": False}
+
+    agent.answers["POST /v1/pairs/db/resync"] = pair_status().model_dump(mode="json")
+    assert pairvol("pair", "resync", "db", "--swap", "--force", "--json").json["state"] == "PAIR"
+    assert agent.requests[-1][2] == {"swap": True, "force": True}
+
+
+def test_a_dump_names_the_tails_that_are_kept(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.answers["GET /v1/journals/db/files"] = {"journal_path": "/nowhere", "orphans": []}
+    shown = pairvol("journal", "dump", "db", "--orphan", "latest")
+    assert shown.code == 10
+    assert "no orphan tail latest of db is kept here" in shown.err
