@@ -7,17 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.crash.results import Controls, Row, wanted
-from tests.crash.write_path.lane import Lane, Lost, Point
+from tests.crash.write_path.lane import Lane, Lost
 from tests.crash.write_path.test_write_path import LANES, MUTANT_PLUGIN, points
+from tests.crash.write_path.test_write_path import MUTANTS as KILL_MUTANTS
 from tests.simulation.history import History, NoConvergenceError
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.world import ViolationError
 
-KILL_MUTANTS = {
-    "acknowledged before journal": ("pwrite64", (7, 3, 12, 5)),
-    "volume before journal": ("pwritev2", (3, 2, 5, 8)),
-    "checkpoint before destage": ("pwrite64", (60, 40, 50, 70, 45, 65)),
-}
 MUTANT_HISTORIES = 200
 
 
@@ -33,11 +29,10 @@ def run_kills(seed: int, count: int, directory: Path, controls: Controls = None)
     with ThreadPoolExecutor(LANES) as pool:
         list(pool.map(run, range(LANES)))
     for name in wanted(KILL_MUTANTS, controls):
-        call, when = KILL_MUTANTS[name]
         found = Row("kills control", seed)
         lane = Lane(directory / name[:6], found, MUTANT_PLUGIN, {"PAIRVOL_MUTANT": name}, syncing=False)
         with suppress(Lost):
-            lane.run([Point(call, number) for number in when])
+            lane.run(KILL_MUTANTS[name])
         row.control(name, found.lost > 0)
     return row
 

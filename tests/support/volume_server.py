@@ -136,7 +136,7 @@ def start_volume_server(
     """Write server.json and start nbdkit on it, `before` it a tracer if need be; waited for until it serves."""
     config = files.directory / "server.json"
     config.write_text(json.dumps(files.document))
-    for stale in (files.pidfile, files.socket):
+    for stale in (files.pidfile, files.socket, files.control):
         stale.unlink(missing_ok=True)
     words = server_words(config, files.socket, plugin)
     process = processes.start([*before, *words], name, {**server_environment(), **(environment or {})})
@@ -144,7 +144,7 @@ def start_volume_server(
     def serving() -> bool:
         if process.poll() is not None:
             raise AssertionError(f"volume server ended with {process.returncode}: {processes.log(name)}")
-        return files.pidfile.exists()
+        return files.pidfile.exists() and files.control.exists()
 
     if wait:
         wait_until(serving, 20, "the volume server to serve")

@@ -119,7 +119,11 @@ class Lane:
         server = start_volume_server(
             self.processes, self.files, name, self._plugin, before, wait=False, environment=self._environment
         )
-        wait_until(lambda: self.files.pidfile.exists() or server.poll() is not None, 60, "the server to serve or die")
+
+        def serving() -> bool:  # the control socket comes a little after the pid file
+            return self.files.pidfile.exists() and self.files.control.exists()
+
+        wait_until(lambda: serving() or server.poll() is not None, 60, "the server to serve or die")
         if not before:
             assert server.poll() is None, self.processes.log(name)
         return server

@@ -32,6 +32,14 @@ def points() -> list[Point]:
     return found + [Point(call, when, starting=True) for call, all_when in starting.items() for when in all_when]
 
 
+# Each with the points that its mistake must show at.
+MUTANTS = {
+    "acknowledged before journal": [Point("pwrite64", when) for when in (7, 3, 12, 5)],
+    "volume before journal": [Point(DESTAGE, when) for when in (3, 2, 5, 8)],
+    "checkpoint before destage": [Point(DESTAGE, when) for when in (2, 3, 5, 8)],
+}
+
+
 @pytest.mark.crash
 @pytest.mark.slow
 def test_whatever_call_the_server_dies_in(short_path: Path) -> None:
@@ -55,14 +63,7 @@ def test_whatever_call_the_server_dies_in(short_path: Path) -> None:
 
 @pytest.mark.crash
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("mutant", "chosen"),
-    [
-        ("acknowledged before journal", [Point("pwrite64", when) for when in (7, 3, 12, 5)]),
-        ("volume before journal", [Point(DESTAGE, when) for when in (3, 2, 5, 8)]),
-        ("checkpoint before destage", [Point(DESTAGE, when) for when in (2, 3, 5, 8)]),
-    ],
-)
+@pytest.mark.parametrize(("mutant", "chosen"), MUTANTS.items())
 def test_a_mutant_does_not_get_through(short_path: Path, mutant: str, chosen: list[Point]) -> None:
     row = Row(f"kill at system calls, {mutant}", seed=20)
     with suppress(Lost):
