@@ -134,6 +134,12 @@ def documents(document: StateDocument, config: Config, paths: Paths) -> Iterator
             yield group_server(group.volumes, group.name), group_document(group, document, config, paths)
 
 
+# nbdkit before 1.34 dies, with every other client's connection, of a client that hangs up while requests are in flight;
+# one request of a connection at a time survives it.
+SURVIVES_HANG_UPS: Final = ("--filter=noparallel",)
+ONE_REQUEST_AT_A_TIME: Final = "serialize=requests"
+
+
 def volume_command(server: str, config: Config, paths: Paths) -> list[str]:
     return [
         *_base(server, config, paths),
@@ -150,14 +156,29 @@ def volume_command(server: str, config: Config, paths: Paths) -> list[str]:
 def journal_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
     export = GroupPaths(paths.group(group.name)).export
     port = ["-r", "-i", config.data_address, "-p", str(group.journal_port)]
-    return [*_base(journal_server(group.name), config, paths), *port, "file", f"dir={export}"]
+    return [
+        *_base(journal_server(group.name), config, paths),
+        *port,
+        *SURVIVES_HANG_UPS,
+        "file",
+        f"dir={export}",
+        ONE_REQUEST_AT_A_TIME,
+    ]
 
 
 def source_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
     socket = paths.socket(group_server(group.volumes, group.name))
     port = ["-r", "-i", config.data_address, "-p", str(group.volume_port)]
     server = source_server(group.name)
-    return [*_base(server, config, paths), *port, "nbd", "dynamic-export=true", f"socket={socket}"]
+    return [
+        *_base(server, config, paths),
+        *port,
+        *SURVIVES_HANG_UPS,
+        "nbd",
+        "dynamic-export=true",
+        f"socket={socket}",
+        ONE_REQUEST_AT_A_TIME,
+    ]
 
 
 def plugin_environment() -> dict[str, str]:

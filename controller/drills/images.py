@@ -141,9 +141,11 @@ def image_command(image: DrillImage, store: str, config: Config, paths: Paths) -
         str(paths.pidfile(image.server)),
         "-U",
         str(paths.socket(image.server)),
+        "--filter=noparallel",  # as for the journal servers: a hang-up must not end the image
         "--filter=cow",
         "--filter=offset",
         "file",
         store,
         f"range={image.size_bytes}",
+        "serialize=requests",
     ]

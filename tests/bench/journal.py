@@ -161,8 +161,10 @@ def served(processes: Processes, directory: Path, exported: Path) -> int:
         "127.0.0.1",
         "-p",
         str(port),
+        "--filter=noparallel",
         "file",
         f"dir={exported}",
+        "serialize=requests",
     ]
     processes.start(words, f"nbdkit-{port}")
     wait_until(pidfile.exists, 20, f"nbdkit to serve {exported}")

@@ -69,7 +69,14 @@ class ControllerProcess:
 
     def wait_served(self, volume: str) -> str:
         """The NBD address of a volume, once it is served."""
-        wait_until(lambda: self.client.volume(volume).server is ServerState.RUNNING, what=f"{volume} to be served")
+
+        def served() -> bool:
+            try:
+                return self.client.volume(volume).server is ServerState.RUNNING
+            except PeerError:  # the controller is just coming back
+                return False
+
+        wait_until(served, what=f"{volume} to be served")
         uri = self.client.volume(volume).uri
         assert uri is not None
         return uri

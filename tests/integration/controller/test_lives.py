@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -96,3 +98,23 @@ def test_shutdown_ends_every_server(paired: ControllerProcess) -> None:
     pids = [paired.server_pid(server) for server in SERVERS]
     paired.client.shutdown()
     wait_until(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.parametrize("server", ["j-db", "p-db"])
+def test_a_server_survives_clients_that_hang_up_with_requests_in_flight(paired: ControllerProcess, server: str) -> None:
+    links = paired.client.group("db").links
+    assert links is not None
+    address = urlsplit(links.journal_uri if server == "j-db" else links.volume_uris["0"])
+    assert address.hostname is not None
+    assert address.port is not None
+    pid = paired.server_pid(server)
+    export = address.path.lstrip("/").encode()
+    for _ in range(40):
+        with socket.create_connection((address.hostname, address.port), 10) as client:
+            client.sendall(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 1, len(export)) + export)
+            assert client.recv(18, socket.MSG_WAITALL).startswith(b"NBDMAGIC")
+            for cookie in range(16):  # reads of 1 MiB, and nobody to take the answers
+                client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, cookie, cookie << 18, 1 << 20))
+            client.recv(1000)
+    assert alive(pid)
+    assert paired.server_pid(server) == pid

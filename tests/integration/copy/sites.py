@@ -35,7 +35,8 @@ class JournalServer:
         pidfile = self.processes.log_directory / f"{self.name}.pid"
         pidfile.unlink(missing_ok=True)
         command = ["nbdkit", "-f", "-r", "-i", "127.0.0.1", "-p", str(self.port), "--pidfile", str(pidfile)]
-        self.process = self.processes.start([*command, "file", f"dir={self.directory}"], self.name)
+        command += ["--filter=noparallel", "file", f"dir={self.directory}", "serialize=requests"]  # as the product does
+        self.process = self.processes.start(command, self.name)
         wait_until(pidfile.exists, what=f"nbdkit to listen on {self.port}")
 
     def kill(self) -> None:
