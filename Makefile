@@ -24,6 +24,8 @@ POINTS ?=
 SEED ?=
 MUTANT ?=
 PYTEST_ARGS ?=
+# Most tests wait for processes, so there are more workers than cores on a small machine.
+TEST_WORKERS ?= 3
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -75,7 +77,7 @@ format: setup ## let ruff lay out the code
 	@cd '$(ROOT)'; '$(VENV)/bin/ruff' check --fix-only $(PACKAGES) tests; '$(VENV)/bin/ruff' format $(PACKAGES) tests
 
 test: lint ## lint, then every test; PYTEST_ARGS adds options
-	@cd '$(ROOT)'; '$(PYTHON)' -m pytest $(PYTEST_ARGS)
+	@cd '$(ROOT)'; '$(PYTHON)' -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 bench: setup ## side by side with nbdkit file; ROWS=1,3 runs some
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.bench $(if $(ROWS),--rows $(ROWS))
