@@ -67,7 +67,15 @@ def run_suite(suite: tuple[str, ...], mutant: Mutant | None) -> Outcome:
         except subprocess.TimeoutExpired:
             failed, said = True, f"no end within {LIMIT_SECONDS} s"
     lines = [line for line in said.splitlines() if line.strip()]
-    return Outcome(failed, time.monotonic() - began, "\n".join(lines[-12:]))
+    return Outcome(failed, time.monotonic() - began, "\n".join(lines[-40:]))
+
+
+def reason(words: str) -> str:
+    """The line by which a suite says what it found: a person must see that it was the mistake, and not a crash."""
+    for line in words.splitlines():
+        if line.startswith(("seed ", "codec ", "copy ", "recovery ", "E  ", "EIO ")):
+            return line.strip()
+    return words.splitlines()[-1] if words else ""
 
 
 def main() -> int:
@@ -93,7 +101,8 @@ def main() -> int:
             f"{outcome.seconds:.0f}",
             style="" if outcome.failed else "bold red",
         )
-        console.print(f"{mutant.name}: {'caught' if outcome.failed else 'NOT CAUGHT'}")
+        found = f"caught: {reason(outcome.words)}" if outcome.failed else "NOT CAUGHT"
+        console.print(f"{mutant.name}: {found}", highlight=False, markup=False)
     console.print(table)
     return 1 if missed else 0
 
