@@ -18,7 +18,7 @@ import nbdkit
 from nbd_plugin.ending import Ending  # first: it blocks signals, and numpy starts a thread
 
 # isort: split
-from controller.errors import PairvolError, UsageError
+from controller.errors import PairvolError, StorageError, UsageError
 from controller.volume.settings import ServerSettings, load
 from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
 from nbd_plugin.boundary import refuse
@@ -60,6 +60,8 @@ def get_ready() -> None:
         _write_path = WritePath.open(_settings)
     except PairvolError as error:
         _give_up(error)
+    except OSError as error:
+        _give_up(StorageError(f"cannot start the volume server: {error}", hint="Look at that disk or file system."))
     _exports = Exports(_write_path.volumes.values())
 
 
