@@ -15,42 +15,16 @@ import logging
 import os
 import signal
 import socket
-import sys
-from collections.abc import Iterator
-
-import uvicorn
 
 from controller import config as configuration
 from controller.addresses import open_listener
 from controller.api.app import make_app
 from controller.appliance import Appliance
 from controller.config import Config
+from controller.server_frame import QuietServer, log_to_stderr
 from controller.settle import settle
 
-GRACE_SECONDS = 2  # for requests under way when the daemon ends; long polls are cut
-
 _log = logging.getLogger("pairvol.controller")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, leaving signals to us, and waking once a second instead of ten times."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._end = asyncio.Event()
-
-    def end(self) -> None:
-        self.should_exit = True
-        self._end.set()
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # tick 0 of ten renews the Date header
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._end.wait(), 1.0)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def run(path: str | os.PathLike[str]) -> None:
@@ -91,18 +65,9 @@ async def _serve(appliance: Appliance, listener: socket.socket) -> bool:
         server.end()
 
     app = make_app(appliance, request_shutdown)
-    settings = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
-    )
-    server = _Server(settings)
+    server = QuietServer(app)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, request_shutdown, False)
     await server.serve(sockets=[listener])
     return stop_servers
-
-
-def log_to_stderr() -> None:
-    """One line for each message; systemd adds the time, a file wants it."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)

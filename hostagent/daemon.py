@@ -13,44 +13,19 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
-
 from controller.addresses import Address, open_listener
 from controller.errors import PairvolError
+from controller.server_frame import QuietServer, log_to_stderr
 from hostagent import config as configuration
 from hostagent.api.app import make_app
 from hostagent.config import Config
 from hostagent.feed import ControllerFeed
 from hostagent.host import Host
 
-GRACE_SECONDS = 2  # for requests under way when the daemon ends; long polls are cut
-
 _log = logging.getLogger("pairvol.agent")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, leaving signals to us, and waking once a second instead of ten times."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._end = asyncio.Event()
-
-    def end(self) -> None:
-        self.should_exit = True
-        self._end.set()
-
-    async def main_loop(self) -> None:
-        while not await self.on_tick(0):  # tick 0 of ten renews the Date header
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._end.wait(), 1.0)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def run(path: str | os.PathLike[str]) -> None:
@@ -89,10 +64,7 @@ def begin(host: Host) -> None:
 
 
 async def _serve(host: Host, listeners: list[socket.socket]) -> None:
-    settings = uvicorn.Config(
-        make_app(host), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
-    )
-    server = _Server(settings)
+    server = QuietServer(make_app(host))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
@@ -110,10 +82,3 @@ def _listening(address: Address) -> Iterator[socket.socket]:
             if address.path is not None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(address.path)
-
-
-def log_to_stderr() -> None:
-    """One line for each message, with its time."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("pyroute2").setLevel(logging.WARNING)
