@@ -198,6 +198,11 @@ class Facts:
             else:
                 self.refusals[kind] = failure_of(result, now)
 
+    def wants(self, kinds: frozenset[str]) -> None:
+        """There is reason now for these kinds of action; the refusal of another one is settled."""
+        for kind in self.refusals.keys() - kinds:
+            del self.refusals[kind]
+
     # -- from the other agent ---------------------------------------------------
 
     def heard(self, now: Instant, message: Exchange | ExchangeAnswer) -> None:

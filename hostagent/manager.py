@@ -45,7 +45,9 @@ class CopyManager:
         if known != facts.pair and self.pace.due(SavePair):
             actions.append(SavePair(known))
         role = self.primary if facts.is_primary else self.secondary
-        return actions + role.step(now, facts)
+        actions += role.step(now, facts)
+        facts.wants(self.pace.wanted)
+        return actions
 
     def ended(self, now: Instant, action: Action, good: bool) -> None:
         """An action that `step` gave was carried out, or failed."""

@@ -27,10 +27,17 @@ class Pace:
 
     _now: float = 0.0
     _kinds: dict[type, _Kind] = field(default_factory=dict)
+    _wanted: set[str] = field(default_factory=set)
     _next: float | None = None
 
     def begin(self, seconds: float) -> None:
         self._now, self._next = seconds, None
+        self._wanted.clear()
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The kinds of action that there was reason for in this step, due or not yet."""
+        return frozenset(self._wanted)
 
     def reached(self, moment: float) -> bool:
         """Whether that moment has come; if not, the rest ends there at the latest."""
@@ -45,6 +52,7 @@ class Pace:
         Not while one is under way, not too soon after a failure, and not
         within `every` seconds of the last that ended well.
         """
+        self._wanted.add(kind.__name__)
         known = self._kinds.setdefault(kind, _Kind())
         earliest = known.not_before
         if known.last is not None and every > 0 and known.failures == 0:

@@ -18,6 +18,7 @@ from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, V
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
 from hostagent.lag import Lag
+from hostagent.life.resync import automatic
 from hostagent.observe import Observed, Unknown, observe
 from hostagent.pairs import PairEvent, next_state
 
@@ -100,7 +101,9 @@ def _full(facts: Facts, now: Instant, settings: CopySettings, observed: Observed
     line = f"{group} is not protected: {observed.cause}, changes tracked{_changed(facts)}"
     if observed.unknown:
         line += f"; {_unknown_words(observed.unknown, now)}"
-    if facts.pair.policy.resync == "auto" and (held is None or held.split is SplitMode.OFF):
+    state = facts.primary.state
+    by_itself = state is not None and automatic(facts, state)
+    if by_itself and (held is None or held.split is SplitMode.OFF):
         return (
             Verdict.CRIT,
             f"{line}; resync begins by itself",

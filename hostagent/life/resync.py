@@ -62,8 +62,16 @@ def of_primary(facts: Facts, state: JournalState, confirmed: int | None, pace: P
 
 
 def automatic(facts: Facts, state: JournalState) -> bool:
-    """Whether a resync begins without a person: a journal that was full, and the pair's policy says so."""
-    return state.suspended_cause is SuspendedCause.FULL and facts.pair.policy.resync == "auto"
+    """Whether a resync begins without a person: a journal that was full, and the pair's policy says so.
+
+    The policy is about bringing a copy back in step. The first copy of a pair
+    was ordered when the pair was created, so it begins in any case.
+    """
+    if state.suspended_cause is not SuspendedCause.FULL:
+        return False
+    peer = facts.secondary.state
+    never = peer is not None and peer.initial_copy.state is CopyState.NONE and peer.epoch is None
+    return never or facts.pair.policy.resync == "auto"
 
 
 def copied_epoch(secondary: JournalState, epoch: str) -> bool:

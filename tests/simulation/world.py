@@ -258,10 +258,10 @@ class Secondary(Site):
     pending: ChangedRegions | None = None  # ordered; its copy waits for restore to reach its sequence
     covers: int = 0  # copies stand for the markers up to here
     safe_point: int | None = None  # the consistent state that a takeover goes back to
+    copy_runs: bool = False
     order: CopyOrder | None = None  # forgotten by a crash, as all below
     order_ends: float = 0.0
     restore_to: int = 0
-    copy_runs: bool = False
     link_contact: float = 0.0
     link_ok: bool = True
     last_read_ns: int = 0
@@ -269,8 +269,7 @@ class Secondary(Site):
 
     def crash(self) -> None:
         self.up = False
-        self.order, self.restore_to = None, 0
-        self.copy_runs = self.copy_runs and self.copy_epoch is not None  # a differential copy goes on by itself
+        self.order, self.restore_to = None, 0  # a copy that runs is durable, and goes on by itself
 
     def work(self, now: float, primary: Primary, link_up: bool, chance: random.Random) -> None:
         """Some moments of the copy and restore programs."""
@@ -296,21 +295,24 @@ class Secondary(Site):
             self.safe_point = None
 
     def _begin_pending(self, primary: Primary) -> None:
-        """The differential copy begins once restore can go no further without it: safe point first."""
+        """The differential copy begins at once behind a copy that runs, and takes in what that had left.
+
+        Else once restore can go no further without it: safe point first, when
+        there is a consistent state to go back to.
+        """
         if self.pending is None:
             return
-        consistent = self.consistent is not None and self.restored >= self.consistent
-        if self.copy_begun and not self.copy_runs and not consistent:
-            return  # let restore reach the end of the copy before
-        if consistent:
-            if self.restored < self.pending.sequence and not any(
-                at == self.restored + 1 for at in primary.markers if at > self.covers
-            ):
+        if not self.copy_runs and self.consistent is not None:
+            wanted = max(self.pending.sequence, self.consistent)
+            barred = any(at == self.restored + 1 for at in primary.markers if at > self.covers)
+            if self.restored < wanted and not barred:
+                self.restore_to = max(self.restore_to, wanted)  # the controller urges that itself
                 return
-            passed = [at for at in primary.markers if self.covers < at <= self.restored]
-            if passed:
-                raise ViolationError(f"restored past the marker {passed[0]} before the safe point was open")
-            self.safe_point = self.restored
+            if self.restored >= self.consistent:
+                passed = [at for at in primary.markers if self.covers < at <= self.restored]
+                if passed:
+                    raise ViolationError(f"restored past the marker {passed[0]} before the safe point was open")
+                self.safe_point = self.restored
         self.copy_epoch, self.covers = self.pending.epoch, max(self.covers, self.pending.sequence + 1)
         self.consistent, self.copied_steps, self.copy_begun, self.copy_runs = None, 0, True, True
         self.pending = None
@@ -319,7 +321,6 @@ class Secondary(Site):
         self._ordered(order.source.uuid, order.source.generation)
         if order.regions.epoch != self.copy_epoch:
             self.pending = order.regions
-            self.restore_to = max(self.restore_to, order.regions.sequence)  # the controller urges that itself
 
     def _copy(self, primary: Primary, chance: random.Random) -> None:
         if self.copy_runs:

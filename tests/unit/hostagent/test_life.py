@@ -77,6 +77,34 @@ def test_a_policy_leaves_the_resync_to_a_person(full: Facts) -> None:
     assert of_primary(full, wanted=True) == [OrderResume]
 
 
+def test_the_first_copy_of_a_pair_begins_by_itself_whatever_the_policy(scene: Scene, full: Facts) -> None:
+    policy = full.pair.policy.model_copy(update={"resync": "command"})
+    full.turn(full.pair.model_copy(update={"policy": policy}))
+    peer(full).initial_copy = InitialCopy(state=CopyState.NONE)
+    assert of_primary(full) == [OrderResume]
+    assert said(scene, full)[3] == "pairvol pair wait db --state PAIR"
+    peer(full).initial_copy = InitialCopy(state=CopyState.RUNNING)
+    assert of_primary(full) == []
+    assert said(scene, full)[3] == "pairvol pair resync db"
+    peer(full).initial_copy = InitialCopy(state=CopyState.NONE)
+    peer(full).epoch = "was a primary"
+    assert of_primary(full) == []
+
+
+def test_a_refusal_is_forgotten_once_there_is_no_reason_for_the_order(scene: Scene, full: Facts) -> None:
+    manager = CopyManager(CopySettings())
+    order = OrderResume()
+    assert order in manager.step(scene.instant, full)
+    refusal = ConflictError("there is nothing to resume")
+    full.noted(scene.instant, order, refusal)
+    manager.ended(scene.instant, order, good=False)
+    manager.step(scene.instant, full)
+    assert "OrderResume" in full.refusals  # it still has to be done
+    own(full).mode, own(full).epoch = AcquisitionMode.JOURNAL, None
+    manager.step(scene.instant, full)
+    assert full.refusals == {}
+
+
 def test_an_epoch_is_cleared_only_when_the_secondary_is_consistent(full: Facts) -> None:
     own(full).changes_final, own(full).mode = True, AcquisitionMode.JOURNAL
     assert of_primary(full) == [QueryRegions]

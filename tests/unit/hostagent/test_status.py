@@ -105,13 +105,14 @@ def test_full(scene: Scene) -> None:
 
 
 def test_full_is_told_also_with_the_secondary_silent(scene: Scene) -> None:
-    scene.primary.suspended = True
+    scene.primary.suspended, scene.primary.epoch = True, "e"
     facts = scene.facts()
     facts.not_heard(scene.instant, PeerError("gone"))
     said = status(scene, facts)
     assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PFUS)
     assert said.line == (
-        "db is not protected: the journal of tokyo was full, changes tracked; osaka unknown since 22:15:00.0Z; "
+        "db is not protected: the journal of tokyo was full, changes tracked (1 MiB); osaka unknown since "
+        "22:15:00.0Z; "
         "resync begins by itself"
     )
     assert said.sides[1].state is None
