@@ -15,7 +15,13 @@ SET_UP_FROM := pyproject.toml setup.py controller/journal/_hot.c
 SYSTEM_PYTHON ?= /usr/bin/python3
 
 APT_PACKAGES := nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv fuse3 e2fsprogs util-linux mount \
-	strace fio qemu-utils gcc libc6-dev python3-dev
+	gcc libc6-dev python3-dev
+# What only tests and benches use.
+TEST_PACKAGES := strace fio qemu-utils postgresql
+
+# Read by PostgreSQL's package when it is installed, for as long as this file is there: the tests use its programs,
+# and nobody asked for a database on this machine.
+NO_CLUSTER := /etc/postgresql-common/createcluster.d/pairvol.conf
 
 PACKAGES := controller hostagent nbd_plugin
 ROWS ?=
@@ -23,6 +29,7 @@ SUITE ?=
 POINTS ?=
 SEED ?=
 MUTANT ?=
+TAKEOVERS ?=
 PYTEST_ARGS ?=
 # Most tests wait for processes, so there are more workers than cores on a small machine.
 TEST_WORKERS ?= 3
@@ -33,14 +40,14 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup system demo test lint format bench crash mutants clean
+.PHONY: help setup system demo test lint format bench crash postgres mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' '$(ROOT)/Makefile' | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 # Asks dpkg, not a stamp: packages can go away behind our back, and asking takes some ten milliseconds.
 system:
-	@missing=; for package in $(APT_PACKAGES); do \
+	@missing=; for package in $(APT_PACKAGES) $(TEST_PACKAGES); do \
 	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null)" = installed ] || missing+=" $$package"; \
 	done; \
 	[ -z "$$missing" ] && exit 0; \
@@ -50,6 +57,8 @@ system:
 	fi; \
 	echo "installing Debian packages:$$missing"; \
 	export DEBIAN_FRONTEND=noninteractive; exec </dev/null; \
+	trap 'rm -f $(NO_CLUSTER); rmdir -p --ignore-fail-on-non-empty $(dir $(NO_CLUSTER)) || :' EXIT; \
+	mkdir -p $(dir $(NO_CLUSTER)); echo 'create_main_cluster = false' >$(NO_CLUSTER); \
 	apt-get -qq -o DPkg::Lock::Timeout=300 update; \
 	apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $$missing
 
@@ -84,6 +93,9 @@ bench: setup ## side by side with nbdkit file; ROWS=1,3 runs some
 
 crash: setup ## every crash suite at full length; SUITE=powercut POINTS=1000 SEED=7 runs one at a given size
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.crash.run $(SUITE) $(if $(POINTS),--points $(POINTS)) $(if $(SEED),--seed $(SEED))
+
+postgres: setup ## a PostgreSQL server through 20 takeovers, planned and forced, and back; TAKEOVERS=5 SEED=7
+	@cd '$(ROOT)'; '$(PYTHON)' -m tests.postgres $(if $(TAKEOVERS),--takeovers $(TAKEOVERS)) $(if $(SEED),--seed $(SEED))
 
 mutants: setup ## ten mistakes put into copies of the product, and which suite catches each; MUTANT=purge runs one
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.crash.mutants.run $(MUTANT)
