@@ -43,6 +43,10 @@ class Servers:
         with self._lock:
             return self._keepers.get(server)
 
+    def all(self) -> list[Keeper]:
+        with self._lock:
+            return [self._keepers[server] for server in sorted(self._keepers)]
+
     def state(self, server: str) -> ServerState:
         keeper = self.find(server)
         return keeper.state if keeper is not None else ServerState.STOPPED

@@ -68,6 +68,10 @@ class AgentClient:
                 self.hello()
             except PairvolError:
                 pass  # noted in the book
+        return self.known()
+
+    def known(self) -> PeerContact:
+        """What the book says of it; asks nobody."""
         with self._lock:
             return PeerContact(
                 site=self.site,
@@ -225,6 +229,10 @@ class Peers:
 
     def contacts(self) -> list[PeerContact]:
         return [client.contact() for _, client in sorted(self._clients.items())]
+
+    def known(self) -> list[PeerContact]:
+        """As `contacts`, from the book alone."""
+        return [client.known() for _, client in sorted(self._clients.items())]
 
     def close(self) -> None:
         for client in self._clients.values():

@@ -151,6 +151,11 @@ class PairRunner:
         with self._changed:
             return pair_status(self._facts, now(), self._around.settings)
 
+    def seen(self) -> PairStatus | None:
+        """As `status`, from the last facts alone, at once; None before both sides were asked."""
+        with self._changed:
+            return pair_status(self._facts, now(), self._around.settings) if _asked(self._facts) else None
+
     def ask(self, question: Callable[[Facts], Answer]) -> Answer:
         """What the facts say now; the question must not keep or change them."""
         with self._changed:
@@ -275,7 +280,7 @@ class PairRunner:
         """An event when the state has changed; none before both sides were asked once."""
         with self._changed:
             facts = self._facts
-            if facts.asked is None or (facts.contact is None and facts.contact_failure is None):
+            if not _asked(facts):
                 return
             if facts.peer_lacks_pair and now().wall_ns - facts.pair.created_ns < MAKING_NS:
                 return  # the other side is just being made
@@ -297,3 +302,8 @@ class PairRunner:
             {"from": before.value, "to": status.state.value},
             group=self.group,
         )
+
+
+def _asked(facts: Facts) -> bool:
+    """Whether both sides were asked once, so that silence means something."""
+    return facts.asked is not None and (facts.contact is not None or facts.contact_failure is not None)

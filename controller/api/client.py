@@ -52,6 +52,7 @@ from controller.errors import IntegrityError, PeerError
 
 CONNECT_SECONDS: Final = 2.0
 ASK_SECONDS: Final = 5.0
+METRICS_SECONDS: Final = 8.0  # a silent volume server is waited for; scrapers give up after ten
 ORDER_SECONDS: Final = 120.0  # journals are allocated, servers started
 TAKEOVER_SECONDS: Final = 3600.0  # everything in the local journal is restored first
 
@@ -77,6 +78,10 @@ class ControllerClient:
     def events(self, after: int = 0, wait: float = 0.0) -> list[Event]:
         """Events numbered above `after`; waits up to `wait` seconds for the first."""
         return self._ask(list[Event], "/events", wait, after=after, wait=wait)
+
+    def metrics(self) -> str:
+        """What it tells a monitoring system, in the text form of Prometheus."""
+        return self._send("GET", str(self._http.base_url.copy_with(path="/metrics")), METRICS_SECONDS).text
 
     def shutdown(self, *, servers: bool = True) -> None:
         """End the controller, and (by default) every nbdkit process that it keeps."""

@@ -197,6 +197,7 @@ class JournalState(Shape):
     copy_order_active: bool = False
     link_ok: bool | None = None  # data link, as this side last saw it
     link_contact_ns: Count = 0  # last good read over the data link
+    checksum_errors: Count = 0  # reads of journals that failed verification and were made again, since it began
     failure: Failure | None = None
     volume_server: ServerState = ServerState.STOPPED
     journal_server: ServerState = ServerState.STOPPED

@@ -67,6 +67,7 @@ class Snapshot:
     copy_order_active: bool
     link_ok: bool | None
     link_contact_ns: int
+    checksum_errors: int
     failure: Failure | None
     split: SplitMode
     waiting_epoch: str | None
@@ -267,6 +268,7 @@ class SecondaryGroup:
             copy_order_active=self._copy.order_active,
             link_ok=self._copy.link_ok,
             link_contact_ns=self._copy.link_contact_ns,
+            checksum_errors=self._copy.pull.rereads,
             failure=self._copy.failure or self._restore.failure,
             split=self._split,
             waiting_epoch=self._waiting_epoch(),

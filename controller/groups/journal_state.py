@@ -34,6 +34,7 @@ _OF_THE_WORKER: Final = (
     "copy_order_active",
     "link_ok",
     "link_contact_ns",
+    "checksum_errors",
     "failure",
     "waiting_epoch",
     "safe_point",

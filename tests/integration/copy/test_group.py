@@ -165,6 +165,7 @@ def test_one_flipped_bit_on_the_wire_is_survived(primary: Primary, server: Journ
         primary.commit()
         secondary.wait_restored(41)
         assert proxy.corrupted == 1
+        assert secondary.group.snapshot().checksum_errors == 1
         assert secondary.equals(primary.volumes)
         assert secondary.group.snapshot().failure is None
 

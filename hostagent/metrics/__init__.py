@@ -1,0 +1,1 @@
+"""What a monitoring system scrapes of a host agent."""

@@ -1,0 +1,88 @@
+"""What systemd/monitoring/ ships: every metric, label and panel of it is one that a daemon tells."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+
+from controller.metrics import figures as of_controller
+from controller.metrics.page import families
+from hostagent.metrics import figures as of_agent
+from tests.support import scrapes
+from tests.support.processes import PROJECT
+
+LABELS: dict[str, set[str]] = {
+    figure.name: set(labels)
+    for figures, labels in (
+        (of_controller.GROUPS, of_controller.GROUP_LABELS),
+        (of_controller.SERVERS, of_controller.SERVER_LABELS),
+        (of_controller.DRILLS, of_controller.DRILL_LABELS),
+        (of_agent.PAIRS, of_agent.PAIR_LABELS),
+        (of_agent.SIDES, of_agent.SIDE_LABELS),
+        (of_agent.PEERS, of_agent.PEER_LABELS),
+    )
+    for figure in figures
+}
+
+
+def test_names_are_given_once() -> None:
+    tables = (of_controller.GROUPS, of_controller.SERVERS, of_controller.DRILLS)
+    tables += (of_agent.PAIRS, of_agent.SIDES, of_agent.PEERS)  # type: ignore[assignment]
+    assert sum(map(len, tables)) == len(LABELS)
+
+
+def test_alerts_and_dashboard_name_what_there_is() -> None:
+    used = scrapes.uses()
+    assert len({use.metric for use in used}) > 20
+    assert [use for use in used if not use.labels <= LABELS.get(use.metric, set())] == []
+
+
+def test_words_of_an_alert_use_labels_that_it_has() -> None:
+    alerts = list(scrapes.words())
+    assert len(alerts) == 16
+    for name, expression, used in alerts:
+        if "up{" in expression and "pairvol_" not in expression.replace("pairvol-", ""):
+            assert used <= scrapes.ADDED_BY_PROMETHEUS, name
+        else:
+            assert used <= scrapes.labels_of_result(expression, LABELS), name
+
+
+def test_every_alert_says_what_to_type_next() -> None:
+    for block in scrapes.path_of("alerts.yml").read_text().split("- alert: ")[1:]:
+        for part in ("labels: {severity: ", "summary: ", "next: "):
+            assert part in block
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian package prometheus)")
+def test_prometheus_takes_the_rules() -> None:
+    subprocess.run(["promtool", "check", "rules", scrapes.path_of("alerts.yml")], check=True, capture_output=True)
+
+
+def test_scrapes_go_where_the_agent_listens() -> None:
+    """Of the configuration that is shipped."""
+    agent = tomllib.loads((PROJECT / "systemd" / "agent.toml").read_text())
+    targets = [line for line in scrapes.path_of("prometheus.yml").read_text().splitlines() if "targets" in line]
+    assert targets
+    for line in targets:
+        assert line.split('"')[1] in agent["listen"]
+
+
+def test_panels_of_the_dashboard_do_not_overlap() -> None:
+    panels = scrapes.dashboard()["panels"]
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_what_is_not_known_has_no_sample() -> None:
+    [family] = families(of_agent.PEERS[1:], of_agent.PEER_LABELS, [])
+    assert family.samples == []
