@@ -18,7 +18,7 @@ from typing import Any, Final
 from controller.api.models import SuspendedCause
 from controller.errors import ConflictError, PairvolError, UsageError
 from controller.journal.markers import MarkerKind, pack_marker
-from controller.volume.settings import parse_journal
+from controller.volume.settings import parse_journal, parse_run
 from controller.volume.write_path import WritePath
 from nbd_plugin.exports import Exports
 
@@ -45,6 +45,7 @@ class Commands:
             "checkpoint": lambda _: {"checkpoint": asdict(self._write_path.checkpoint())},
             "writable": self._writable,
             "marker": self._marker,
+            "run": self._run,
         }
 
     def answer(self, line: bytes) -> Answer:
@@ -94,6 +95,9 @@ class Commands:
         if not isinstance(name, str) or not name:
             raise UsageError("marker needs a name")
         return {"position": asdict(self._write_path.mark(pack_marker(MarkerKind.NAMED, name=name)))}
+
+    def _run(self, request: dict[str, Any]) -> Answer:
+        return {"run": self._write_path.order_run(parse_run(request.get("run"))).model_dump(mode="json")}
 
     def _writable(self, request: dict[str, Any]) -> Answer:
         name, writable = request.get("volume"), request.get("writable")

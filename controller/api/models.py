@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
+from controller.api.runs import RunState as RunState
+from controller.api.runs import VerifyState as VerifyState
+from controller.api.shape import Count as Count
+from controller.api.shape import Failure as Failure
+from controller.api.shape import Name as Name
+from controller.api.shape import Shape as Shape
 from controller.api.words import AcquisitionMode as AcquisitionMode
 from controller.api.words import CopyMode as CopyMode
 from controller.api.words import CopyState as CopyState
@@ -20,15 +26,6 @@ from controller.api.words import Role as Role
 from controller.api.words import ServerState as ServerState
 from controller.api.words import SplitMode as SplitMode
 from controller.api.words import SuspendedCause as SuspendedCause
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-Count = Annotated[int, Field(ge=0)]
-
-
-class Shape(BaseModel):
-    """Base of every message: unknown keys in a request are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Problem(Shape):
@@ -147,13 +144,6 @@ class Group(Shape):
     acquisition: bool
 
 
-class Failure(Shape):
-    error: str
-    message: str
-    hint: str = ""
-    time_ns: Count
-
-
 class InitialCopy(Shape):
     state: CopyState = CopyState.NONE
     bytes_done: Count = 0
@@ -163,6 +153,7 @@ class InitialCopy(Shape):
     method: str | None = None  # of that order
     epoch: str | None = None  # of the changed regions that it brings over
     pending: bool = False  # a differential copy waits until restore reached its sequence
+    run: str | None = None  # the primary's in-band run that this copy waits for
     failure: Failure | None = None
 
 
@@ -215,6 +206,8 @@ class JournalState(Shape):
     safe_point: SafePoint = Field(default_factory=SafePoint)
     orphans: Count = 0  # kept tails of earlier lives as primary
     drills: Count = 0  # open on this secondary's volumes: restore waits for their end
+    run: RunState | None = None  # a primary's in-band run: the one under way, or the last one
+    verify: VerifyState | None = None  # a secondary's: what the last task of verify runs found here
     append_records_per_second: float = 0.0  # exponential averages
     append_bytes_per_second: float = 0.0
     seconds_to_full: float | None = None  # at the present rate; None: it does not fill

@@ -26,6 +26,7 @@
 #define BLOCK_BYTES 512
 #define RECORD_BYTES 64
 #define KIND_UPDATE 1
+#define KIND_BASE 2
 #define KIND_MARKER 3
 #define UNLOCK_FROM_BYTES (32 * 1024) /* shorter copies cost less than handing the lock over */
 #define PIECES_PER_CALL 256
@@ -226,10 +227,10 @@ static PyObject *put(Append *self, unsigned long volume, unsigned long long lba,
     return PyLong_FromUnsignedLongLong(position);
 }
 
-static PyObject *append_write(PyObject *object, PyObject *const *args, Py_ssize_t count)
+static PyObject *put_at(PyObject *object, PyObject *const *args, Py_ssize_t count, uint8_t kind)
 {
     if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "write(volume, lba, data, blocks)");
+        PyErr_SetString(PyExc_TypeError, "expected (volume, lba, data, blocks)");
         return NULL;
     }
     unsigned long volume = PyLong_AsUnsignedLong(args[0]);
@@ -237,7 +238,17 @@ static PyObject *append_write(PyObject *object, PyObject *const *args, Py_ssize_
     unsigned long blocks = PyLong_AsUnsignedLong(args[3]);
     if (PyErr_Occurred())
         return NULL;
-    return put((Append *)object, volume, lba, args[2], blocks, KIND_UPDATE);
+    return put((Append *)object, volume, lba, args[2], blocks, kind);
+}
+
+static PyObject *append_write(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    return put_at(object, args, count, KIND_UPDATE);
+}
+
+static PyObject *append_base(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    return put_at(object, args, count, KIND_BASE);
 }
 
 static PyObject *append_marker(PyObject *object, PyObject *args)
@@ -253,14 +264,24 @@ static PyObject *append_marker(PyObject *object, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *append_clear(PyObject *object, PyObject *args)
+static PyObject *put_clear(PyObject *object, PyObject *args, uint8_t kind)
 {
     unsigned long volume, blocks, flag;
     unsigned long long lba;
     if (!PyArg_ParseTuple(args, "kKkk", &volume, &lba, &blocks, &flag) ||
-        put_record((Append *)object, volume, lba, blocks, 0, KIND_UPDATE, flag, 0) < 0)
+        put_record((Append *)object, volume, lba, blocks, 0, kind, flag, 0) < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+static PyObject *append_clear(PyObject *object, PyObject *args)
+{
+    return put_clear(object, args, KIND_UPDATE);
+}
+
+static PyObject *append_base_clear(PyObject *object, PyObject *args)
+{
+    return put_clear(object, args, KIND_BASE);
 }
 
 static PyObject *append_fits(PyObject *object, PyObject *argument)
@@ -275,6 +296,8 @@ static PyObject *append_fits(PyObject *object, PyObject *argument)
 static PyMethodDef append_methods[] = {
     {"write", (PyCFunction)(void (*)(void))append_write, METH_FASTCALL, NULL},
     {"clear", append_clear, METH_VARARGS, NULL},
+    {"base", (PyCFunction)(void (*)(void))append_base, METH_FASTCALL, NULL},
+    {"base_clear", append_base_clear, METH_VARARGS, NULL},
     {"marker", append_marker, METH_VARARGS, NULL},
     {"fits", append_fits, METH_O, NULL},
     {"detach", append_detach, METH_NOARGS, NULL},

@@ -19,6 +19,10 @@ class MarkerKind(StrEnum):
 
     RESUMED = "resumed"  # before it, regions changed without journals: restore waits for their copy
     NAMED = "named"  # put by a person or a program, to be found again by its name
+    RUN_BEGUN = "run begun"  # an in-band run begins
+    RUN_AT = "run at"  # so much of it lies before this
+    DIGEST = "digest"  # what a range of a volume holds here
+    RUN_ENDED = "run ended"  # all of it lies before this
 
 
 def pack_marker(what: str, **facts: Any) -> bytes:

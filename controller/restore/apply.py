@@ -38,19 +38,23 @@ class ApplyResult:
     bytes_written: int
 
 
-def apply(journal: JournalVolume, targets: Mapping[int, Backing], first: int, last: int) -> ApplyResult:
+def apply(
+    journal: JournalVolume, targets: Mapping[int, Backing], first: int, last: int, *, base: bool = True
+) -> ApplyResult:
     """Apply journals `first` to `last` (inclusive) to the targets by volume index.
 
     Afterwards each target holds what the volume held after write `last`, if it
     held what it held after any write from `first - 1` to `last` before. OSError
-    from a target passes through; then the range must be applied again.
+    from a target passes through; then the range must be applied again. Without
+    `base` the targets are the volumes that base journals were read from: they
+    have that content.
     """
     records = journal.records(first, last)
     if len(records):
         begin = int(records[0]["data_position"])
         journal.fetch(begin, int(records[-1]["data_position"]) + int(records[-1]["data_blocks"]) - begin)
     written = 0
-    for part in _parts(records):
+    for part in _parts(records, base):
         written += _clear(part, targets) if _is_clear(part[0]) else _write(journal, part, targets)
     return ApplyResult(last - first + 1, written)
 
@@ -59,9 +63,12 @@ def _is_clear(record: np.void) -> bool:
     return bool(record["flags"] & (Flag.ZERO | Flag.TRIM))
 
 
-def _parts(records: Records) -> Iterator[Records]:
+def _parts(records: Records, base: bool) -> Iterator[Records]:
     """Runs of data records, and each zero or trim by itself, in order; markers are left out."""
-    records = records[(records["kind"] != Kind.MARKER) & (records["block_count"] > 0)]
+    taken = (records["kind"] != Kind.MARKER) & (records["block_count"] > 0)
+    if not base:
+        taken &= records["kind"] != Kind.BASE
+    records = records[taken]
     start = 0
     for clear in np.flatnonzero(records["flags"] & (Flag.ZERO | Flag.TRIM)).tolist():
         if clear > start:

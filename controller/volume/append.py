@@ -85,6 +85,17 @@ class Appender(_Newest):
         """Append a zero or a trim: a record without data."""
         self._record(volume, lba, blocks, 0, flag, 0)
 
+    def base(self, volume: int, lba: int, data: Buffer, blocks: int) -> int:
+        """Append what a range holds; as `write`."""
+        position = self.data_position
+        self._journal.write_data(position, data)
+        self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c.crc32c(data), Kind.BASE)
+        return position
+
+    def base_clear(self, volume: int, lba: int, blocks: int, flag: Flag) -> None:
+        """Append that a range reads as zeros; as `clear`."""
+        self._record(volume, lba, blocks, 0, flag, 0, Kind.BASE)
+
     def marker(self, data: Buffer, blocks: int) -> None:
         """Append control information of `blocks` blocks."""
         self._journal.write_data(self.data_position, data)

@@ -151,7 +151,7 @@ class Destager:
     def _destage(self) -> None:
         segment = self._overlay.oldest  # frozen: nobody else changes or drops it
         self._commit.wait(segment.end.sequence)
-        apply(self._journal, self._backings, segment.first, segment.end.sequence)
+        apply(self._journal, self._backings, segment.first, segment.end.sequence, base=False)
         with self._changed:
             self._overlay.drop_oldest()
             self.destaged = segment.end

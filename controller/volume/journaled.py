@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from controller.api.models import AcquisitionMode
-from controller.errors import CapacityError, PairvolError, StorageError
+from controller.errors import PairvolError, StorageError
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
@@ -33,15 +33,15 @@ from controller.volume.append import open_appender, piece_bytes_max
 from controller.volume.backing import Backing
 from controller.volume.commit import BackgroundSync, GroupCommit
 from controller.volume.destage import Destager
-from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
+from controller.volume.host_path import Extent, Refusal, ServedVolume
+from controller.volume.inband import FROZEN_MAX, InBand
 from controller.volume.overlay import BELOW, ZEROES, Overlay
 
 SEGMENT_RECORDS_MAX: Final = 16384
 SEGMENT_BYTES_MAX: Final = 64 << 20
-FROZEN_MAX: Final = 16  # segments waiting for a slow backing store before writes wait too
 
 
-class JournaledPath(HostPath):
+class JournaledPath(InBand):
     """Takes host requests for all volumes of a group whose journal is open and recovered.
 
     `tail` is the newest record; the backing stores hold everything up to it.
@@ -123,10 +123,12 @@ class JournaledPath(HostPath):
     def clear(self, volume: ServedVolume, offset: int, count: int, flag: Flag, fua: bool) -> Refusal | None:
         lba, blocks = offset // BLOCK_BYTES, count // BLOCK_BYTES
         with self._lock:
-            if self._busy or not self.appender.fits(0):
+            while self._busy or not self.appender.fits(0) or self._held is not None:
                 refused = self._enter(0)
                 if refused is not None:
                     return refused
+                if self._held is None or not self._held_off(volume.first_block + lba, blocks):
+                    break
             self.appender.clear(volume.index, lba, blocks, flag)
             self.overlay.active.clear(volume.first_block + lba, blocks)
             self._appended(0)
@@ -181,47 +183,16 @@ class JournaledPath(HostPath):
             self.journal.close()
             self.pointers.close()
 
-    def wait_freed(self, share: float, seconds: float) -> bool:
-        """Wait until no more than a share of the journal is in use, at most so long; whether it is."""
-
-        def used() -> float:
-            records = self.appender.sequence - self.destager.out.sequence
-            blocks = self.appender.data_position - self.destager.out.data_position
-            return max(records / self.journal.slot_count, blocks / self.journal.data_blocks)
-
-        with self._changed:
-            if used() <= share:
-                return True
-            self.destager.room_wanted = True
-            self._changed.notify_all()
-            freed = self._changed.wait_for(lambda: used() <= share, seconds)
-            self.destager.room_wanted = False
-            return freed
-
-    def put_marker(self, payload: bytes) -> Position:
-        """Append control information, also behind a closed gate; durable when this returns."""
-        blocks = -(-len(payload) // BLOCK_BYTES)
-        with self._changed:
-            self.check_failure()
-            if not self.appender.fits(blocks):
-                raise CapacityError(f"no room for a marker in journal {self.journal.path}", hint="Let it be copied.")
-            try:
-                self.appender.marker(payload.ljust(blocks * BLOCK_BYTES, b"\0"), blocks)
-            except OSError as error:
-                raise self._write_failed(error) from error
-            self._appended(blocks)
-            tail = self.appender.tail
-        self.commit.wait(tail.sequence)
-        return tail
-
     # under the lock
 
     def _append(self, volume: ServedVolume, data: memoryview, lba: int, blocks: int) -> Refusal | None:
         with self._lock:
-            if self._busy or not self.appender.fits(blocks):
+            while self._busy or not self.appender.fits(blocks) or self._held is not None:
                 refused = self._enter(blocks)
                 if refused is not None:
                     return refused
+                if self._held is None or not self._held_off(volume.first_block + lba, blocks):
+                    break
             try:
                 position = self.appender.write(volume.index, lba, data, blocks)
             except OSError as error:

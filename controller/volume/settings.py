@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from controller import durable
 from controller.api.models import Name, Shape
+from controller.api.runs import RunOrder
 from controller.errors import UsageError
 from controller.journal.layout import BLOCK_BYTES
 
@@ -47,6 +49,11 @@ class JournalSettings(Shape):
     dirty_map: str
     on_error: ErrorPolicy = ErrorPolicy.FAIL
 
+    @property
+    def run_record(self) -> Path:
+        """The document of the group's in-band run, beside the dirty map."""
+        return Path(self.dirty_map).with_name("run")
+
 
 class TrackingSettings(Shape):
     """Host writes go straight to the volumes and are tracked in a dirty map that is there already."""
@@ -71,6 +78,14 @@ def parse_journal(document: Any) -> JournalSettings:
         return JournalSettings.model_validate(document)
     except ValidationError as error:
         raise UsageError(f"journal settings are wrong: {_words(error)}") from error
+
+
+def parse_run(document: Any) -> RunOrder:
+    """The order that the run command carries."""
+    try:
+        return RunOrder.model_validate(document)
+    except ValidationError as error:
+        raise UsageError(f"order of a run is wrong: {_words(error)}") from error
 
 
 def load(path: str | os.PathLike[str]) -> ServerSettings:

@@ -8,11 +8,15 @@ are stored is the paths' own business.
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from controller.api.models import SuspendedCause
+from controller.api.runs import RunOrder, RunState
 from controller.errors import CapacityError, ConflictError, NotFoundError, StorageError, UsageError
+from controller.inband.runs import Runs
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.journal.pointers import Position
 from controller.volume.direct import DirectPath
@@ -21,13 +25,18 @@ from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
 from controller.volume.journaled import JournaledPath
 from controller.volume.modes import Modes
 from controller.volume.opening import open_volumes
-from controller.volume.settings import ServerSettings
+from controller.volume.settings import JournalSettings, ServerSettings
 
 REQUEST_BYTES_MAX: Final = 32 << 20
 
 
 class WritePath(Modes):
     """Serves all volumes of one group. Any thread may call anything."""
+
+    def __init__(self, volumes: Sequence[ServedVolume], path: HostPath) -> None:
+        super().__init__(volumes, path)
+        self._runs: Runs | None = None
+        self._opening = threading.Lock()
 
     @classmethod
     def open(cls, settings: ServerSettings) -> WritePath:
@@ -36,6 +45,8 @@ class WritePath(Modes):
         try:
             self = cls(volumes, DirectPath())
             self.open_paths(settings)
+            if settings.journal is not None:
+                self._open_runs(settings.journal)
             return self
         except BaseException:
             for volume in volumes:
@@ -93,6 +104,18 @@ class WritePath(Modes):
 
     # commands
 
+    def order_run(self, order: RunOrder) -> RunState:
+        """Begin an in-band run, or let it go on; see controller/inband/runs.py."""
+        settings = self._journal_settings
+        if settings is None:
+            raise ConflictError("cannot run: no journal is written", hint="Start acquisition first.")
+        return self._open_runs(settings).order(order)
+
+    def stop(self) -> None:
+        """Acquisition off; a run ends with it."""
+        super().stop()
+        self._drop_runs()
+
     def flush_all(self) -> Position:
         """Make everything acknowledged on all volumes durable; the journal's durable position."""
         path = self._path
@@ -127,7 +150,7 @@ class WritePath(Modes):
 
     def status(self) -> dict[str, Any]:
         """Mode, positions and failure, JSON-ready."""
-        path, journaled = self._path, self._journaled
+        path, journaled, runs = self._path, self._journaled, self._runs
         positions = dict.fromkeys(("appended", "durable", "checkpoint", "journal_out"), Position())
         if journaled is not None:
             positions = {
@@ -142,6 +165,7 @@ class WritePath(Modes):
             "dirty_bytes": self._marks.dirty_bytes() if self._marks else 0,
             "epoch": self._marks.head.epoch if self._marks else None,
             "failure": self._failure(path),
+            "run": run.model_dump(mode="json") if runs is not None and (run := runs.state()) is not None else None,
         }
 
     def _failure(self, path: HostPath) -> dict[str, Any] | None:
@@ -163,6 +187,7 @@ class WritePath(Modes):
 
     def close(self) -> None:
         """Everything acknowledged goes to the stores, durably, and everything is closed."""
+        self._drop_runs()
         with self._change:
             path = self._path
             path.close_gate()
@@ -182,6 +207,26 @@ class WritePath(Modes):
                     volume.backing.close()
 
     # within
+
+    def _open_runs(self, settings: JournalSettings) -> Runs:
+        with self._opening:
+            if self._runs is None:
+                self._runs = Runs(settings.run_record, self._by_index, lambda: self._path, self._generation)
+                self._runs.start()
+            return self._runs
+
+    def _drop_runs(self) -> None:
+        with self._opening:
+            runs, self._runs = self._runs, None
+        if runs is not None:
+            runs.stop()
+
+    def _by_index(self) -> dict[int, ServedVolume]:
+        return {volume.index: volume for volume in self.volumes.values()}
+
+    def _generation(self) -> int | None:
+        settings = self._journal_settings
+        return None if settings is None else settings.generation
 
     def _sound_path(self) -> HostPath:
         """The path for a request that came after the journal broke is the next one."""

@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from controller.api.models import AcquisitionMode
+from controller.api.runs import Range, RunKind
 from controller.errors import CapacityError, UsageError
+from controller.inband.chunk import Chunk
 from controller.journal.pointers import Pointer, PointerPage
 from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
 from controller.volume import overlay as overlay_module
 from controller.volume.backing import Backing
 from controller.volume.host_path import ServedVolume
+from controller.volume.journaled import JournaledPath
 from controller.volume.write_path import WritePath
 from tests.support.volume_server import GroupFiles
 
@@ -108,6 +111,17 @@ class WritePathMachine(RuleBasedStateMachine):
             self.server.trim(volume, offset, 8 * BLOCK)
         with pytest.raises(UsageError):
             self.server.read(volume, memoryview(bytearray(8 * BLOCK)), offset)
+
+    @rule(name=names, block=places, blocks=st.integers(1, 500), kind=st.sampled_from([RunKind.BASE, RunKind.REPAIR]))
+    def chunk(self, name: str, block: int, blocks: int, kind: RunKind) -> None:
+        """A chunk of a run that is in the journal: whatever the secondary has there, it comes to what is here."""
+        path = self.server._path
+        if not isinstance(path, JournaledPath):
+            return
+        volume, offset, count = self._span(name, block, blocks)
+        taken = Chunk(path, "run", kind).take(volume, Range(volume.index, offset, count), 0)
+        if taken is not None:
+            self.restored[name][offset : offset + taken.length] = b"?" * taken.length
 
     @rule()
     def restore_and_confirm(self) -> None:

@@ -126,12 +126,17 @@ def test_the_compiled_one_writes_what_the_plain_one_writes(tmp_path: Path) -> No
         appenders.append(step(journals[-1], Position(40, 2000, 9), lambda times=times: next(times)))
     for _ in range(2000):
         volume, lba, blocks = chance.randrange(64), chance.randrange(1 << 40), chance.randrange(1, 90)
-        data, what = chance.randbytes(blocks * 512), chance.choice(["write", "write", "clear", "marker"])
+        data = chance.randbytes(blocks * 512)
+        what = chance.choice(["write", "write", "clear", "marker", "base", "zeros"])
         for appender in appenders:
             if what == "write":
                 appender.write(volume, lba, memoryview(data), blocks)
             elif what == "clear":
                 appender.clear(volume, lba, blocks, Flag.ZERO)
+            elif what == "base":
+                appender.base(volume, lba, memoryview(data), blocks)
+            elif what == "zeros":
+                appender.base_clear(volume, lba, blocks, Flag.TRIM)
             else:
                 appender.marker(data, blocks)
         assert appenders[0].tail == appenders[1].tail
