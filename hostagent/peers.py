@@ -17,6 +17,7 @@ from controller.api.models import FenceRequest, JournalState
 from controller.errors import PairvolError, UsageError
 from hostagent.api.drills import DrillOrder, DrillReport
 from hostagent.api.models import (
+    Attachment,
     Exchange,
     ExchangeAnswer,
     JournalCommand,
@@ -129,6 +130,10 @@ class AgentClient:
                 TakeoverReport, "POST", f"/peer/pairs/{group}/takeover", body=order, seconds=TAKEOVER_SECONDS
             )
         )
+
+    def attachments(self) -> list[Attachment]:
+        """What the host of that site has attached."""
+        return self._noted(lambda: self._channel.call(list[Attachment], "GET", "/peer/attachments"))
 
     def split(self, group: str, order: PairSplit) -> PairStatus:
         """Forward a split to the primary's agent."""

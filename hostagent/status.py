@@ -133,7 +133,7 @@ def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: 
     delete, swap = f"pairvol pair delete {group}", f"pairvol pair resync {group} --swap"
     if observed.unknown:
         cause = _unknown_words(observed.unknown, now)
-        return Verdict.WARN, f"{line}; {cause}", cause, None
+        return Verdict.WARN, f"{line}; {cause}, take it back when it answers", cause, swap
     state = facts.primary.state
     if facts.peer_lacks_pair or facts.primary.absent or state is None:
         return Verdict.WARN, f"{line}; {old} no longer has the pair", None, f"{delete} --force"

@@ -274,6 +274,8 @@ class _Takeover:
         if planned and self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state)):
             # Nothing was lost, so nothing is to be decided: the pair runs in the other direction at once.
             report = report.model_copy(update={"reversed": turn(self._host, self._runner)})
+        if missing is not None or planned:
+            report = report.model_copy(update={"mounted_there": self._mounted_there()})
         self._host.events.emit(
             "warning",
             "pair.takeover",
@@ -283,6 +285,15 @@ class _Takeover:
             group=self._group,
         )
         return report
+
+    def _mounted_there(self) -> list[str]:
+        """Where the old primary's host still has these volumes mounted: writes that it held back are nowhere else."""
+        points: list[str] = []
+        with suppress(PairvolError):
+            for attachment in self._other.attachments():
+                if attachment.volume in self._pair.primary.volumes and not attachment.facts.get("readonly"):
+                    points += attachment.facts.get("mounted_at", [])
+        return points
 
     def _report(self, result: TakeoverResult, missing: Missing | None, planned: bool, again: bool) -> TakeoverReport:
         journals: int | None = None

@@ -96,7 +96,7 @@ class Channel:
         except httpx.TransportError as error:
             raise PeerError(
                 f"{self.who} at {self.address} is unreachable: {str(error).lower().rstrip('.')}",
-                hint="Start it, or correct its address.",
+                hint=f"Start {self.who}, or correct its address.",
             ) from error
         if response.is_error:
             raise problem_error(response, self.who)

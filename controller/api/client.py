@@ -232,7 +232,7 @@ class ControllerClient:
         except httpx.HTTPError as error:
             raise PeerError(
                 f"the controller at {self._address} is not reachable: {str(error).lower() or type(error).__name__}",
-                hint="Start it, or correct its address.",
+                hint='Start it ("pairvol controller run"), or correct its address.',
             ) from error
         if response.is_error:
             raise error_of(response.status_code, response.content, f"the controller at {self._address}")

@@ -173,6 +173,7 @@ class TakeoverReport(Shape):
     seconds: float
     changed_bytes_missing: Count = 0  # regions that the primary changed without journals
     reversed: bool = False  # the pair runs in the other direction now
+    mounted_there: list[str] = Field(default_factory=list)  # at the old primary, where a host has its volumes mounted
 
 
 class JournalCommand(Shape):

@@ -112,17 +112,25 @@ class Devices:
 
 def refuse_attach(volume: Volume, *, readonly: bool) -> None:
     """ConflictError for a volume that hosts must not have now."""
-    if volume.role is Role.SECONDARY:
+    if volume.role is Role.SECONDARY and volume.uri is None:
         raise ConflictError(
             f"cannot attach {volume.name}: it is the secondary of {volume.group}, replication writes to it",
-            hint=f'Take over first: "pairvol pair takeover {volume.group}".',
+            hint=f'Take over first ("pairvol pair takeover {volume.group}"), or look at an image of it '
+            f'("pairvol drill start {volume.group}").',
             volume=volume.name,
             group=volume.group,
         )
-    if volume.role is Role.FENCED and not readonly:
+    if volume.role is Role.SECONDARY and not (volume.writable or readonly):
         raise ConflictError(
-            f"cannot attach {volume.name}: {volume.group} was taken over by the other site",
-            hint="Attach it there, or attach it here read-only.",
+            f"cannot attach {volume.name} for writing: {volume.group} is split, its secondary is readable",
+            hint=f'Add --readonly, or let hosts write it: "pairvol pair split {volume.group} --rw".',
+            volume=volume.name,
+            group=volume.group,
+        )
+    if volume.role is Role.FENCED:
+        raise ConflictError(
+            f"cannot attach {volume.name}: {volume.group} was taken over by the other site, this one serves nobody",
+            hint=f'Attach it there; "pairvol pair status {volume.group}" says how this site comes back.',
             volume=volume.name,
             group=volume.group,
         )

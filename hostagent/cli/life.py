@@ -68,8 +68,9 @@ def dump(
         if files.orphans:
             kept.setdefault("latest", files.orphans[-1])
         if orphan not in kept:
-            names = ", ".join(each.name for each in files.orphans) or "none"
-            raise NotFoundError(f"no orphan tail {orphan} of {group} is kept here", hint=f"Kept are: {names}.")
+            names = ", ".join(each.name for each in files.orphans)
+            hint = f"Kept are: {names}." if names else "Ask the site that was the primary before a forced takeover."
+            raise NotFoundError(f"no orphan tail {orphan} of {group} is kept at this site", hint=hint)
         path = kept[orphan].path
         first, last = kept[orphan].first_sequence, kept[orphan].last_sequence
     else:

@@ -76,7 +76,7 @@ def takeover_text(report: TakeoverReport) -> str:
     """What was done, up to which moment, and what is missing."""
     lines = [
         verdict(
-            "OK" if report.missing_journals == 0 and not report.changed_bytes_missing else "WARN",
+            "WARN" if report.missing_journals != 0 or report.changed_bytes_missing or report.mounted_there else "OK",
             f"{report.group} is taken over ({report.kind}, generation {report.generation}) "
             f"in {format_duration(report.seconds)}",
         ),
@@ -102,4 +102,9 @@ def takeover_text(report: TakeoverReport) -> str:
         )
     elif not report.changed_bytes_missing:
         lines.append("      nothing is missing")
+    if report.mounted_there:
+        lines.append(
+            f"      still mounted at the old primary: {', '.join(report.mounted_there)}; what its file system had not "
+            "written out is not here; unmount it there"
+        )
     return "\n".join(lines)

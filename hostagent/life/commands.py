@@ -169,8 +169,8 @@ def _refuse_loss(runner: PairRunner, pair: Pair, old: JournalState, *, force: bo
         lost.append(f"{format_size(old.dirty_bytes)} of changes that are in no journal")
     raise ConflictError(
         f"cannot swap {group}: {site} holds {' and '.join(lost)} that never reached {new}",
-        hint="Add --force to overwrite them there; the journals are kept as an orphan tail, to be looked at with "
-        f'"pairvol journal dump {group}".',
+        hint=f"Add --force to overwrite them there; {site} keeps the journals as an orphan tail: "
+        f'"pairvol journal dump {group} --orphan latest", typed there.',
         group=group,
         journals=behind.journals,
         data_bytes=behind.data_bytes,

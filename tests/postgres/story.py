@@ -143,6 +143,9 @@ class Story:
         faults = [] if report.kind == ("planned" if planned else "forced") else [f"it was {report.kind}"]
         if planned and (report.missing_journals or report.missing_bytes or not report.reversed):
             faults.append(f"a planned takeover reports {report}")
+        mounted = {str(point) for point in self.service.points.values()} if kind is Kind.UNDER_LOAD else set()
+        if set(report.mounted_there) != mounted:
+            faults.append(f"the report says that {report.mounted_there} is still mounted")
         self.service.up(self.agent(self.active))
         seconds = time.monotonic() - began
         faults += self.judge(None if planned else report.restored_time_ns)

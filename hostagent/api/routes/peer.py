@@ -10,6 +10,7 @@ from controller.api.lifecycle import ServeOrder
 from controller.api.models import FenceRequest, JournalState, Name
 from hostagent import journals, sides, takeover
 from hostagent.api.models import (
+    Attachment,
     Exchange,
     ExchangeAnswer,
     JournalCommand,
@@ -81,6 +82,12 @@ def fence(host: Here, group: Name, request: FenceRequest) -> JournalState:
 def take_over(host: Here, group: Name, order: TakeoverOrder) -> TakeoverReport:
     """A takeover that the primary's agent was given."""
     return takeover.take_over(host, group, order, forwarded=True)
+
+
+@router.get("/attachments")
+def attachments(host: Here) -> list[Attachment]:
+    """What this host has attached, and where it is mounted."""
+    return host.devices.shown()
 
 
 @router.post("/journals/{group}/{verb}")

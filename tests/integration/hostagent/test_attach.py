@@ -171,12 +171,25 @@ def test_uri_only_needs_no_device(bench: Bench) -> None:
 
 def test_what_replication_writes_is_not_attached(bench: Bench) -> None:
     with pytest.raises(ConflictError, match="replication writes to it") as caught:
-        bench.devices.attach(bench.volume(role=Role.SECONDARY, group="db"), AttachOrder(volume="data"))
+        bench.devices.attach(bench.volume(role=Role.SECONDARY, group="db", uri=None), AttachOrder(volume="data"))
     assert "pairvol pair takeover db" in caught.value.hint
-    with pytest.raises(ConflictError, match="taken over by the other site"):
-        bench.devices.attach(bench.volume(role=Role.FENCED, group="db"), AttachOrder(volume="data"))
+    for readonly in (False, True):
+        fenced = bench.volume(role=Role.FENCED, group="db", uri=None)
+        with pytest.raises(ConflictError, match="taken over by the other site"):
+            bench.devices.attach(fenced, AttachOrder(volume="data", readonly=readonly))
     with pytest.raises(ConflictError, match="is not served"):
         bench.devices.attach(bench.volume(uri=None, failure="it crashed"), AttachOrder(volume="data"))
+
+
+def test_a_split_secondary_is_attached_as_far_as_the_split_allows(bench: Bench) -> None:
+    readable = bench.volume(role=Role.SECONDARY, group="db", writable=False)
+    with pytest.raises(ConflictError, match="for writing: db is split, its secondary is readable") as caught:
+        bench.devices.attach(readable, AttachOrder(volume="data", uri_only=True))
+    assert "--readonly" in caught.value.hint
+    for volume, readonly in ((readable, True), (bench.volume(role=Role.SECONDARY, group="db"), False)):
+        order = AttachOrder(volume="data", uri_only=True, readonly=readonly)
+        assert bench.devices.attach(volume, order).uri == volume.uri
+        bench.devices.detach("data")
 
 
 def test_detaching_what_is_not_attached(bench: Bench) -> None:

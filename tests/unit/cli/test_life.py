@@ -24,4 +24,4 @@ def test_a_dump_names_the_tails_that_are_kept(agent: FakeAgent, pairvol: Pairvol
     agent.answers["GET /v1/journals/db/files"] = {"journal_path": "/nowhere", "orphans": []}
     shown = pairvol("journal", "dump", "db", "--orphan", "latest")
     assert shown.code == 10
-    assert "no orphan tail latest of db is kept here" in shown.err
+    assert "no orphan tail latest of db is kept at this site" in shown.err

@@ -147,6 +147,10 @@ def test_takeover_says_which_kind_and_what_is_missing(agent: FakeAgent, pairvol:
     shown = pairvol("pair", "takeover", "db")
     assert shown.lines[0] == "OK    db is taken over (planned, generation 2) in 0.4 s"
     assert shown.lines[-1].strip() == "nothing is missing"
+    agent.answers["POST /v1/pairs/db/takeover"] = REPORT | {"mounted_there": ["/srv/db"]}
+    shown = pairvol("pair", "takeover", "db")
+    assert shown.lines[0].startswith("WARN  db is taken over (planned")
+    assert "still mounted at the old primary: /srv/db;" in shown.lines[-1]
     agent.answers["POST /v1/pairs/db/takeover"] = REPORT | {
         "kind": "forced",
         "missing_journals": 131,

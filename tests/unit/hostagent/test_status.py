@@ -216,4 +216,5 @@ def test_taken_over_with_the_old_primary_dead(scene: Scene) -> None:
     facts.not_heard(scene.instant, PeerError("gone"))
     said = status(scene, facts)
     assert (said.verdict, said.state) == (Verdict.WARN, PairState.SSWS)
-    assert said.line.endswith("generation 2; tokyo unknown since 22:15:00.0Z")
+    assert said.line.endswith("generation 2; tokyo unknown since 22:15:00.0Z, take it back when it answers")
+    assert said.next_command == "pairvol pair resync db --swap"
