@@ -219,8 +219,13 @@ class JournalVolume:
             write_fully(self.file, view[done : done + length], offset)
             done += length
 
-    def read_into(self, position: int, buffer: Buffer) -> None:
+    def read_into(self, position: int, buffer: memoryview | bytearray) -> None:
         """Fill a writable buffer of whole blocks from a data position."""
+        start = position * BLOCK_BYTES % self._data_bytes
+        if start + len(buffer) <= self._data_bytes and os.preadv(self.file, (buffer,), self._data_start + start) == len(
+            buffer
+        ):
+            return
         view = memoryview(buffer).cast("B")
         done = 0
         for offset, length in self.pieces(position, len(view)):

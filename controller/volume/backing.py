@@ -70,8 +70,10 @@ class Backing:
             )
         return cls(file, path, size_bytes)
 
-    def pread_into(self, buffer: Buffer, offset: int) -> None:
+    def pread_into(self, buffer: memoryview | bytearray, offset: int) -> None:
         """Fill a writable buffer."""
+        if os.preadv(self.file, (buffer,), offset) == len(buffer):
+            return  # always, but at a store's end or a signal
         view = memoryview(buffer).cast("B")
         while view:
             count = os.preadv(self.file, [view], offset)

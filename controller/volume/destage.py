@@ -24,6 +24,8 @@ from controller.volume.backing import Backing
 from controller.volume.commit import GroupCommit
 from controller.volume.overlay import Overlay
 
+HELD_SEGMENTS: Final = 8  # so many may wait while hosts write, so that destage does not slow a burst of writes
+QUIET_SECONDS: Final = 0.05  # without a write: nobody is slowed
 CHECKPOINT_SECONDS: Final = 5.0  # the oldest write not yet in a checkpoint
 CHECKPOINT_BYTES: Final = 256 << 20
 LOOK_SECONDS: Final = 1.0  # between looks at CONFIRMED while something is unconfirmed
@@ -63,6 +65,7 @@ class Destager:
         self._destage_wanted = 0
         self._checkpoint_wanted = 0
         self._dirty_since: float | None = None
+        self._seen, self._seen_at = appender.sequence, 0.0  # the newest record, and since when it is that
         self._next_look = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="destage", daemon=True)
@@ -141,7 +144,7 @@ class Destager:
                     return self.take_checkpoint
                 if self._destage_wanted >= self._overlay.active.first:
                     self._overlay.freeze(self._appender.tail)
-                if self._overlay.frozen:
+                if self._overlay.frozen and self._destage_due(now):
                     return self._destage
                 if self._look_due(now):
                     return self.release_space
@@ -169,6 +172,22 @@ class Destager:
         if self.room_wanted:
             self._checkpoint_wanted = self._destage_wanted = tail
 
+    def _destage_due(self, now: float) -> bool:
+        """Whether the oldest frozen segment is to go now: asked for, too many wait, or hosts write nothing just now.
+
+        What waits is in the journal like everything else, and reads find it
+        there through the overlay.
+        """
+        if self._destage_wanted >= self._overlay.oldest.first or self._overlay.frozen >= HELD_SEGMENTS:
+            return True
+        records = self._appender.sequence - self.destaged.sequence
+        blocks = self._appender.data_position - self.destaged.data_position
+        if records > self._journal.slot_count // 4 or blocks > self._journal.data_blocks // 4:
+            return True
+        if self._seen != self._appender.sequence:
+            self._seen, self._seen_at = self._appender.sequence, now
+        return now - self._seen_at >= QUIET_SECONDS
+
     def _checkpoint_due(self) -> bool:
         if self.destaged.sequence >= self._checkpoint_wanted > self.checkpoint.sequence:
             return True
@@ -188,6 +207,8 @@ class Destager:
     def _pause(self, now: float) -> float | None:
         """How long nothing can be due by itself; None: until somebody notifies."""
         due = []
+        if self._overlay.frozen:
+            due.append(self._seen_at + QUIET_SECONDS - now)
         if self._dirty_since is not None:
             due.append(self._dirty_since + CHECKPOINT_SECONDS - now)
         if self.out.sequence != self.checkpoint.sequence:

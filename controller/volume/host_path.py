@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
@@ -35,11 +35,10 @@ class ServedVolume:
     size_bytes: int
     backing: Backing
     writable: bool = True
+    first_block: int = field(init=False)  # its number among all blocks of the group
 
-    @property
-    def first_block(self) -> int:
-        """The number of its first block among all blocks of the group."""
-        return self.index << VOLUME_BLOCKS_BITS
+    def __post_init__(self) -> None:
+        self.first_block = self.index << VOLUME_BLOCKS_BITS
 
 
 class Refusal(Enum):

@@ -97,6 +97,9 @@ class JournaledPath(InBand):
     # host requests
 
     def read(self, volume: ServedVolume, buffer: memoryview, offset: int) -> None:
+        if self.overlay.blank:  # looked at once: what comes after this was not acknowledged before the read began
+            volume.backing.pread_into(buffer, offset)
+            return
         with self._lock:
             pieces = self.overlay.locate(volume.first_block + offset // BLOCK_BYTES, len(buffer) // BLOCK_BYTES)
             if pieces is not None:
@@ -186,15 +189,16 @@ class JournaledPath(InBand):
     # under the lock
 
     def _append(self, volume: ServedVolume, data: memoryview, lba: int, blocks: int) -> Refusal | None:
+        appender = self.appender
         with self._lock:
-            while self._busy or not self.appender.fits(blocks) or self._held is not None:
+            while self._busy or not appender.fits(blocks) or self._held is not None:
                 refused = self._enter(blocks)
                 if refused is not None:
                     return refused
                 if self._held is None or not self._held_off(volume.first_block + lba, blocks):
                     break
             try:
-                position = self.appender.write(volume.index, lba, data, blocks)
+                position = appender.write(volume.index, lba, data, blocks)
             except OSError as error:
                 failure = self._write_failed(error)
                 if self.broken is not None:
@@ -261,7 +265,8 @@ class JournaledPath(InBand):
                 self._busy = self._closed or self.broken is not None or self.failure is not None
 
     def _read_piece(self, buffer: memoryview, start: int, blocks: int, position: int) -> None:
-        part = _part(buffer, start, blocks)
+        whole = blocks * BLOCK_BYTES == len(buffer)
+        part = buffer if whole else _part(buffer, start, blocks)
         if position == ZEROES:
             part[:] = bytes(len(part))
         else:

@@ -120,6 +120,15 @@ class Overlay:
         self.segments: list[Segment] = [self.active]
 
     @property
+    def blank(self) -> bool:
+        """Whether everything is below; true for a moment only, and right also without the lock.
+
+        A segment leaves only when all of it was applied, and one is put in
+        front of a frozen one before that is looked for elsewhere.
+        """
+        return len(self.segments) == 1 and not self.segments[0].records
+
+    @property
     def frozen(self) -> int:
         """How many segments wait to be destaged."""
         return len(self.segments) - 1
@@ -148,6 +157,16 @@ class Overlay:
     def locate(self, block: int, blocks: int) -> list[Piece] | None:
         """Where to read blocks from, in order and without gaps; None when all of them are below."""
         first, last = block // PAGE_BLOCKS, -(-(block + blocks) // PAGE_BLOCKS)
+        if last - first == 1:  # by far the most frequent
+            for segment in self.segments:
+                entry = segment.entry(first)
+                if entry is None:
+                    continue
+                if isinstance(entry, int):
+                    return [(0, blocks, entry if entry < 0 else entry + block % PAGE_BLOCKS)]
+                break
+            else:
+                return None
         segments = [segment for segment in self.segments if segment.meets(first, last)]
         if not segments:
             return None

@@ -28,6 +28,7 @@ from controller.volume.opening import open_volumes
 from controller.volume.settings import JournalSettings, ServerSettings
 
 REQUEST_BYTES_MAX: Final = 32 << 20
+BLOCK_MASK: Final = BLOCK_BYTES - 1
 
 
 class WritePath(Modes):
@@ -58,15 +59,20 @@ class WritePath(Modes):
     def read(self, volume: ServedVolume, buffer: memoryview, offset: int) -> None:
         """Fill the buffer."""
         count = len(buffer)
-        if offset + count > volume.size_bytes:
-            raise UsageError(f"read beyond the end of {volume.name}: {count} bytes at {offset}")
-        _check_blocks(offset, count, REQUEST_BYTES_MAX)
+        if (offset | count) & BLOCK_MASK or not 0 < count <= REQUEST_BYTES_MAX or offset + count > volume.size_bytes:
+            _refuse_read(volume, offset, count)
         self._path.read(volume, buffer, offset)
 
     def write(self, volume: ServedVolume, data: memoryview, offset: int, fua: bool = False) -> None:
         """Write; acknowledged by returning, durable then if `fua`."""
         count = len(data)
-        _check_change(volume, offset, count, REQUEST_BYTES_MAX)
+        if (
+            (offset | count) & BLOCK_MASK
+            or not 0 < count <= REQUEST_BYTES_MAX
+            or offset + count > volume.size_bytes
+            or not volume.writable
+        ):
+            _check_change(volume, offset, count, REQUEST_BYTES_MAX)
         path = self._path
         try:
             refused = path.write(volume, data, offset, fua)
@@ -256,6 +262,15 @@ class WritePath(Modes):
                 refused = path.clear(volume, offset, count, flag, fua)
         except StorageError as error:
             self._flush_elsewhere(path, volume, error)
+
+
+# The hottest two requests look at everything at once; what is wrong is found out here.
+
+
+def _refuse_read(volume: ServedVolume, offset: int, count: int) -> None:
+    if offset + count > volume.size_bytes:
+        raise UsageError(f"read beyond the end of {volume.name}: {count} bytes at {offset}")
+    _check_blocks(offset, count, REQUEST_BYTES_MAX)
 
 
 def _check_change(volume: ServedVolume, offset: int, count: int, count_max: int) -> None:
