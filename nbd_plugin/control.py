@@ -130,13 +130,15 @@ class ControlSocket:
     @staticmethod
     def _bind(path: str) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        unseen = f"{path}~"
         try:
-            # The volumes are this process's alone by now, so a socket that is there is a dead server's.
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            listener.bind(path)
-            os.chmod(path, 0o600)
+                os.unlink(unseen)
+            listener.bind(unseen)
+            os.chmod(unseen, 0o600)
             listener.listen(CLIENTS_MAX)
+            # Who sees it can connect. One that is there is a dead server's: the volumes are this process's alone.
+            os.rename(unseen, path)
         except OSError as error:
             listener.close()
             raise ConflictError(f"cannot listen at {path}: {error.strerror}", path=path) from error
