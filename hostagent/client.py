@@ -14,6 +14,7 @@ from typing import Final, Self
 from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerSides
+from hostagent.api.history import PairHistory
 from hostagent.api.models import (
     AgentInfo,
     Attachment,
@@ -131,6 +132,10 @@ class Agent:
     def pair_statuses(self) -> list[PairStatus]:
         """GET /pairs/status: of every pair this agent knows."""
         return self._channel.call(list[PairStatus], "GET", "/pairs/status")
+
+    def pair_history(self, group: str, since_ns: int = 0) -> PairHistory:
+        """GET /pairs/{group}/history: states, lag, takeovers and drills since a moment, as that agent saw them."""
+        return self._channel.call(PairHistory, "GET", f"/pairs/{group}/history", query={"since_ns": since_ns})
 
     def take_over(self, group: str, force: bool = False, to: str | None = None) -> TakeoverReport:
         """POST /pairs/{group}/takeover; either site's agent takes it. See `hostagent/takeover.py`."""

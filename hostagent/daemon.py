@@ -55,6 +55,7 @@ def begin(host: Host) -> None:
     """Take up what an earlier agent left: attached devices and pairs."""
     for line in host.devices.adopt():
         host.events.emit("warning", "volume.attachment_stale", line)
+    host.history.forget_old({pair.group for pair in host.store.all()})
     for pair in host.store.all():
         try:
             host.begin_pair(pair)

@@ -18,6 +18,7 @@ from controller.locks import KeyedLocks
 from hostagent.api.models import Pair
 from hostagent.attach.devices import Devices
 from hostagent.config import Config
+from hostagent.history.recorder import History
 from hostagent.monitor import Monitor
 from hostagent.pairs import PairStore
 from hostagent.peers import Peers
@@ -39,6 +40,7 @@ class Host:
     peers: Peers
     devices: Devices
     monitor: Monitor
+    history: History
     lock_file: int
     runners: Runners = field(default_factory=Runners)
     locks: KeyedLocks = field(default_factory=lambda: KeyedLocks(BUSY_SECONDS))
@@ -65,6 +67,7 @@ class Host:
                 peers=Peers(config.site, config.peers),
                 devices=devices,
                 monitor=Monitor([config.state_directory], events.emit, devices.newly_stale),
+                history=History(config.state_directory / "history", config.run_directory),
                 lock_file=lock_file,
             )
         except BaseException:
@@ -74,7 +77,7 @@ class Host:
     def begin_pair(self, pair: Pair) -> PairRunner:
         """Let the copy manager of a pair work."""
         other = pair.secondary.site if pair.primary.site == self.site else pair.primary.site
-        around = Surroundings(self.site, self.config.copying, self.controller, self.store, self.events)
+        around = Surroundings(self.site, self.config.copying, self.controller, self.store, self.events, self.history)
         return self.runners.start(PairRunner(pair, self.peers.get(other), around))
 
     def runner(self, group: str) -> PairRunner:
@@ -91,6 +94,7 @@ class Host:
     def close(self) -> None:
         """End what runs in this process. Devices and the servers of the controller stay."""
         self.runners.end_all()
+        self.history.close()
         self.monitor.stop()
         self.controller.close()
         self.peers.close()

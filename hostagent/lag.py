@@ -34,13 +34,18 @@ def measure(primary: JournalState, secondary: JournalState, covered: Iterable[tu
     newest, read = position(primary, Pointer.JOURNAL_IN), position(secondary, Pointer.ALREADY_READ)
     if read.sequence >= newest.sequence:
         return Lag(0.0, 0, 0)
-    moments = [time_ns for sequence, time_ns in covered if sequence <= read.sequence]
-    reached_ns = max([read.time_ns, *moments]) or created_ns
     return Lag(
-        seconds=max(0.0, (primary.time_ns - reached_ns) / NANOSECONDS),
+        seconds=max(0.0, (primary.time_ns - reached_ns(secondary, covered, created_ns)) / NANOSECONDS),
         data_bytes=max(0, newest.data_position - read.data_position) * BLOCK_BYTES,
         journals=newest.sequence - read.sequence,
     )
+
+
+def reached_ns(secondary: JournalState, covered: Iterable[tuple[int, int]], created_ns: int) -> int:
+    """The last moment, on the primary's clock, up to which everything is known to be at the secondary."""
+    read = position(secondary, Pointer.ALREADY_READ)
+    moments = [time_ns for sequence, time_ns in covered if sequence <= read.sequence]
+    return max([read.time_ns, *moments]) or created_ns
 
 
 def position(state: JournalState, pointer: Pointer) -> Position:

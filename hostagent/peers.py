@@ -16,6 +16,7 @@ from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import FenceRequest, JournalState
 from controller.errors import PairvolError, UsageError
 from hostagent.api.drills import DrillOrder, DrillReport
+from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import (
     Attachment,
     Exchange,
@@ -188,6 +189,11 @@ class AgentClient:
         return self._noted(
             lambda: self._channel.call(list[DrillReport], "DELETE", path, query=query, seconds=ORDER_SECONDS)
         )
+
+    def takeovers(self, group: str, since_ns: int) -> list[TakeoverEntry]:
+        """Those that this site remembers."""
+        path, query = f"/peer/takeovers/{group}", {"since_ns": since_ns}
+        return self._noted(lambda: self._channel.call(list[TakeoverEntry], "GET", path, query=query))
 
     def _noted(self, call: Callable[[], Answer]) -> Answer:
         """Make a call and note in the book how it went: an error that the other agent answers is a contact."""

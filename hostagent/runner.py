@@ -42,6 +42,7 @@ from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, Pair
 from hostagent.clock import now
 from hostagent.config import CopySettings
 from hostagent.facts import Facts
+from hostagent.history.recorder import History
 from hostagent.manager import CopyManager
 from hostagent.observe import observe, peer_silent
 from hostagent.pairs import PairStore, next_state
@@ -68,6 +69,7 @@ class Surroundings:
     controller: ControllerClient
     store: PairStore
     events: Events
+    history: History
 
 
 class PairRunner:
@@ -205,6 +207,7 @@ class PairRunner:
                 self._woken = False
                 actions = self._manager.step(now(), self._facts)
             self._report()
+            self._remember()
             for action in actions:
                 self._carry_out(action, of_manager=True)
             with self._changed:
@@ -302,6 +305,13 @@ class PairRunner:
             {"from": before.value, "to": status.state.value},
             group=self.group,
         )
+
+    def _remember(self) -> None:
+        """Tell the ledger what is seen now."""
+        with self._changed:
+            pair, state, lag = self._facts.pair, self._state, self._facts.behind
+        if state is not PairState.SMPL:
+            self._around.history.note(pair, state, lag, now())
 
 
 def _asked(facts: Facts) -> bool:

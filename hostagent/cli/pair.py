@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.units import parse_duration, parse_size
+from controller.units import parse_duration, parse_size, parse_time
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -106,11 +106,19 @@ def status(
     session: Session,
     group: Annotated[str | None, typer.Argument(metavar="GROUP", help="All pairs otherwise.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it until Ctrl-C.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Lag, states, takeovers and drills of the past.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="With --history: from when on, such as -7d; -24h otherwise.")
+    ] = None,
 ) -> None:
     """Say whether a pair is protected right now.
 
-    Exit code 0 OK, 1 WARN, 2 CRIT: it works as a monitoring plug-in.
+    Exit code 0 OK, 1 WARN, 2 CRIT: it works as a monitoring plug-in. With
+    --history: what was achieved, from the ledger of the agent that is asked.
     """
+    if history or since is not None:
+        _history(session, group, since, watch=watch)
+        return
 
     def ask() -> list[PairStatus]:
         return [session.agent.pair_status(group)] if group else session.agent.pair_statuses()
@@ -186,6 +194,15 @@ def site_volumes(text: str, option: str) -> SiteVolumes:
     if not (site and colon and all(volumes.split(","))):
         raise typer.BadParameter(f"{text!r} is not SITE:VOL[,VOL...]", param_hint=option)
     return validated(SiteVolumes, site=site, volumes=volumes.split(","))
+
+
+def _history(session: Session, group: str | None, since: str | None, *, watch: bool) -> None:
+    from hostagent.cli.history_view import history_text
+
+    if group is None or watch:
+        raise typer.BadParameter("give one GROUP, and no --watch", param_hint="--history")
+    past = session.agent.pair_history(group, max(0, parse_time(since or "-24h")))
+    session.show(past, lambda: history_text(past))
 
 
 def _names(text: str | None) -> list[str]:

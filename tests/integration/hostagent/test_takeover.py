@@ -97,6 +97,10 @@ def test_behind_is_refused_and_changes_nothing_and_force_counts_what_stays(case:
     assert case.number_at(case.linked.second) == 1
     status = case.wait_state(PairState.SSWS)
     assert "tokyo is fenced and keeps 4 journals (16 KiB) that never reached osaka" in status.line
+    [taken] = case.tokyo.pair_history(case.name).takeovers
+    assert (taken.site, taken.kind, taken.missing_journals, taken.missing_bytes) == ("osaka", "forced", 4, 16 << 10)
+    assert taken.lag_seconds is not None
+    assert taken.lag_seconds > 0
 
 
 def test_a_primary_left_refusing_writes_says_so_and_serves_again_by_command(case: Case) -> None:
@@ -142,6 +146,10 @@ def test_with_the_primary_site_dead_and_its_return(case: Case) -> None:
     dead = case.status(case.osaka)
     assert (dead.verdict, dead.state) == (Verdict.WARN, PairState.SSWS)
     assert "tokyo unknown since" in dead.line
+    past = case.osaka.pair_history(case.name)
+    assert [(each.lag_seconds, each.missing_journals) for each in past.takeovers] == [(None, None)]
+    assert past.takeovers[0].lag_seconds_max is not None  # but it was not more than that
+    assert past.silent == ["tokyo"]
 
     case.linked.first.start()
     case.linked.first.wait_ready()

@@ -1,0 +1,51 @@
+"""What a takeover cost, as it goes into the ledger. Pure.
+
+RPO is how old the oldest write is that did not make it, counted to the newest
+one. With the primary silent nobody can know that; then only a bound is told:
+the time since the last moment at which everything is known to have been here.
+"""
+
+from __future__ import annotations
+
+from controller.journal.pointers import Pointer
+from hostagent.api.history import TakeoverEntry
+from hostagent.api.models import TakeoverReport
+from hostagent.facts import Facts, Instant
+from hostagent.lag import NANOSECONDS, position, reached_ns
+
+
+def takeover_entry(
+    site: str, report: TakeoverReport, facts: Facts, now: Instant, *, again: bool = False
+) -> TakeoverEntry:
+    """`again`: the command found the takeover done, so how long that took is not known."""
+    lag, bound = _loss(report, facts, now)
+    return TakeoverEntry(
+        site=site,
+        ended_ns=now.wall_ns,
+        kind=report.kind,
+        generation=report.generation,
+        seconds=None if again else round(report.seconds, 3),
+        lag_seconds=lag,
+        lag_seconds_max=bound,
+        missing_journals=report.missing_journals,
+        missing_bytes=report.missing_bytes,
+        changed_bytes_missing=report.changed_bytes_missing,
+        restored_sequence=report.restored_sequence,
+        restored_time_ns=report.restored_time_ns,
+    )
+
+
+def _loss(report: TakeoverReport, facts: Facts, now: Instant) -> tuple[float | None, float | None]:
+    """Known seconds, and at most so many."""
+    primary, secondary = facts.primary.state, facts.secondary.state
+    if report.missing_journals == 0 and not report.changed_bytes_missing:
+        return 0.0, 0.0
+    if secondary is None:
+        return None, None
+    reached = reached_ns(secondary, facts.covered, facts.pair.created_ns)
+    bound = round(max(0.0, (now.wall_ns - reached) / NANOSECONDS), 3)
+    if report.missing_journals is None or primary is None or report.changed_bytes_missing:
+        return None, bound  # changed regions carry no time
+    newest = position(primary, Pointer.JOURNAL_IN).time_ns
+    known = round(max(0.0, (newest - reached) / NANOSECONDS), 3)
+    return known, known
