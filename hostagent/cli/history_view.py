@@ -8,7 +8,7 @@ from __future__ import annotations
 from controller.units import format_duration, format_size
 from hostagent.api.history import PairHistory, Percentiles, TakeoverEntry
 from hostagent.cli.drill import check_words
-from hostagent.cli.output import NONE, clock, clock_tenths, count, table
+from hostagent.cli.output import NONE, clock, count, table
 
 NANOSECONDS = 1_000_000_000
 PERCENTILES = ("P50", "P95", "P99", "MAX")
@@ -73,7 +73,7 @@ def _takeovers(past: PairHistory) -> str:
             _seconds(each.seconds),
             _rpo(each),
             _missing(each),
-            clock_tenths(each.restored_time_ns),
+            clock(each.restored_time_ns) if each.restored_time_ns else NONE,
         )
         for each in past.takeovers
     ]

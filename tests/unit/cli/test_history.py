@@ -62,8 +62,8 @@ def test_it_says_what_was_achieved(agent: FakeAgent, pairvol: Pairvol) -> None:
     assert shown.lines[0].startswith("db was protected 99.88 % of the 23 h 53 min recorded by tokyo since ")
     assert shown.lines[1] == "without protection 1 min 40 s, at most 1 min 20 s at a time"
     assert "PFUS    1 min 40 s   0.12 %       2" in shown.lines
-    assert "seconds  0.0 s   0.04 s  0.50 s  2.5 s" in shown.lines
-    assert "bytes      0 B    4 KiB   1 MiB  1 GiB" in shown.lines
+    assert "seconds  0.0 s  0.04 s  0.50 s  2.5 s" in shown.lines
+    assert "bytes      0 B   4 KiB   1 MiB  1 GiB" in shown.lines
     assert "0.42 s  at most 7.0 s  cannot be known" in shown.out
     assert "RTO: p50 0.42 s, p95 0.42 s, p99 0.42 s, max 0.42 s" in shown.lines
     assert "no drills" in shown.lines
