@@ -7,7 +7,7 @@ in the state directory, sockets and pid files in the run directory.
         state.json  lock  controller.json        (controller/state.py, controller/daemon.py)
         events.jsonl                              (controller/events.py)
         volumes/NAME.img  pool/NAME.img           stores that we made
-        groups/NAME/journal  pointers  dirty  copy.json  markers.jsonl  export/  safepoint/  orphans/
+        groups/NAME/journal  journal.next  pointers  dirty  copy.json  markers.jsonl  export/  safepoint/  orphans/
         servers/ID.json                           what a volume server reads
         log/ID.log
         drills.jsonl  drills/                     the ledger of drills, and room for what is written to their images
@@ -116,6 +116,11 @@ class GroupPaths:
     @property
     def journal(self) -> Path:
         return self.directory / "journal"
+
+    @property
+    def journal_next(self) -> Path:
+        """A journal volume that is to take the other's place and name."""
+        return self.directory / "journal.next"
 
     @property
     def pointers(self) -> Path:

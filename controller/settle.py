@@ -18,7 +18,7 @@ from controller.api.models import Role
 from controller.appliance import Appliance
 from controller.drills import commands as drills
 from controller.errors import PairvolError
-from controller.groups import delete, demote, fence, takeover
+from controller.groups import delete, demote, fence, journal_size, takeover
 from controller.servers import stop_strays
 from controller.state import GroupRecord, Phase, StateDocument
 
@@ -36,6 +36,8 @@ def settle(appliance: Appliance) -> threading.Thread:
     for pid in stop_strays(appliance.paths.run, kept):
         appliance.events.emit("warning", "server.stray", f"ended stray server process {pid}", {"pid": pid})
     drills.settle(appliance)
+    for group in document.groups.values():
+        _attempt(appliance, group.name, "settle the journal", partial(journal_size.settle, appliance, group.name))
     _settle_volumes(appliance, document)
     document = appliance.store.document
     waiting = {plans.group_server(group.volumes, group.name) for group in _returning(appliance, document)}

@@ -54,6 +54,15 @@ class Demotion(Shape):
     judged: bool = False  # orphan tail and changed regions are recorded; the journal may go
 
 
+class JournalMove(Shape):
+    """A journal on its way to another volume; it is there when the journal in use has that uuid."""
+
+    journal_bytes: int
+    pool: Name | None = None
+    path: str | None = None  # of the pool volume; None: a file in the group's directory
+    journal_uuid: str | None = None  # known when it is laid out
+
+
 class VolumeRecord(Shape):
     name: Name
     uuid: str
@@ -95,6 +104,7 @@ class GroupRecord(Shape):
     demotion: Demotion | None = None
     orphans: list[Orphan] = Field(default_factory=list)
     split: SplitMode = SplitMode.OFF
+    journal_move: JournalMove | None = None  # under way
     drills: list[Drill] = Field(default_factory=list)  # open ones: restore waits
     quiesced: bool = False  # writes are refused for a planned takeover
     fenced_by: int | None = None  # generation that exists elsewhere
@@ -103,7 +113,9 @@ class GroupRecord(Shape):
     @property
     def pool_volumes(self) -> set[str]:
         """Those that hold its journal or a kept tail."""
-        return {name for name in (self.journal_pool, *(orphan.pool for orphan in self.orphans)) if name is not None}
+        moving = self.journal_move.pool if self.journal_move is not None else None
+        names = (self.journal_pool, moving, *(orphan.pool for orphan in self.orphans))
+        return {name for name in names if name is not None}
 
 
 class StateDocument(Shape):

@@ -22,6 +22,8 @@ from hostagent.api.models import (
     JournalCommand,
     JournalFiles,
     JournalSides,
+    JournalSize,
+    JournalSizes,
     Pair,
     PairCreate,
     PairResync,
@@ -170,6 +172,11 @@ class Agent:
     def journal_files(self, group: str) -> JournalFiles:
         """GET /journals/{group}/files: where that agent's site keeps them."""
         return self._channel.call(JournalFiles, "GET", f"/journals/{group}/files")
+
+    def resize_journal(self, group: str, order: JournalSize) -> JournalSizes:
+        """POST /journals/{group}/resize: both journals, or one side's, to another size."""
+        path = f"/journals/{group}/resize"
+        return self._channel.call(JournalSizes, "POST", path, body=order, seconds=TAKEOVER_SECONDS)
 
     def start_journal(self, group: str) -> JournalState:
         """POST /journals/{group}/start: acquisition at the primary."""

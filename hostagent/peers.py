@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from controller.api.lifecycle import ServeOrder, SplitOrder
+from controller.api.lifecycle import JournalResize, ServeOrder, SplitOrder
 from controller.api.markers import MarkerOrder, NamedMarker
-from controller.api.models import FenceRequest, JournalState
+from controller.api.models import FenceRequest, Group, JournalState
 from controller.errors import PairvolError, UsageError
 from hostagent.api.drills import DrillOrder, DrillReport
 from hostagent.api.history import TakeoverEntry
@@ -155,6 +155,11 @@ class AgentClient:
     def resync_side(self, group: str) -> None:
         """A person ordered the resync: begin also one that failed."""
         self._noted(lambda: self._channel.send("POST", f"/peer/pairs/{group}/resync-side", seconds=ORDER_SECONDS))
+
+    def resize_journal(self, group: str, order: JournalResize) -> Group:
+        """Let the journal there lie on a volume of another size."""
+        path = f"/peer/journals/{group}/resize"
+        return self._noted(lambda: self._channel.call(Group, "POST", path, body=order, seconds=TAKEOVER_SECONDS))
 
     def journal_command(self, group: str, verb: str, command: JournalCommand) -> JournalState:
         """Forward a journal command to the side that owns it."""

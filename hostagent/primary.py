@@ -46,7 +46,7 @@ class PrimaryRole:
         state = facts.own.state
         if state is None or facts.own.failure is not None or state.uuid != facts.pair.uuid:
             return actions
-        if self.pace.due(QueryGroup, every=GROUP_SECONDS if facts.links is not None else 1.0):
+        if self.pace.due(QueryGroup, every=GROUP_SECONDS if _knows_journal(facts, state) else 1.0):
             actions.append(QueryGroup())
         actions += rejoin.promote(facts, state, self.pace)
         if state.role is not Role.PRIMARY:
@@ -182,3 +182,10 @@ def _untaken(facts: Facts) -> ChangedRegions | None:
     copy = peer.initial_copy if peer is not None else None
     working = copy is not None and copy.state in (CopyState.RUNNING, CopyState.DONE)
     return None if working and copy is not None and copy.epoch == regions.epoch else regions
+
+
+def _knows_journal(facts: Facts, state: JournalState) -> bool:
+    """Whether the addresses known are of the journal in use: it may have moved to another volume."""
+    if facts.links is None or facts.composition is None:
+        return False
+    return state.journal_uuid is None or facts.composition.journal_uuid == state.journal_uuid

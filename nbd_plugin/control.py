@@ -18,6 +18,7 @@ from typing import Any, Final
 from controller.api.models import SuspendedCause
 from controller.errors import ConflictError, PairvolError, UsageError
 from controller.journal.markers import MarkerKind, pack_marker
+from controller.journal.pointers import Position
 from controller.volume.settings import parse_journal, parse_run
 from controller.volume.write_path import WritePath
 from nbd_plugin.exports import Exports
@@ -46,6 +47,7 @@ class Commands:
             "writable": self._writable,
             "marker": self._marker,
             "run": self._run,
+            "move_journal": self._move_journal,
         }
 
     def answer(self, line: bytes) -> Answer:
@@ -98,6 +100,16 @@ class Commands:
 
     def _run(self, request: dict[str, Any]) -> Answer:
         return {"run": self._write_path.order_run(parse_run(request.get("run"))).model_dump(mode="json")}
+
+    def _move_journal(self, request: dict[str, Any]) -> Answer:
+        """Go on with the journal volume at `laid_out`, which has everything up to `carried`."""
+        try:
+            carried = Position(**request["carried"])
+            laid_out = str(request["laid_out"])
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"move_journal needs laid_out and carried: {error}") from error
+        tail = self._write_path.move_journal(parse_journal(request.get("journal")), laid_out, carried)
+        return {"appended": asdict(tail)}
 
     def _writable(self, request: dict[str, Any]) -> Answer:
         name, writable = request.get("volume"), request.get("writable")

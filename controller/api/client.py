@@ -19,6 +19,7 @@ from controller.api.lifecycle import (
     DemoteOrder,
     DemoteResult,
     EpochOrder,
+    JournalResize,
     Orphan,
     PromoteOrder,
     ResyncOrder,
@@ -180,6 +181,9 @@ class ControllerClient:
 
     def serve(self, group: str, order: ServeOrder) -> JournalState:
         return self._order(JournalState, f"/groups/{group}/serve", order)
+
+    def resize_journal(self, group: str, order: JournalResize) -> Group:
+        return self._order(Group, f"/groups/{group}/journal/resize", order, TAKEOVER_SECONDS)
 
     def orphans(self, group: str) -> list[Orphan]:
         return self._ask(list[Orphan], f"/groups/{group}/orphans")

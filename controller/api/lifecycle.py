@@ -38,6 +38,13 @@ class ServeOrder(Shape):
     on: bool = True
 
 
+class JournalResize(Shape):
+    """Give a group's journal another size: a pool volume by name, as large as it is or as said; or a size."""
+
+    size_bytes: Annotated[int, Field(gt=0)] | None = None
+    journal_volumes: list[Name] = Field(default_factory=list)
+
+
 class SplitOrder(Shape):
     """Let hosts use the volumes of a secondary, or end that."""
 

@@ -204,6 +204,7 @@ class JournalState(Shape):
     changes_final: bool = False  # the set stands still: a differential copy may bring it over
     waiting_epoch: str | None = None  # a secondary's restore waits for the differential copy of this epoch
     safe_point: SafePoint = Field(default_factory=SafePoint)
+    journal_uuid: str | None = None  # of the journal volume in use; another one: the composition has changed
     orphans: Count = 0  # kept tails of earlier lives as primary
     drills: Count = 0  # open on this secondary's volumes: restore waits for their end
     run: RunState | None = None  # a primary's in-band run: the one under way, or the last one

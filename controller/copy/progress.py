@@ -73,8 +73,9 @@ class Progress:
 
 
 def _source_key(order: InitialCopyOrder) -> tuple[object, ...]:
+    """Not the journal volume: its records may move to another one while the volumes stay what they are."""
     source = order.source
-    return source.uuid, source.generation, source.composition.journal_uuid, order.gap_sequence
+    return source.uuid, source.generation, order.gap_sequence
 
 
 def _set_key(order: InitialCopyOrder) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from controller.api.models import CopySource
 from controller.copy.link import DataLink, Range
-from controller.errors import IntegrityError
+from controller.errors import IntegrityError, PeerError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_BYTES, RECORD_DTYPE, Header, Records
 from controller.journal.pointers import PAGE_BYTES, Pointer, Position, parse_page
 
@@ -78,11 +78,23 @@ class RemoteJournal:
             ("composition", found, stated),
         ):
             if seen != wanted:
+                if what == "journal volume":
+                    raise self._replaced(str(seen))
                 raise IntegrityError(
                     f"{self._journal.uri} answers with {what} {seen}, the order names {wanted}",
                     hint="Check the address of the primary's journal server; nothing was copied.",
                     uri=self._journal.uri,
                 )
+
+    def _replaced(self, found: str) -> PeerError:
+        """The group's journal moved to another volume: a lost link until the next order names that one."""
+        self.close()
+        return PeerError(
+            f"{self._journal.uri} answers with journal volume {found}, the order names "
+            f"{self.source.composition.journal_uuid}",
+            hint="The primary's journal was moved; the copy goes on when its agent has told where to.",
+            uri=self._journal.uri,
+        )
 
     def record_ranges(self, first: int, count: int, view: memoryview) -> Iterator[Range]:
         """What to read for records `first` and following, into a view of their length."""

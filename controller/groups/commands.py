@@ -4,6 +4,7 @@ from controller.groups.create import create
 from controller.groups.delete import delete
 from controller.groups.demote import demote
 from controller.groups.fence import fence, serve
+from controller.groups.journal_size import resize as resize_journal
 from controller.groups.journal_state import journal_state, wait_moved
 from controller.groups.marks import listed as list_markers
 from controller.groups.marks import put as put_marker
@@ -35,6 +36,7 @@ __all__ = [
     "promote",
     "purge",
     "put_marker",
+    "resize_journal",
     "resume",
     "serve",
     "set_acquisition",

@@ -107,6 +107,8 @@ def _refuse(group: GroupRecord, order: DemoteOrder) -> None:
 def _keep_tail(appliance: Appliance, group: GroupRecord) -> None:
     """Give the journal with the orphan tail the name under which it is kept, if it lies in our own directory."""
     files = GroupPaths(appliance.paths.group(group.name))
+    if group.journal_pool is None and files.journal.is_symlink():  # to a pool volume, which the tail keeps
+        durable.remove(files.journal)
     orphan = group.orphans[-1] if group.orphans else None
     if orphan is None or orphan.pool is not None or os.path.exists(orphan.path) or not files.journal.exists():
         return

@@ -9,7 +9,9 @@ the controller publishes `confirmed` only, and that in one place
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
+from typing import Final
 
 from controller.api.models import Composition
 from controller.errors import IntegrityError
@@ -18,6 +20,8 @@ from controller.journal.pointers import PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord
+
+RETIRED_SECONDS: Final = 5.0  # longer than anybody looks at open files
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,12 @@ class OpenGroups:
         self._paths = paths
         self._lock = threading.Lock()
         self._open: dict[str, OpenGroup] = {}
+        self._retired: list[tuple[float, OpenGroup]] = []
 
     def get(self, group: GroupRecord) -> OpenGroup:
         """The open files; raises what is wrong with them by name."""
         with self._lock:
+            self._close_retired()
             found = self._open.get(group.uuid)
             if found is None:
                 files = GroupPaths(self._paths.group(group.name))
@@ -86,8 +92,20 @@ class OpenGroups:
         if found is not None:
             found.close()
 
+    def renew(self, group: GroupRecord) -> None:
+        """Open other files at the next use; those of now stay open a while for who is at them."""
+        with self._lock:
+            found = self._open.pop(group.uuid, None)
+            if found is not None:
+                self._retired.append((time.monotonic(), found))
+
+    def _close_retired(self) -> None:
+        while self._retired and time.monotonic() - self._retired[0][0] > RETIRED_SECONDS:
+            self._retired.pop(0)[1].close()
+
     def close(self) -> None:
         with self._lock:
-            for found in self._open.values():
+            for found in (*self._open.values(), *(each for _, each in self._retired)):
                 found.close()
             self._open.clear()
+            self._retired.clear()

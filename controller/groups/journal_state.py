@@ -109,6 +109,7 @@ def _journal(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
     fill = 100 * max(records / journal.slot_count, blocks / journal.data_blocks)
     state: dict[str, Any] = {
         "pointers": {str(pointer): _position(value) for pointer, value in page.items()},
+        "journal_uuid": journal.header.journal_uuid,
         "records_used": records,
         "records_capacity": journal.slot_count,
         "data_used_bytes": blocks * BLOCK_BYTES,

@@ -120,9 +120,10 @@ def _orphan(group: GroupRecord, demotion: Demotion, tail: _Tail, files: GroupPat
     assert tail.last is not None
     first, last = int(tail.first["sequence"]), int(tail.last["sequence"])
     name = f"generation-{group.generation}-{first}-{last}"
+    in_pool = group.journal_pool is not None
     return Orphan(
         name=name,
-        path=group.journal_path if group.journal_pool is not None else os.fspath(files.orphans / name),
+        path=os.path.realpath(group.journal_path) if in_pool else os.fspath(files.orphans / name),
         pool=group.journal_pool,
         generation=group.generation,
         superseded_by=demotion.generation,

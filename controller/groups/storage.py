@@ -26,24 +26,35 @@ DISK_RESERVE_BYTES = 16 << 20  # what a file system needs beside the file itself
 
 
 def choose_journal(appliance: Appliance, document: StateDocument, request: GroupCreate) -> tuple[str, int, str | None]:
-    """(path, bytes, pool volume) for the journal of a new group.
+    """(path, bytes, pool volume) for the journal of a new group."""
+    volumes_bytes = sum(volume.size_bytes for volume in request.volumes)
+    size_bytes = request.journal_bytes
+    if not request.journal_volumes:
+        size_bytes = size_bytes or appliance.config.journal.default_bytes(volumes_bytes)
+    return choose_room(appliance, document, request.name, size_bytes, request.journal_volumes)
+
+
+def choose_room(
+    appliance: Appliance, document: StateDocument, group: str, size_bytes: int | None, pool_volumes: list[str]
+) -> tuple[str, int, str | None]:
+    """(path, bytes, pool volume) for a journal.
 
     The pool volume that the command names, as large as it is; else the
     smallest unused one that is large enough; else a file of our own.
     """
-    if len(request.journal_volumes) > 1:
+    if len(pool_volumes) > 1:
         raise UsageError(
-            f"group {request.name} names {len(request.journal_volumes)} journal volumes",
+            f"group {group} names {len(pool_volumes)} journal volumes",
             hint="Name one; a journal made of several volumes is not there yet.",
         )
-    if request.journal_bytes is not None and request.journal_bytes % BLOCK_BYTES:
-        raise UsageError(f"journal size {request.journal_bytes} is not a multiple of {BLOCK_BYTES}", hint="Round it.")
-    if request.journal_volumes:
-        named = pool.choose(document, request.journal_volumes[0], request.journal_bytes or 0)
+    if size_bytes is not None and size_bytes % BLOCK_BYTES:
+        raise UsageError(f"journal size {size_bytes} is not a multiple of {BLOCK_BYTES}", hint="Round it.")
+    if pool_volumes:
+        named = pool.choose(document, pool_volumes[0], size_bytes or 0)
         assert named is not None
-        return named.path, request.journal_bytes or named.size_bytes // BLOCK_BYTES * BLOCK_BYTES, named.name
-    volumes_bytes = sum(volume.size_bytes for volume in request.volumes)
-    size_bytes = request.journal_bytes or appliance.config.journal.default_bytes(volumes_bytes)
+        return named.path, size_bytes or named.size_bytes // BLOCK_BYTES * BLOCK_BYTES, named.name
+    if size_bytes is None:
+        raise UsageError(f"no size is given for the journal of group {group}", hint="Give a size such as 8G.")
     if size_bytes < SIZE_BYTES_MIN:
         raise CapacityError(
             f"a journal of {size_bytes} bytes is too small", hint=f"Give at least {format_size(SIZE_BYTES_MIN)}."
@@ -51,8 +62,8 @@ def choose_journal(appliance: Appliance, document: StateDocument, request: Group
     chosen = pool.choose(document, None, size_bytes)
     if chosen is not None:
         return chosen.path, size_bytes, chosen.name
-    _check_room(appliance, request.name, size_bytes)
-    return str(GroupPaths(appliance.paths.group(request.name)).journal), size_bytes, None
+    _check_room(appliance, group, size_bytes)
+    return str(GroupPaths(appliance.paths.group(group)).journal), size_bytes, None
 
 
 def make_journal(appliance: Appliance, group: GroupRecord) -> None:

@@ -41,7 +41,7 @@ def scan(
         if room <= 0:
             return tail, "the metadata area is full"
         batch = journal.records(tail.sequence + 1, tail.sequence + min(BATCH_RECORDS, room))
-        good, damage = _good_prefix(journal, batch, tail, after, tag)
+        good, damage = good_prefix(journal, batch, tail, after, tag)
         if good:
             last = batch[good - 1]
             if on_records is not None:
@@ -52,7 +52,7 @@ def scan(
             return tail, damage
 
 
-def _good_prefix(
+def good_prefix(
     journal: JournalVolume, batch: Records, tail: Position, after: Position, tag: int
 ) -> tuple[int, Damage]:
     """How many records from the first on are right, and what is wrong with the next."""

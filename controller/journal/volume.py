@@ -161,6 +161,18 @@ class JournalVolume:
             os.close(file)
             raise
 
+    @classmethod
+    def header_of(cls, path: str) -> Header:
+        """The header of the journal volume at a path as it is now."""
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFoundError(f"journal volume {path} is missing", hint="Put it back.", path=path) from None
+        try:
+            return cls._read_header(file, path)
+        finally:
+            os.close(file)
+
     @staticmethod
     def _lock(file: int, path: str) -> None:
         try:

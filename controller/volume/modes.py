@@ -22,6 +22,7 @@ with every write on the new path, and a flush finds all it speaks of synced.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -221,7 +222,9 @@ class Modes:
     def _takes(self, settings: JournalSettings) -> bool:
         """True when these settings name the journal that is in use, in its generation."""
         present = self._journal_settings
-        return present is not None and (present.path, present.generation) == (settings.path, settings.generation)
+        if present is None or present.generation != settings.generation:
+            return False
+        return os.path.realpath(present.path) == os.path.realpath(settings.path)
 
     def _suspend(self, path: JournaledPath, cause: SuspendedCause) -> None:
         """Give up journaling (I9). The journal keeps what the other site has not confirmed."""

@@ -8,6 +8,7 @@ from controller.api.lifecycle import (
     DemoteOrder,
     DemoteResult,
     EpochOrder,
+    JournalResize,
     Orphan,
     PromoteOrder,
     ResyncOrder,
@@ -15,7 +16,7 @@ from controller.api.lifecycle import (
     SplitOrder,
     SuspendOrder,
 )
-from controller.api.models import ChangedRegions, JournalState, Name
+from controller.api.models import ChangedRegions, Group, JournalState, Name
 from controller.api.routes.dependencies import Here
 from controller.groups import commands as groups
 
@@ -81,6 +82,12 @@ def serve(appliance: Here, name: Name, order: ServeOrder) -> JournalState:
     """Serve hosts as primary under this generation, or refuse their writes for a planned takeover."""
     groups.serve(appliance, name, order)
     return groups.journal_state(appliance, name)
+
+
+@router.post("/{name}/journal/resize")
+def resize_journal(appliance: Here, name: Name, order: JournalResize) -> Group:
+    """Move the journal to a volume of another size; hosts write on."""
+    return groups.resize_journal(appliance, name, order)
 
 
 @router.get("/{name}/orphans")

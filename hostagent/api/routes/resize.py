@@ -1,0 +1,25 @@
+"""Journals and volumes of another size: as commands, and what agents ask of each other for them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from controller.api.lifecycle import JournalResize
+from controller.api.models import Group, Name
+from hostagent import resize
+from hostagent.api.models import JournalSize, JournalSizes
+from hostagent.api.routes.dependencies import Here
+
+router = APIRouter(tags=["sizes"])
+
+
+@router.post("/journals/{group}/resize")
+def journal(host: Here, group: Name, order: JournalSize) -> JournalSizes:
+    """Give the journals of a pair, or of one side, another size; hosts write on."""
+    return resize.resize_journal(host, group, order)
+
+
+@router.post("/peer/journals/{group}/resize", tags=["between agents"])
+def journal_side(host: Here, group: Name, order: JournalResize) -> Group:
+    """This site's part of it."""
+    return resize.resize_own_journal(host, group, order)
