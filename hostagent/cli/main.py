@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from controller.errors import PairvolError
-from hostagent.cli import check, daemons, demo_command, drill, events, journal, marker, pair, pool, volume
+from hostagent.cli import check, daemons, demo_command, drill, events, journal, marker, pair, pool, top, volume
 from hostagent.cli import life as life  # adds its verbs to `pair`
 from hostagent.cli import resize as resize  # and these to `journal` and `volume`
 from hostagent.cli.session import ENVIRONMENT, AgentOption, ConfigOption, JsonOption, Session
@@ -60,6 +60,7 @@ demo_command.register(app)
 for part in (pair, volume, journal, marker, drill, pool):
     app.add_typer(part.app)
 events.register(app)
+top.register(app)
 check.register(app)
 for daemon in (daemons.controller, daemons.agent):
     app.add_typer(daemon)

@@ -123,11 +123,10 @@ def status(
     def ask() -> list[PairStatus]:
         return [session.agent.pair_status(group)] if group else session.agent.pair_statuses()
 
-    if watch:
-        from hostagent.cli.live import watch_status
+    from hostagent.cli.watch import exit_code, watch_statuses
 
-        watch_status(session, ask)
-        return
+    if watch:
+        raise typer.Exit(watch_statuses(session, ask))
     statuses = ask()
     _show(session, statuses, single=group is not None)
     raise typer.Exit(exit_code(statuses))
@@ -179,11 +178,6 @@ def delete(
 ) -> None:
     """End a pair. Both volumes stay, each with what it holds."""
     session.agent.delete_pair(group, force=force)
-
-
-def exit_code(statuses: list[PairStatus]) -> int:
-    """The worst verdict, as monitoring takes it."""
-    return max((["OK", "WARN", "CRIT"].index(each.verdict) for each in statuses), default=0)
 
 
 def site_volumes(text: str, option: str) -> SiteVolumes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from hostagent.api.models import PairState
 from hostagent.cli.demo.sites import Daemon, Site
+from hostagent.cli.main import run as pairvol
 from tests.integration.hostagent.conftest import Case
 from tests.support import scrapes
 from tests.support.scrapes import Scrape
@@ -24,7 +27,9 @@ def of_controller(site: Site) -> Scrape:
     return Scrape.of(f"{site.agent_url}/metrics/controller")
 
 
-def test_both_daemons_tell_under_load_what_alerts_and_dashboard_ask(case: Case) -> None:
+def test_both_daemons_tell_under_load_what_alerts_and_dashboard_ask(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
     case.pair()
     uri = case.tokyo.volume(case.name).uri
     assert uri is not None
@@ -32,7 +37,12 @@ def test_both_daemons_tell_under_load_what_alerts_and_dashboard_ask(case: Case) 
     group = {"group": case.name}
     with StampedWriter(uri, 0, StampLog(), seed=7):
         wait_until(lambda: (of_agent(tokyo).value("pairvol_pair_lag_bytes", **group) or 0) > 0, 20, "a lag")
+        assert pairvol(["top", "--once", "--json", "--agent", osaka.agent_url]) == 0
         pages = [of_agent(tokyo), of_agent(osaka), of_controller(tokyo), of_controller(osaka)]
+    [row] = [each for each in json.loads(capsys.readouterr().out)["pairs"] if each["group"] == case.name]
+    assert (row["verdict"], row["primary"], row["secondary"]) == ("OK", "tokyo", "osaka")
+    for rate in ("written_journals", "written_bytes", "copied_bytes", "restored_bytes"):
+        assert row[f"{rate}_per_second"] > 0
     for page in pages:
         assert page.complaints() == []
         assert scrapes.lint(page.text) == []
