@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from controller.api import problems
-from controller.api.routes import drills, groups, lifecycle, markers, metrics, pool, site, volumes
+from controller.api.routes import drills, groups, lifecycle, markers, metrics, pool, runs, site, volumes
 from controller.appliance import Appliance
 
 PREFIX = "/v1"
@@ -19,7 +19,7 @@ def make_app(appliance: Appliance, request_shutdown: Callable[[bool], None]) -> 
     app.state.appliance = appliance
     app.state.request_shutdown = request_shutdown
     problems.install(app)
-    for noun in (site, pool, volumes, groups, lifecycle, markers, drills):
+    for noun in (site, pool, volumes, groups, lifecycle, markers, drills, runs):
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(metrics.router)
     return app

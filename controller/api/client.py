@@ -49,6 +49,7 @@ from controller.api.models import (
     VolumeCreate,
 )
 from controller.api.problems import error_of
+from controller.api.runs import RunOrder, RunState
 from controller.errors import IntegrityError, PeerError
 
 CONNECT_SECONDS: Final = 2.0
@@ -190,6 +191,9 @@ class ControllerClient:
 
     def drop_orphan(self, group: str, orphan: str) -> None:
         self._send("DELETE", f"/groups/{group}/orphans/{orphan}", ORDER_SECONDS)
+
+    def order_run(self, group: str, order: RunOrder) -> RunState:
+        return self._order(RunState, f"/groups/{group}/run", order)
 
     # -- markers and drills ----------------------------------------------------------
 

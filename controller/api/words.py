@@ -66,6 +66,7 @@ class RestoreMode(StrEnum):
 
 
 class InitialCopyMethod(StrEnum):
-    DIRECT = "direct"
-    NONE = "none"
+    DIRECT = "direct"  # the secondary reads the primary's volumes
+    BASE = "base"  # by journals, in band
+    NONE = "none"  # both volumes hold the same already
     DIFFERENTIAL = "differential"  # changed regions only

@@ -5,6 +5,7 @@ Owns the group's stored progress.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from controller.errors import ConflictError
 from controller.restore.targets import Targets
 
 PENDING_SECONDS: Final = 0.05  # between looks at how far restore is
+PASSED_SECONDS: Final = 1.0  # between two times that a run's progress is made durable
 
 
 class InitialCopying(Loop):
@@ -37,6 +39,7 @@ class InitialCopying(Loop):
         self._stored = load(path)
         self._shown = self._stored
         self._run: InitialCopyRun | None = None
+        self._passed_at = 0.0
         resync.open(self._stored)
         if self._working:
             self.order()
@@ -57,15 +60,21 @@ class InitialCopying(Loop):
         order = pending or shown.order
         state = shown.state if pending is None else CopyState.RUNNING
         total = CopyAreas(order, self._sizes).bytes_total if state is not CopyState.NONE else 0
+        done = shown.bytes_done
+        if shown.run is not None:
+            whole = self._targets.bytes_total
+            done = done + shown.run_bytes if shown.run_sequence is None else done + whole
+            total += whole if shown.method is not InitialCopyMethod.BASE else 0
         return InitialCopy(
             state=state if failure is None else CopyState.FAILED,
-            bytes_done=min(shown.bytes_done, total) if pending is None else 0,
+            bytes_done=min(done, total) if pending is None else 0,
             bytes_total=total,
             bytes_copied=shown.bytes_copied if pending is None else 0,
             gap_sequence=order.gap_sequence if order is not None else None,
             method=str(order.method) if order is not None else None,
             epoch=order.regions.epoch if order is not None and order.regions is not None else None,
             pending=pending is not None,
+            run=self._stored.run if self._stored.waits_for_run else None,
             failure=failure,
         )
 
@@ -88,6 +97,33 @@ class InitialCopying(Loop):
             else:
                 begun = Progress().begin(order)
                 self._begin(replace(begun, covers=stored.covers, own_epoch=self._resync.own_epoch))
+
+    def passed(self, run: str, bytes_done: int, ended: int | None) -> None:
+        """Restore is about to say that it came past so much of a run: durable when that was its end."""
+        with self.changed:
+            stored = self._stored
+            if not stored.waits_for_run or stored.run != run:
+                return
+            progress = stored.passed(bytes_done, ended)
+            if ended is not None or time.monotonic() - self._passed_at >= PASSED_SECONDS:
+                self._save(progress)
+                self._passed_at = time.monotonic()
+            else:
+                self._stored = progress  # of use to those who look only
+            if self._run is None:
+                self._shown = self._stored
+            if self._stored.state is CopyState.DONE:
+                self._tell_done()
+
+    def comparable(self, sequence: int) -> bool:
+        """Whether the SVOL, with everything applied up to there, is what the PVOL was then."""
+        stored = self._stored
+        consistent = stored.consistent_sequence
+        return stored.state is CopyState.DONE and consistent is not None and sequence >= consistent
+
+    def _tell_done(self) -> None:
+        words = f"{self._stored.method} copy done, consistent from {self.consistent_sequence} on"
+        self.on_event("info", "initial_copy.done", words, {})
 
     def _go_on(self, order: InitialCopyOrder) -> None:
         mine = self._stored.order
@@ -113,7 +149,7 @@ class InitialCopying(Loop):
         if pending is not None and not self._begin_pending(pending):
             return PENDING_SECONDS
         stored = self._stored
-        if stored.state is CopyState.RUNNING:
+        if stored.copies:
             if self._run is None:
                 assert stored.order is not None
                 self._run = InitialCopyRun(stored, stored.order.source, self._targets, self._save_of_run, self.stop)
@@ -123,16 +159,16 @@ class InitialCopying(Loop):
                     self._shown = self._shown if self._restart else self._run.progress
                     return 0.0
                 self._shown = self._stored
-            words = f"{stored.method} copy done, consistent from {self.consistent_sequence} on"
-            self.on_event("info", "initial_copy.done", words, {})
             self.restart()
-            self._on_done()
+            if self._stored.state is CopyState.DONE:
+                self._tell_done()
+                self._on_done()
         self.done_unless(lambda: self._working)
         return None
 
     @property
     def _working(self) -> bool:
-        return self._stored.state is CopyState.RUNNING or self._stored.pending is not None
+        return self._stored.copies or self._stored.pending is not None
 
     @property
     def _sizes(self) -> dict[int, int]:
@@ -155,7 +191,8 @@ class InitialCopying(Loop):
     def _save_of_run(self, progress: Progress) -> None:
         with self.changed:
             if not self._restart:  # else another order has taken its place
-                self._save(progress)
+                stored = self._stored
+                self._save(replace(progress, run_bytes=stored.run_bytes, run_sequence=stored.run_sequence).joined())
 
     def _save(self, progress: Progress) -> None:
         store(self._path, progress)

@@ -6,6 +6,7 @@ is written only after the sync of what it speaks of.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ class Progress:
     A differential order that is `pending` has not begun: everything else still
     speaks of the copy before it. `covers`: the newest marker "resumed" that a
     copy, begun, makes up for. `own_epoch`: of the own dirty map that the order
-    takes in.
+    takes in. `run`: the primary's in-band run that brings the volumes over; it
+    is passed so far, and ended at a sequence. A differential copy beside it is
+    right from `part_sequence` on when it is done first.
     """
 
     state: CopyState = CopyState.NONE
@@ -33,14 +36,32 @@ class Progress:
     pending: InitialCopyOrder | None = None
     covers: int = 0
     own_epoch: str | None = None
+    run: str | None = None
+    run_bytes: int = 0
+    run_sequence: int | None = None
+    part_sequence: int | None = None
 
     @property
     def method(self) -> InitialCopyMethod:
         return self.order.method if self.order is not None else InitialCopyMethod.DIRECT
 
     def begin(self, order: InitialCopyOrder) -> Progress:
-        """A copy from the beginning: until it ends, the SVOL is a prefix of nothing."""
-        return Progress(state=CopyState.RUNNING, order=order)
+        """A copy from the beginning: until it ends, the SVOL is a prefix of nothing.
+
+        One by journals gives its run a name that never was: whatever run bears it, began after this.
+        """
+        base = order.method is InitialCopyMethod.BASE
+        return Progress(state=CopyState.RUNNING, order=order, run=f"initial-{uuid.uuid4()}" if base else None)
+
+    @property
+    def waits_for_run(self) -> bool:
+        return self.state is CopyState.RUNNING and self.run is not None and self.run_sequence is None
+
+    @property
+    def copies(self) -> bool:
+        """Whether there is something to read from the primary's volumes."""
+        own = self.method is not InitialCopyMethod.BASE and self.part_sequence is None
+        return self.state is CopyState.RUNNING and own
 
     def moved(self, bytes_done: int, bytes_copied: int) -> Progress:
         return replace(self, bytes_done=bytes_done, bytes_copied=bytes_copied)
@@ -49,7 +70,20 @@ class Progress:
         return replace(self, covers=max(self.covers, sequence))
 
     def complete(self, consistent_sequence: int) -> Progress:
-        return replace(self, state=CopyState.DONE, consistent_sequence=consistent_sequence)
+        """What was read from the primary's volumes is all here."""
+        if self.run is None:
+            return replace(self, state=CopyState.DONE, consistent_sequence=consistent_sequence)
+        return replace(self, part_sequence=consistent_sequence).joined()
+
+    def passed(self, bytes_done: int, ended: int | None) -> Progress:
+        """Restore came past so much of the run."""
+        return replace(self, run_bytes=bytes_done, run_sequence=ended).joined()
+
+    def joined(self) -> Progress:
+        """Done when both the run and the copy beside it are."""
+        if self.state is not CopyState.RUNNING or self.run_sequence is None or self.copies:
+            return self
+        return replace(self, state=CopyState.DONE, consistent_sequence=max(self.run_sequence, self.part_sequence or 0))
 
     def same_source(self, order: InitialCopyOrder) -> bool:
         """Whether an order is for the very copy that this is about.
@@ -59,7 +93,7 @@ class Progress:
         """
         if self.order is None or _source_key(self.order) != _source_key(order):
             return False
-        if self.order.method is InitialCopyMethod.DIFFERENTIAL and order.method is InitialCopyMethod.DIRECT:
+        if self.order.method is InitialCopyMethod.DIFFERENTIAL and order.method is not InitialCopyMethod.DIFFERENTIAL:
             return True
         return _set_key(self.order) == _set_key(order)
 
@@ -99,6 +133,10 @@ def load(path: str | Path) -> Progress:
             pending=None if pending is None else InitialCopyOrder.model_validate(pending),
             covers=document.get("covers", 0),
             own_epoch=document.get("own_epoch"),
+            run=document.get("run"),
+            run_bytes=document.get("run_bytes", 0),
+            run_sequence=document.get("run_sequence"),
+            part_sequence=document.get("part_sequence"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
@@ -121,5 +159,9 @@ def store(path: str | Path, progress: Progress) -> None:
             "pending": None if progress.pending is None else progress.pending.model_dump(mode="json"),
             "covers": progress.covers,
             "own_epoch": progress.own_epoch,
+            "run": progress.run,
+            "run_bytes": progress.run_bytes,
+            "run_sequence": progress.run_sequence,
+            "part_sequence": progress.part_sequence,
         },
     )

@@ -99,7 +99,8 @@ class Resync:
         if own is not None:
             sets.append(own.packed())
         if previous.state is CopyState.RUNNING and previous.order is not None:
-            sets.append(remaining(previous.order, previous.bytes_done, self._sizes))
+            if previous.copies:
+                sets.append(remaining(previous.order, previous.bytes_done, self._sizes))
         elif previous.state is CopyState.DONE and own is None and not self._safe(previous, order.regions.sequence):
             return None
         wire = regions.to_wire(regions.union(sets, self._sizes))
@@ -109,6 +110,8 @@ class Resync:
             order=whole,
             covers=max(previous.covers, order.regions.sequence + 1),
             own_epoch=own.head.epoch if own is not None else None,
+            run=previous.run if previous.waits_for_run else None,
+            run_bytes=previous.run_bytes,
         )
 
     @property

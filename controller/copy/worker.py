@@ -18,11 +18,8 @@ from controller.api import models
 from controller.api.models import (
     CopyOrder,
     CopyState,
-    Failure,
-    InitialCopy,
     InitialCopyOrder,
     RestoreMode,
-    SafePoint,
     SplitMode,
 )
 from controller.copy.activity import Activity
@@ -33,12 +30,14 @@ from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull
 from controller.copy.restoring import Restoring
 from controller.copy.resync import Resync
+from controller.copy.snapshot import Snapshot
 from controller.errors import ConflictError, PeerError
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import recover
 from controller.journal.volume import JournalVolume
 from controller.restore.gate import RestoreGate
+from controller.restore.inspect import Inspector
 from controller.restore.program import Marker, RestoreProgram
 from controller.restore.space import JournalSpace
 from controller.restore.targets import Targets
@@ -50,28 +49,6 @@ POINTERS: Final = (
     Pointer.RESTORE_SCHEDULED,
     Pointer.ALREADY_RESTORED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The part of the journal state that a secondary group knows; names as in models.JournalState."""
-
-    pointers: dict[str, models.Position]
-    records_used: int
-    records_capacity: int
-    data_used_bytes: int
-    data_capacity_bytes: int
-    fill_percent: float
-    initial_copy: InitialCopy
-    consistent_sequence: int | None
-    copy_order_active: bool
-    link_ok: bool | None
-    link_contact_ns: int
-    checksum_errors: int
-    failure: Failure | None
-    split: SplitMode
-    waiting_epoch: str | None
-    safe_point: SafePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +97,15 @@ class SecondaryGroup:
             self._journal.set_generation(generation)
             _recover(self._journal, self._pointers)
             space = JournalSpace(self._journal, self._pointers)
-            program = RestoreProgram(self._journal, self._pointers, self._targets, on_markers, self._gate)
+            self._inspector = Inspector(
+                Path(state_path).with_name("verify.json"),
+                self._targets,
+                lambda sequence: self._initial.comparable(sequence),
+                lambda run, done, ended: self._initial.passed(run, done, ended),
+            )
+            program = RestoreProgram(
+                self._journal, self._pointers, self._targets, on_markers, self._gate, self._inspector
+            )
             self._restore = Restoring(program, self._pointers, space, self._on_restored, self._event)
             self._resync = Resync(
                 Path(state_path).parent,
@@ -273,6 +258,7 @@ class SecondaryGroup:
             split=self._split,
             waiting_epoch=self._waiting_epoch(),
             safe_point=self._resync.safe_point(),
+            verify=self._inspector.state,
         )
 
     def wait_already_read(self, after: int, timeout: float) -> Position:

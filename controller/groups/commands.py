@@ -13,6 +13,7 @@ from controller.groups.orphans import drop as drop_orphan
 from controller.groups.orphans import listed as list_orphans
 from controller.groups.primary import purge, set_acquisition
 from controller.groups.promote import promote
+from controller.groups.runs import order_run
 from controller.groups.split import split
 from controller.groups.suspension import changed_regions, clear_epoch, resume, suspend
 from controller.groups.takeover import take_over
@@ -33,6 +34,7 @@ __all__ = [
     "order_initial_copy",
     "order_restore",
     "order_resync",
+    "order_run",
     "promote",
     "purge",
     "put_marker",

@@ -38,6 +38,7 @@ _OF_THE_WORKER: Final = (
     "failure",
     "waiting_epoch",
     "safe_point",
+    "verify",
 )
 
 
@@ -152,7 +153,7 @@ def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
     mode, failed = AcquisitionMode(status["mode"]), status.get("failure")
     if group.role is Role.PRIMARY:  # one that was taken over is suspended by intent
         appliance.modes.note(group.name, group.uuid, mode, failed or {})
-    return {"mode": mode, "failure": failed}
+    return {"mode": mode, "failure": failed, "run": status.get("run") if group.role is Role.PRIMARY else None}
 
 
 def _position(value: pointers.Position) -> Position:

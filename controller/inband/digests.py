@@ -8,11 +8,37 @@ because it is in Python's standard library and among the quickest there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
+
+from controller.journal.layout import BLOCK_BYTES
 
 UNIT_BYTES: Final = 64 << 10  # how narrowly a difference is named
 DIGEST_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What a digest marker says; without digests the range reads as zeros."""
+
+    volume: int
+    offset: int
+    length: int
+    unit: int
+    digests: str
+    bytes_done: int
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Digest:
+        """KeyError, TypeError or ValueError when it makes no sense."""
+        numbers = {key: int(content[key]) for key in ("volume", "offset", "length", "unit", "bytes_done")}
+        found = cls(digests=str(content["digests"]), **numbers)
+        units = -(-found.length // found.unit) if found.unit >= BLOCK_BYTES else 0
+        if found.offset < 0 or units <= 0 or len(found.digests) not in (0, 2 * DIGEST_BYTES * units):
+            raise ValueError("a digest of no range")
+        return found
 
 
 def digests_of(content: memoryview, unit: int = UNIT_BYTES) -> str:

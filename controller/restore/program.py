@@ -13,16 +13,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from controller.errors import IntegrityError
 from controller.journal.layout import BLOCK_BYTES, Kind, Records, group_tag
+from controller.journal.markers import MarkerKind, parse_marker
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
 from controller.restore.gate import RestoreGate
+from controller.restore.inspect import RUN_MARKERS, Inspector
 from controller.restore.safepoint import Area
 from controller.restore.targets import Targets, refused
 from controller.restore.verify import Damage, Expectation, check_data, check_records
@@ -58,17 +61,24 @@ class RestoreProgram:
         targets: Targets,
         on_markers: Callable[[list[Marker]], None] = lambda markers: None,
         gate: RestoreGate | None = None,
+        inspector: Inspector | None = None,
     ) -> None:
         self._journal = journal
         self._pointers = pointers
         self._targets = targets
         self._on_markers = on_markers
         self._gate = gate or RestoreGate()
+        self._inspector = inspector
+        self._ahead_to = pointers.read(Pointer.ALREADY_READ).sequence  # an earlier life may have applied up to here
         self.bytes_written = 0
+        self.applied = Position()
         self.reset()
 
     def reset(self) -> None:
         """Begin at the durable point, as after a crash; what was applied beyond it is applied again."""
+        self._ahead_to = max(self._ahead_to, self.applied.sequence)
+        if self._inspector is not None:
+            self._inspector.reset()
         self.restored = self.applied = self._pointers.read(Pointer.ALREADY_RESTORED)
         self._epoch = self._targets.epoch
         self._touched: set[int] = set()
@@ -103,12 +113,13 @@ class RestoreProgram:
         records = records[: self._gate.passable(self._journal, records)]
         if not len(records):
             return False
-        end = records[-1]
-        position = Position(
-            int(end["sequence"]), int(end["data_position"]) + int(end["data_blocks"]), int(end["time_ns"])
-        )
-        self._pointers.publish(Pointer.RESTORE_SCHEDULED, position)
-        return self._apply(first, position, records)
+        self._pointers.publish(Pointer.RESTORE_SCHEDULED, _end_of(records))
+        stepped = False
+        for part in self._parts(records):
+            if not self._apply(int(part[0]["sequence"]), _end_of(part), part):
+                break
+            stepped = True
+        return stepped
 
     def sync_due_seconds(self) -> float:
         """How long until `settle` should be called; syncs may take a part of the time only."""
@@ -125,6 +136,8 @@ class RestoreProgram:
         self._sync_seconds = self._synced_at - started
         if self._markers:
             self._on_markers(self._markers)
+        if self._inspector is not None:
+            self._inspector.store()
         self._pointers.publish(Pointer.ALREADY_RESTORED, self.applied)
         self.restored = self.applied
         self._touched, self._markers = set(), []
@@ -145,6 +158,18 @@ class RestoreProgram:
         right, data_damage = check_data(self._journal, records)
         return records[:right], data_damage or damage
 
+    def _parts(self, records: Records) -> list[Records]:
+        """The batch, cut before and behind each digest."""
+        cuts = [0, len(records)]
+        for at in np.flatnonzero(records["kind"] == Kind.MARKER).tolist():
+            if parse_marker(self._payload(records[at])).get("what") == MarkerKind.DIGEST:
+                cuts += (at, at + 1)
+        places = sorted(set(cuts))
+        return [records[start:end] for start, end in pairwise(places)]
+
+    def _payload(self, record: np.void) -> bytes:
+        return b"".join(self._journal.data_views(int(record["data_position"]), int(record["data_blocks"])))
+
     def _apply(self, first: int, end: Position, records: Records) -> bool:
         """False when the gate was closed; who holds the lock finds `applied` true."""
         with self._targets.lock:
@@ -156,8 +181,12 @@ class RestoreProgram:
 
     def _apply_locked(self, first: int, last: int, records: Records) -> None:
         for record in records[records["kind"] == Kind.MARKER]:
-            views = self._journal.data_views(int(record["data_position"]), int(record["data_blocks"]))
-            self._markers.append(Marker(int(record["sequence"]), int(record["time_ns"]), b"".join(views)))
+            marker = Marker(int(record["sequence"]), int(record["time_ns"]), self._payload(record))
+            content = parse_marker(marker.payload)
+            if self._inspector is None or content.get("what") not in RUN_MARKERS:
+                self._markers.append(marker)
+            else:  # a digest is alone in its part: everything before it is applied
+                self._inspector.pass_marker(marker.sequence, content, marker.sequence <= self._ahead_to)
         volumes = np.unique(records["volume"][records["kind"] != Kind.MARKER]).tolist()
         self._touched.update(volumes)
         if self._targets.guard is not None:
@@ -167,6 +196,11 @@ class RestoreProgram:
         except OSError as error:
             backing = self._targets.backings[volumes[0]]
             raise refused(backing, error) from error
+
+
+def _end_of(records: Records) -> Position:
+    end = records[-1]
+    return Position(int(end["sequence"]), int(end["data_position"]) + int(end["data_blocks"]), int(end["time_ns"]))
 
 
 def _areas(records: Records) -> list[Area]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import crc32c
 import numpy as np
@@ -14,7 +14,9 @@ from controller.api.models import Composition, CopyMode, CopyOrder, CopySource, 
 from controller.copy.link import DataLink, Extent, Range
 from controller.copy.remote import RemoteJournal
 from controller.errors import PeerError
+from controller.inband.digests import UNIT_BYTES, digests_of
 from controller.journal.layout import BLOCK_BYTES, Flag, Kind, group_tag, pack_record
+from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.volume.backing import Backing
@@ -53,6 +55,23 @@ class Primary:
 
     def marker(self, payload: bytes) -> int:
         return self._append(0, 0, 0, payload, kind=Kind.MARKER)
+
+    def note(self, what: MarkerKind, **facts: Any) -> int:
+        """A marker of pairvol's own."""
+        payload = pack_marker(what, **facts)
+        return self.marker(payload.ljust(-(-len(payload) // BLOCK_BYTES) * BLOCK_BYTES, b"\0"))
+
+    def base(self, volume: int, offset: int, length: int) -> int:
+        """A base record of what is there."""
+        data = bytes(self.volumes[volume][offset : offset + length])
+        return self._append(volume, offset // BLOCK_BYTES, length // BLOCK_BYTES, data, kind=Kind.BASE)
+
+    def digest(self, run: str, volume: int, offset: int, length: int, zeros: bool = False) -> int:
+        """A digest of what is there."""
+        held = memoryview(bytes(self.volumes[volume][offset : offset + length]))
+        digests = "" if zeros else digests_of(held)
+        place = {"volume": volume, "offset": offset, "length": length, "unit": UNIT_BYTES}
+        return self.note(MarkerKind.DIGEST, run=run, digests=digests, bytes_done=offset + length, **place)
 
     def _append(
         self, volume: int, lba: int, blocks: int, data: bytes, kind: Kind = Kind.UPDATE, flags: Flag = Flag.NONE
