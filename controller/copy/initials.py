@@ -29,7 +29,13 @@ class InitialCopying(Loop):
     """Runs InitialCopyRun objects. A copy that was running when the files were closed goes on at once."""
 
     def __init__(
-        self, path: str | Path, targets: Targets, resync: Resync, on_done: Callable[[], None], on_event: OnEvent
+        self,
+        path: str | Path,
+        targets: Targets,
+        resync: Resync,
+        on_done: Callable[[], None],
+        on_event: OnEvent,
+        barred: bool = False,
     ) -> None:
         super().__init__("initial_copy", on_event)
         self._path = path
@@ -40,6 +46,7 @@ class InitialCopying(Loop):
         self._shown = self._stored
         self._run: InitialCopyRun | None = None
         self._passed_at = 0.0
+        self._barred = barred
         resync.open(self._stored)
         if self._working:
             self.order()
@@ -78,6 +85,13 @@ class InitialCopying(Loop):
             failure=failure,
         )
 
+    def bar(self, on: bool) -> None:
+        """No copy begins any more, once this returns: what the volumes are is being judged for a takeover."""
+        with self.changed:
+            self._barred = on
+        if not on:
+            self.order()
+
     def take(self, order: InitialCopyOrder) -> None:
         """An order; one for the copy that runs or is done changes nothing, save the addresses to read from."""
         if order.method is InitialCopyMethod.DIFFERENTIAL:
@@ -85,6 +99,8 @@ class InitialCopying(Loop):
         with self.changed:
             if self.activity is Activity.HALTED:
                 raise ConflictError("the initial copy was ended by a takeover", hint="Pair the volumes again.")
+            if self._barred:
+                raise ConflictError("the volumes are being taken over", hint="See what becomes of it first.")
             stored = self._stored
             if stored.same_pending(order):
                 self._stored = replace(stored, pending=order)
@@ -180,7 +196,7 @@ class InitialCopying(Loop):
         if progress is None:
             return False
         with self.changed:
-            if self._stored.pending is not pending:  # another order has taken its place
+            if self._barred or self._stored.pending is not pending:  # another order has taken its place
                 return False
             self._begin(progress)
         self._restart = False

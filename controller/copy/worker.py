@@ -78,6 +78,7 @@ class SecondaryGroup:
         on_markers: Callable[[list[Marker]], None] = lambda markers: None,
         split: SplitMode = SplitMode.OFF,
         held: bool = False,
+        taking_over: bool = False,
     ) -> None:
         self.name = group_name
         self._on_event = on_event
@@ -117,7 +118,9 @@ class SecondaryGroup:
                 self._restore.wake,
             )
             undo.callback(self._resync.close)
-            self._initial = InitialCopying(state_path, self._targets, self._resync, self._settle, self._event)
+            self._initial = InitialCopying(
+                state_path, self._targets, self._resync, self._settle, self._event, barred=taking_over
+            )
             undo.pop_all()
         blocks = {index: backing.size_bytes // BLOCK_BYTES for index, backing in targets.items()}
         self._copy = JournalCopy(
@@ -154,6 +157,10 @@ class SecondaryGroup:
                     hint=f'Stop it first: "pairvol drill stop {self.name}".',
                 )
             self._initial.take(order)
+
+    def bar_copies(self, on: bool) -> None:
+        """From here on no copy begins, and the way of a takeover that is chosen stays the right one."""
+        self._initial.bar(on)
 
     def finish_restore(self, timeout: float | None = None) -> FinishedRestore:
         """Stop copying, restore every journal that may be, and return where the SVOL then stands.

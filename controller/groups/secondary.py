@@ -20,7 +20,7 @@ from controller.events import Events
 from controller.groups.marker_list import MarkerList
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths, Paths
-from controller.state import GroupRecord, StateDocument
+from controller.state import GroupRecord, Phase, StateDocument
 from controller.volume.backing import Backing
 
 
@@ -120,6 +120,7 @@ class Workers:
                 on_markers=MarkerList(files.markers).collect,
                 split=group.split,
                 held=bool(group.drills),
+                taking_over=group.phase is Phase.TAKING_OVER,
             )
             undo.pop_all()
         return _Running(worker, targets)

@@ -31,11 +31,22 @@ def take_over(appliance: Appliance, name: str, request: TakeoverRequest) -> Take
         if group.phase is Phase.TAKING_OVER and group.next_generation == request.generation:
             return finish(appliance, name)  # what hindered it may be gone
         _refuse(group, request)
-        way = choose(appliance.workers.get(group), group, force=request.force)
+        way = _choose(appliance, group, request)
         with appliance.store.change() as draft:
             record = draft.group(name)
             record.phase, record.next_generation, record.way = Phase.TAKING_OVER, request.generation, way
         return finish(appliance, name)
+
+
+def _choose(appliance: Appliance, group: GroupRecord, request: TakeoverRequest) -> Way:
+    """The way, and no copy that would make it a wrong one begins any more."""
+    worker = appliance.workers.get(group)
+    worker.bar_copies(True)
+    try:
+        return choose(worker, group, force=request.force)
+    except BaseException:
+        worker.bar_copies(False)
+        raise
 
 
 def finish(appliance: Appliance, name: str) -> TakeoverResult:

@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
+from controller.api.models import ChangedRegions, CopyState, InitialCopyMethod, InitialCopyOrder
+from controller.copy.progress import Progress, store
 from controller.copy.worker import SecondaryGroup
 from controller.errors import ConflictError, IntegrityError
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
+from controller.volume.regions import REGION_BYTES
+from tests.crash.links import copy_source
+from tests.support.waiting import wait_until
 from tests.unit.copy.parts import GROUP, Primary, block, content, open_svols, svol
 
 SIZE = 1 << 20
@@ -37,7 +42,7 @@ class Left:
             page.publish(Pointer(name), self.ends[sequence])
         page.close()
 
-    def open(self, generation: int = 1) -> SecondaryGroup:
+    def open(self, generation: int = 1, taking_over: bool = False) -> SecondaryGroup:
         def on_event(level: str, name: str, message: str, facts: dict[str, Any]) -> None:
             pass
 
@@ -50,6 +55,7 @@ class Left:
             open_svols(self.directory),
             self.directory / "copy.json",
             on_event,
+            taking_over=taking_over,
         )
         self.opened.append(group)
         return group
@@ -138,3 +144,48 @@ def test_other_group_is_refused(left: Left) -> None:
             left.directory / "copy.json",
             lambda level, name, message, facts: None,
         )
+
+
+def ordered(left: Left) -> InitialCopyOrder:
+    """A copy of changed regions that was ordered and has not begun; the group before it is consistent."""
+    changed = ChangedRegions(epoch="e", region_bytes=REGION_BYTES, sequence=10, volumes={})
+    order = InitialCopyOrder(
+        source=copy_source(left.directory / "journal"), method=InitialCopyMethod.DIFFERENTIAL, regions=changed
+    )
+    store(left.directory / "copy.json", Progress(CopyState.DONE, consistent_sequence=0, pending=order))
+    return order
+
+
+def test_a_copy_that_was_ordered_begins_by_itself(left: Left) -> None:
+    left.hint(already_read=10)
+    ordered(left)
+    group = left.open()
+    group.order_restore()
+    wait_until(lambda: not group.snapshot().initial_copy.pending, what="the copy to begin")
+
+
+def test_no_copy_begins_in_a_takeover(left: Left) -> None:
+    """Else journals behind its marker would be restored to volumes that the copy will never finish."""
+    left.hint(already_read=10)
+    order = ordered(left)
+    group = left.open(taking_over=True)
+    assert group.finish_restore(20).sequence == 10
+    assert group.snapshot().initial_copy.pending
+    group.stop()
+    left.opened.clear()
+
+    group = left.open()
+    group.bar_copies(True)
+    with pytest.raises(ConflictError, match="being taken over"):
+        group.order_initial_copy(order.model_copy(update={"method": InitialCopyMethod.DIRECT, "regions": None}))
+    assert group.finish_restore(20).sequence == 10
+    assert group.snapshot().initial_copy.pending
+
+
+def test_a_takeover_that_was_refused_lets_copies_begin(left: Left) -> None:
+    left.hint(already_read=10)
+    ordered(left)
+    group = left.open(taking_over=True)
+    group.bar_copies(False)
+    group.order_restore()
+    wait_until(lambda: not group.snapshot().initial_copy.pending, what="the copy to begin")
