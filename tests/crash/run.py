@@ -48,6 +48,7 @@ SUITES = {
 }
 PARTS = {  # of the suites above, for the mutants
     "serial": Suite("tests.crash.powercut.suite:run_serial", 300, "power cuts under one writer"),
+    "lives": Suite("tests.crash.powercut.suite:run_lives", 400, "power cuts under both controllers and their state"),
     "journal-errors": Suite("tests.crash.disk_errors.suite:run_journal", 1, "EIO on a journal"),
 }
 ALL = SUITES | PARTS

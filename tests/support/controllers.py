@@ -24,6 +24,7 @@ class ControllerProcess:
     def __init__(self, processes: Processes, directory: Path, site: str, extra: str = "") -> None:
         self.site = site
         self.mortal = False  # start it so that `die_at` has an effect
+        self.program = "", ""  # a module to run in the controller's place, with PAIRVOL_MUTANT
         self.directory = directory
         self.state_directory = directory / "state"
         self.run_directory = directory / "run"
@@ -59,7 +60,11 @@ class ControllerProcess:
         run = ["-c", "import sys; from controller.daemon import run; run(sys.argv[1])"]
         if self.mortal:
             run = ["-m", "tests.support.mortal"]
-        self._process = self._processes.start([sys.executable, *run, self.config], self.site)
+        module, mutant = self.program
+        if module:
+            run = ["-m", module]
+        environment = {"PAIRVOL_MUTANT": mutant} if mutant else None
+        self._process = self._processes.start([sys.executable, *run, self.config], self.site, environment)
 
     def _answers(self) -> bool:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,6 +15,8 @@ from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
 PLUGIN = Path(__file__).with_name("plugin.py")
+_libc = ctypes.CDLL(None, use_errno=True)
+OPTIONS = "errors=remount-ro"
 
 
 class LogDisks:
@@ -65,11 +69,11 @@ class LogDisks:
             yield {name: stack.enter_context(self.file(name)) for name in self.names}
 
     @contextmanager
-    def mounted(self, name: str) -> Iterator[Path]:
+    def mounted(self, name: str, point: Path | None = None, options: str = OPTIONS) -> Iterator[Path]:
         """A disk that holds an ext4, mounted through a loop device."""
-        point = self.directory / f"{name}.mnt"
-        point.mkdir()
-        with self.file(name) as path, attached(path, direct_io=True) as device, mounted_ext4(device, point):
+        point = point or self.directory / f"{name}.mnt"
+        point.mkdir(exist_ok=True)
+        with self.file(name) as path, attached(path, direct_io=True) as device, mounted_ext4(device, point, options):
             yield point
 
 
@@ -92,7 +96,7 @@ def attached(path: Path, *, direct_io: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def mounted_ext4(device: Path, point: Path, options: str = "errors=remount-ro") -> Iterator[Path]:
+def mounted_ext4(device: Path, point: Path, options: str = OPTIONS) -> Iterator[Path]:
     """An ext4 on a block device, mounted; its own journal is replayed by this."""
     subprocess.run(["mount", "-t", "ext4", "-o", options, device, point], check=True, capture_output=True)
     try:
@@ -101,6 +105,20 @@ def mounted_ext4(device: Path, point: Path, options: str = "errors=remount-ro") 
         if subprocess.run(["umount", point], capture_output=True).returncode:
             subprocess.run(["umount", "-l", point], check=True)  # the caller's failure, if any, is the one to hear of
             raise AssertionError(f"a file under {point} is still open or mapped")
+
+
+def mount(device: Path, point: Path) -> None:
+    """As `mounted_ext4` does, by the system call: for who mounts by the hundred."""
+    words = [str(device).encode(), str(point).encode(), b"ext4", 0, OPTIONS.encode()]
+    if _libc.mount(*words):
+        raise OSError(ctypes.get_errno(), f"cannot mount {device}: {os.strerror(ctypes.get_errno())}")
+
+
+def unmount(point: Path) -> None:
+    if _libc.umount2(str(point).encode(), 0):
+        number = ctypes.get_errno()
+        subprocess.run(["umount", "-l", point], check=True)
+        raise AssertionError(f"a file under {point} is still open or mapped: {os.strerror(number)}")
 
 
 def make_ext4(path: Path, size_bytes: int) -> None:

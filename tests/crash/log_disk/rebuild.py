@@ -8,8 +8,10 @@ the writes after it any subset, each torn in units of 512 or 4096 bytes.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from tests.crash.log_disk.log import Entry, Kind
 
@@ -17,12 +19,51 @@ REORDER_SHARE = 0.6
 TEAR_UNITS = (512, 4096, 4096)
 EXT4_TEAR_UNITS = (4096,)  # an ext4 on the disk itself counts on its 1 KiB superblock being written whole
 
-Images = dict[str, bytearray]
+Images = dict[str, Any]  # of bytearray, or of Sparse
+
+
+class Sparse:
+    """A disk image of which only what was ever written is kept; copies share what they have in common."""
+
+    CHUNK = 64 << 10
+
+    def __init__(self, base: bytes) -> None:
+        self.size = len(base)
+        self._chunks: dict[int, bytes] = {}
+        empty = bytes(self.CHUNK)
+        for at in range(0, len(base), self.CHUNK):
+            chunk = base[at : at + self.CHUNK]
+            if chunk != empty[: len(chunk)]:
+                self._chunks[at] = chunk
+
+    def copy(self) -> Sparse:
+        other = Sparse(b"")
+        other.size, other._chunks = self.size, dict(self._chunks)
+        return other
+
+    def __setitem__(self, place: slice, content: bytes | memoryview) -> None:
+        done = 0
+        while done < len(content):
+            at = (place.start + done) // self.CHUNK * self.CHUNK
+            start = place.start + done - at
+            length = min(self.CHUNK - start, len(content) - done)
+            chunk = bytearray(self._chunks.get(at) or min(self.CHUNK, self.size - at))
+            chunk[start : start + length] = content[done : done + length]
+            self._chunks[at] = bytes(chunk)
+            done += length
+
+    def write_to(self, path: Path) -> None:
+        """As a file with holes. One that is there is written anew in its place: it may be a loop device's."""
+        with path.open("wb") as file:
+            file.truncate(self.size)
+            for at, chunk in self._chunks.items():
+                file.seek(at)
+                file.write(chunk)
 
 
 @dataclass
 class _Disk:
-    flushed: bytearray  # as it was at its last flush
+    flushed: Any  # as it was at its last flush
     pending: list[Entry] = field(default_factory=list)  # given to it since
 
 
@@ -41,10 +82,12 @@ class Cut:
 class Rebuilder:
     """Walks a log forward; `advance` only goes on, so ask for cuts in order."""
 
-    def __init__(self, log: Sequence[Entry], bases: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, log: Sequence[Entry], bases: Mapping[str, bytes], kind: Callable[[bytes], Any] = bytearray
+    ) -> None:
         self._log = log
         self._next = 0
-        self._disks = {name: _Disk(bytearray(base)) for name, base in bases.items()}
+        self._disks = {name: _Disk(kind(base)) for name, base in bases.items()}
 
     def advance(self, index: int) -> None:
         """Take every entry up to and with `index`."""
@@ -65,7 +108,7 @@ class Rebuilder:
         """The disks with all they were given so far."""
         images = {}
         for name, disk in self._disks.items():
-            image = images[name] = bytearray(disk.flushed)
+            image = images[name] = disk.flushed.copy()
             for entry in disk.pending:
                 put(image, entry, 0, entry.length)
         return images
@@ -74,7 +117,7 @@ class Rebuilder:
         """The disks with a random part of what was not flushed; each cut is lucky to its own degree."""
         images = {}
         for name, disk in self._disks.items():
-            image = images[name] = bytearray(disk.flushed)
+            image = images[name] = disk.flushed.copy()
             chance = chooser.choice((0.0, 0.1, 0.5, 0.9, 1.0))
             for entry in disk.pending:
                 for start, length in pieces(entry, unit):
@@ -92,7 +135,7 @@ def pieces(entry: Entry, unit: int) -> Iterator[tuple[int, int]]:
         at += length
 
 
-def put(image: bytearray, entry: Entry, start: int, length: int) -> None:
+def put(image: Any, entry: Entry, start: int, length: int) -> None:
     """Write part of an entry into an image."""
     at = entry.offset + start
     image[at : at + length] = entry.data[start : start + length] if entry.kind == Kind.WRITE else bytes(length)
@@ -118,9 +161,14 @@ def cuts(
     return made
 
 
-def states(log: Sequence[Entry], bases: Mapping[str, bytes], wanted: Sequence[Cut]) -> Iterator[tuple[Cut, Images]]:
+def states(
+    log: Sequence[Entry],
+    bases: Mapping[str, bytes],
+    wanted: Sequence[Cut],
+    kind: Callable[[bytes], Any] = bytearray,
+) -> Iterator[tuple[Cut, Images]]:
     """The disks at each cut; `wanted` in order of index."""
-    rebuilder = Rebuilder(log, bases)
+    rebuilder = Rebuilder(log, bases, kind)
     for cut in wanted:
         rebuilder.advance(cut.index)
         words = cut.mode.split()

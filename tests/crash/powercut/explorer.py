@@ -6,9 +6,10 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.crash.log_disk.log import Entry
-from tests.crash.log_disk.rebuild import EXT4_TEAR_UNITS, TEAR_UNITS, Cut, Images, cuts, states
+from tests.crash.log_disk.rebuild import EXT4_TEAR_UNITS, TEAR_UNITS, Cut, Images, Sparse, cuts, states
 from tests.crash.order.crowd import Crowd, check_crowd
 from tests.crash.powercut.check import Workbench, check_state
 from tests.crash.powercut.on_ext4 import laid_out
@@ -50,9 +51,10 @@ class Explorer:
         within: Sequence[tuple[int, int]] = (),
         until_failure: bool = False,
         units: Sequence[int] = TEAR_UNITS,
+        kind: Callable[[bytes], Any] = bytearray,
     ) -> None:
-        """Judge states at `points` cuts."""
-        for cut, images in states(log, bases, cuts(log, points, self.seed, within, units)):
+        """Judge states at `points` cuts; `kind` makes their images."""
+        for cut, images in states(log, bases, cuts(log, points, self.seed, within, units), kind):
             before = self.row.lost + self.row.order_violations
             judge(cut, images)
             if self.row.lost + self.row.order_violations > before:
@@ -66,7 +68,10 @@ class Explorer:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "cut").write_text(f"{cut}\n")
             for name, image in images.items():
-                (folder / name).write_bytes(image)
+                if isinstance(image, Sparse):
+                    image.write_to(folder / name)
+                else:
+                    (folder / name).write_bytes(image)
 
     def serial(self, recording: Recording, points: int, restarts: int, until_failure: bool = False) -> None:
         """One writer, exact: some of the cuts while the server starts again."""

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.crash.order.crowd import record_crowd
+from tests.crash.powercut import lives
 from tests.crash.powercut.explorer import Explorer
 from tests.crash.powercut.mutants import SERVER_MUTANTS, nothing_wiped
 from tests.crash.powercut.on_ext4 import record_on_ext4
@@ -45,6 +46,20 @@ def run(seed: int, points: int, directory: Path, keep: Path | None = None, contr
             explorer.seed = seed + done
             explore(explorer, min(POINTS_PER_ROUND, points - done))
         control(row, processes, directory, controls)
+        lives.control(row, processes, directory, controls)
+    return row
+
+
+def run_lives(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
+    """Both controllers and their state alone."""
+    row = Row("lives", seed)
+    with Processes(directory / "logs") as processes:
+        explorer = Explorer(row, processes, directory, PROJECT / "build" / "crash")
+        for done in range(0, points, POINTS_PER_ROUND):
+            explorer.seed = seed + done
+            share = min(POINTS_PER_ROUND, points - done)
+            lives.explore_lives(explorer, share * 75 // 100, share * 25 // 100)
+        lives.control(row, processes, directory, controls)
     return row
 
 
@@ -52,13 +67,14 @@ def explore(explorer: Explorer, points: int) -> None:
     """States of every kind; the shares are by what a state costs and what it can find."""
     processes, seed = explorer.processes, explorer.seed
     recording = record(processes, explorer.folder(), seed, 600, kills=2)
-    explorer.serial(recording, points * 40 // 100, points * 10 // 100)
+    explorer.serial(recording, points * 25 // 100, points * 10 // 100)
     explorer.lives_on(recording, points * 5 // 100)
     explorer.cut_again(recording, points * 7 // 100)
     explorer.on_ext4(record_on_ext4(processes, explorer.folder(), seed, 300), points * 10 // 100)
     explorer.crowd(record_crowd(processes, explorer.folder(), seed, 2 + seed % 3, 600), points * 10 // 100)
     explorer.both_sites(points * 10 // 100)
     explorer.witness(points * 8 // 100)
+    lives.explore_lives(explorer, points * 10 // 100, points * 5 // 100)
 
 
 def control(row: Row, processes: Processes, directory: Path, controls: Controls = None) -> None:
