@@ -18,6 +18,7 @@ from controller.drills.ledger import Ledger
 from controller.errors import ConflictError
 from controller.events import Events
 from controller.groups.confirmations import Confirmations
+from controller.groups.drivers import Drivers
 from controller.groups.files import OpenGroups
 from controller.groups.modes import Modes
 from controller.groups.permits import Permits
@@ -43,6 +44,7 @@ class Appliance:
     open_groups: OpenGroups
     workers: Workers
     confirmations: Confirmations
+    drivers: Drivers
     permits: Permits
     rates: Rates
     modes: Modes
@@ -75,6 +77,7 @@ class Appliance:
             open_groups=OpenGroups(paths),
             workers=Workers(paths, events),
             confirmations=Confirmations(),
+            drivers=Drivers(),
             permits=Permits(paths, config.serve),
             rates=Rates(),
             modes=Modes(events),

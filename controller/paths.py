@@ -139,6 +139,11 @@ class GroupPaths:
         return self.directory / "markers.jsonl"
 
     @property
+    def pair_record(self) -> Path:
+        """What the host agents keep of the pair."""
+        return self.directory / "pair.json"
+
+    @property
     def orphans(self) -> Path:
         """Journals kept from earlier lives as primary."""
         return self.directory / "orphans"

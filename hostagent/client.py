@@ -103,15 +103,14 @@ class Agent:
 
     # -- block devices ------------------------------------------------------------
 
-    def attach(self, order: AttachOrder) -> Attachment:
-        """POST /volumes/{name}/attach; a volume that is attached already answers with what there is."""
-        return self._channel.call(
-            Attachment, "POST", f"/volumes/{order.volume}/attach", body=order, seconds=ORDER_SECONDS
-        )
+    def attach(self, order: AttachOrder, on: str | None = None) -> Attachment:
+        """POST /volumes/{name}/attach, at host `on`; one that is attached already answers with what there is."""
+        path, query = f"/volumes/{order.volume}/attach", {"on": on}
+        return self._channel.call(Attachment, "POST", path, body=order, query=query, seconds=ORDER_SECONDS)
 
-    def detach(self, volume: str) -> None:
-        """DELETE /volumes/{name}/attach"""
-        self._channel.send("DELETE", f"/volumes/{volume}/attach", seconds=ORDER_SECONDS)
+    def detach(self, volume: str, on: str | None = None) -> None:
+        """DELETE /volumes/{name}/attach, at host `on`"""
+        self._channel.send("DELETE", f"/volumes/{volume}/attach", query={"on": on}, seconds=ORDER_SECONDS)
 
     def attachments(self) -> list[Attachment]:
         """GET /attachments"""

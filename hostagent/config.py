@@ -22,7 +22,31 @@ Percent = Annotated[float, Field(gt=0, lt=100)]
 
 
 class PeerSettings(BaseModel):
-    """Where another site's agent is reached."""
+    """Where another site's agents are reached, and its controller, to stand in for them (hostagent/HOSTS.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agent: str
+    other_agents: list[str] = Field(default_factory=list)  # of further hosts of that site
+    controller: str | None = None
+
+    @field_validator("agent", "controller")
+    @classmethod
+    def _local(cls, value: str | None) -> str | None:
+        if value is not None:
+            refusing(check_called, value)
+        return value
+
+    @field_validator("other_agents")
+    @classmethod
+    def _all_local(cls, value: list[str]) -> list[str]:
+        for address in value:
+            refusing(check_called, address)
+        return value
+
+
+class HostSettings(BaseModel):
+    """Where the agent of another host of this site is reached."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +68,7 @@ class CopySettings(BaseModel):
     idle_beat_seconds: Seconds = 2.0  # the longest silence between two agents
     fast_beat_seconds: Seconds = 0.1  # while the primary's journal fills
     lease_seconds: Seconds = 10.0  # how long a copy order lasts without renewal
+    driver_seconds: Seconds = 6.0  # how long a host drives a pair without a word before another may
     unknown_after_seconds: Seconds = 4.5  # a peer that is silent for longer is unknown
     high_water_percent: Percent = 80.0
     lag_warn_seconds: Seconds = 30.0
@@ -55,16 +80,22 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     site: Name
+    host: Name | None = None  # this host among those of the site; default: the site's name
     state_directory: Path = Path("/var/lib/pairvol-agent")
     run_directory: Path | None = None  # mount points of block devices; default: state_directory/run
     listen: list[str] = Field(default=["unix:/run/pairvol/agent.sock"], min_length=1)
     controller: str = "unix:/run/pairvol/controller.sock"
     peers: dict[Name, PeerSettings] = Field(default_factory=dict)
+    hosts: dict[Name, HostSettings] = Field(default_factory=dict)  # the other hosts at the same controller
     copying: CopySettings = Field(default_factory=CopySettings, alias="copy")
 
     @property
     def listeners(self) -> list[Address]:
         return [parse_listener(address) for address in self.listen]
+
+    @property
+    def host_name(self) -> str:
+        return self.host or self.site
 
     @property
     def mount_directory(self) -> Path:
@@ -100,6 +131,8 @@ class Config(BaseModel):
     def _others(self) -> Config:
         if self.site in self.peers:
             raise RefusedValueError(f"peers.{self.site} is this site itself", "Name only the other sites.")
+        if self.host_name in self.hosts:
+            raise RefusedValueError(f"hosts.{self.host_name} is this host itself", "Name only the other hosts.")
         return self
 
 

@@ -62,6 +62,8 @@ def begin(host: Host) -> None:
         except PairvolError as error:
             host.events.emit("error", "pair.idle", f"{pair.group} is not worked on: {error.message}", group=pair.group)
     host.monitor.start()
+    for each in (host, *host.stand_ins):
+        each.adoption.start()
 
 
 async def _serve(host: Host, listeners: list[socket.socket]) -> None:

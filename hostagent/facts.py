@@ -64,6 +64,10 @@ class Facts:
     site: str
     pair: Pair
     started: Instant
+    host: str = ""  # the name of this agent among those that reach the own controller
+    stands_in: bool = False  # it is not an agent of `site`, and speaks for it
+    drives: bool = True  # False: another agent gives the orders
+    driver: str | None = None  # which does, as the own controller said last
     own: SideFacts = field(default_factory=SideFacts)
     peer: SideFacts = field(default_factory=SideFacts)
     asked: Instant | None = None  # when the own controller was last asked, with or without an answer
@@ -73,6 +77,9 @@ class Facts:
     peer_pair: Pair | None = None
     peer_lacks_pair: bool = False  # it answers, and has no such pair
     peer_generation: int = 0
+    peer_host: str = ""  # which agent of the other site was heard last
+    peer_stands_in: bool = False  # and whether it only speaks for that site
+    peer_drives: bool = True
     composition: Composition | None = None  # of the primary's journal
     links: Links | None = None  # to the primary
     source_generation: int = 0  # of the records behind those links
@@ -208,6 +215,7 @@ class Facts:
     def heard(self, now: Instant, message: Exchange | ExchangeAnswer) -> None:
         """The other agent told, or answered, what it knows. Late and repeated messages do no harm."""
         self.contact, self.contact_failure = now, None
+        self.peer_host, self.peer_stands_in, self.peer_drives = message.host, message.stands_in, message.drives
         # Another pair of that name is as good as none.
         self.peer_lacks_pair = message.pair is None or message.pair.uuid != self.pair.uuid
         if message.pair is None or self.peer_lacks_pair:

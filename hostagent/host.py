@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from controller.api.client import ControllerClient
-from controller.errors import ConflictError
+from controller.errors import ConflictError, PairvolError
 from controller.events import Events
 from controller.locks import KeyedLocks
+from hostagent.adoption import Adoption
 from hostagent.api.models import Pair
 from hostagent.attach.devices import Devices
 from hostagent.config import Config
@@ -24,6 +28,8 @@ from hostagent.pairs import PairStore
 from hostagent.peers import Peers
 from hostagent.runner import PairRunner, Surroundings
 from hostagent.runners import Runners
+from hostagent.stand_in import forget_state, stand_in_config
+from hostagent.transport import Channel
 
 CONTROLLER_SECONDS = 2.0  # for a question; orders that allocate or restore have deadlines of their own
 BUSY_SECONDS = 10.0
@@ -42,8 +48,15 @@ class Host:
     monitor: Monitor
     history: History
     lock_file: int
+    hosts: Mapping[str, Channel] = field(default_factory=dict)  # the other hosts of this site
+    stand_ins: tuple[Host, ...] = ()  # for sites whose controllers this agent reaches
+    stands_in: bool = False
     runners: Runners = field(default_factory=Runners)
     locks: KeyedLocks = field(default_factory=lambda: KeyedLocks(BUSY_SECONDS))
+
+    @cached_property
+    def adoption(self) -> Adoption:
+        return Adoption(self)
 
     @property
     def site(self) -> str:
@@ -55,29 +68,60 @@ class Host:
         config.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock_file = lock_state(config.state_directory)
         try:
-            store = PairStore(config.state_directory / "pairs.json")
             events = Events(config.state_directory / "events.jsonl", config.site)
-            controller = ControllerClient(config.controller, seconds=CONTROLLER_SECONDS)
-            devices = Devices(config.state_directory / "attachments.json", config.mount_directory)
-            return cls(
-                config=config,
-                store=store,
-                events=events,
-                controller=controller,
-                peers=Peers(config.site, config.peers),
-                devices=devices,
-                monitor=Monitor([config.state_directory], events.emit, devices.newly_stale),
-                history=History(config.state_directory / "history", config.run_directory),
-                lock_file=lock_file,
-            )
+            reached = [site for site, peer in config.peers.items() if peer.controller is not None]
+            stand_ins = tuple(cls._stand_in(stand_in_config(config, site), events) for site in reached)
+            return cls._assemble(config, events, lock_file, stand_ins)
         except BaseException:
             os.close(lock_file)
             raise
 
+    @classmethod
+    def _stand_in(cls, config: Config, events: Events) -> Host:
+        """An agent of another site, for the time that it has none; it tells what happens in our log."""
+        forget_state(config)
+        config.state_directory.mkdir(parents=True, mode=0o700)
+        return cls._assemble(config, events, lock_state(config.state_directory), stands_in=True)
+
+    @classmethod
+    def _assemble(
+        cls,
+        config: Config,
+        events: Events,
+        lock_file: int,
+        stand_ins: tuple[Host, ...] = (),
+        *,
+        stands_in: bool = False,
+    ) -> Host:
+        devices = Devices(config.state_directory / "attachments.json", config.mount_directory)
+        return cls(
+            config=config,
+            store=PairStore(config.state_directory / "pairs.json"),
+            events=events,
+            controller=ControllerClient(config.controller, seconds=CONTROLLER_SECONDS),
+            peers=Peers(config.site, config.peers, config.listen[0]),
+            devices=devices,
+            monitor=Monitor([config.state_directory], events.emit, devices.newly_stale),
+            history=History(config.state_directory / "history", config.run_directory),
+            lock_file=lock_file,
+            hosts={name: Channel(each.agent, f"the host agent of {name}") for name, each in config.hosts.items()},
+            stand_ins=stand_ins,
+            stands_in=stands_in,
+        )
+
     def begin_pair(self, pair: Pair) -> PairRunner:
         """Let the copy manager of a pair work."""
         other = pair.secondary.site if pair.primary.site == self.site else pair.primary.site
-        around = Surroundings(self.site, self.config.copying, self.controller, self.store, self.events, self.history)
+        around = Surroundings(
+            self.site,
+            self.config.copying,
+            self.controller,
+            self.store,
+            self.events,
+            self.history,
+            self.config.host_name,
+            self.stands_in,
+        )
         return self.runners.start(PairRunner(pair, self.peers.get(other), around))
 
     def runner(self, group: str) -> PairRunner:
@@ -93,12 +137,22 @@ class Host:
 
     def close(self) -> None:
         """End what runs in this process. Devices and the servers of the controller stay."""
+        for each in self.stand_ins:
+            each.close()
+        self.adoption.stop()
+        driven = [runner.driving for runner in self.runners.all()]
         self.runners.end_all()
         self.history.close()
+        for driving in driven:
+            with suppress(PairvolError):
+                driving.release()
         self.monitor.stop()
         self.controller.close()
         self.peers.close()
-        self.events.close()
+        for channel in self.hosts.values():
+            channel.close()
+        if not self.stands_in:
+            self.events.close()
         os.close(self.lock_file)
 
 

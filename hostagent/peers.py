@@ -37,6 +37,7 @@ from hostagent.clock import now
 from hostagent.config import PeerSettings
 from hostagent.facts import Instant
 from hostagent.transport import Channel, unanswered
+from hostagent.ways import Ways
 
 EXCHANGE_SECONDS: Final = 2.0
 HELLO_SECONDS: Final = 1.0
@@ -45,21 +46,37 @@ FRESH_SECONDS: Final = 3.0  # a contact no older than this needs no greeting
 Answer = TypeVar("Answer")
 
 
+def stand_in_prefix(site: str) -> str:
+    """Below which an agent answers for a site that it stands in for."""
+    return f"/stand-in/{site}"
+
+
 class AgentClient:
     """The agent of one other site. Threads may share it."""
 
-    def __init__(self, site: str, address: str) -> None:
+    def __init__(self, site: str, address: str, *more: str, stand_in: tuple[str, str] | None = None) -> None:
+        """`more`: other hosts of that site; `stand_in`: address and prefix of who speaks for silent ones."""
         self.site = site
         self.address = address
-        self._channel = Channel(address, f"the host agent of {site}", request_seconds=EXCHANGE_SECONDS)
+        who = f"the host agent of {site}"
+        channels = [Channel(each, who, request_seconds=EXCHANGE_SECONDS) for each in (address, *more)]
+        last = Channel(stand_in[0], who, request_seconds=EXCHANGE_SECONDS, prefix=stand_in[1]) if stand_in else None
+        self._channel = Ways(channels, last)
         self._lock = threading.Lock()
         self._contact: Instant | None = None
         self._failure: str | None = None
 
     def heard(self) -> None:
         """It answered, or called."""
+        self._channel.heard()
+        self._note()
+
+    def _note(self) -> None:
+        silence = self._channel.silence  # a stand-in that answers is no contact
         with self._lock:
-            self._contact, self._failure = now(), None
+            self._failure = silence
+            if silence is None:
+                self._contact = now()
 
     def contact(self) -> PeerContact:
         """When it was last heard; asks it when that is long ago."""
@@ -209,9 +226,9 @@ class AgentClient:
                 with self._lock:
                     self._failure = error.message
             else:
-                self.heard()
+                self._note()
             raise
-        self.heard()
+        self._note()
         return answer
 
     def close(self) -> None:
@@ -221,9 +238,18 @@ class AgentClient:
 class Peers:
     """All other sites by name."""
 
-    def __init__(self, site: str, settings: Mapping[str, PeerSettings]) -> None:
+    def __init__(self, site: str, settings: Mapping[str, PeerSettings], own_address: str = "") -> None:
+        """`own_address`: where the stand-ins of this agent are reached."""
         self.site = site
-        self._clients = {name: AgentClient(name, peer.agent) for name, peer in settings.items()}
+        self._clients = {
+            name: AgentClient(
+                name,
+                peer.agent,
+                *peer.other_agents,
+                stand_in=(own_address, stand_in_prefix(name)) if peer.controller else None,
+            )
+            for name, peer in settings.items()
+        }
 
     def get(self, site: str) -> AgentClient:
         """The agent of a site; UsageError for a site that is not configured here."""

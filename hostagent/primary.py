@@ -171,6 +171,9 @@ def message(facts: Facts) -> Exchange:
         links=facts.links if facts.is_primary else None,
         generation_known=facts.generation_known,
         regions=_untaken(facts),
+        host=facts.host,
+        stands_in=facts.stands_in,
+        drives=facts.drives,
     )
 
 

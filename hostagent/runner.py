@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -41,6 +42,7 @@ from hostagent.actions import (
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, PairStatus, Verdict
 from hostagent.clock import now
 from hostagent.config import CopySettings
+from hostagent.driving import Driving
 from hostagent.facts import Facts
 from hostagent.history.recorder import History
 from hostagent.manager import CopyManager
@@ -48,7 +50,9 @@ from hostagent.observe import observe, peer_silent
 from hostagent.pairs import PairStore, next_state
 from hostagent.peers import AgentClient
 from hostagent.primary import message
+from hostagent.seat import Seat
 from hostagent.status import pair_status
+from hostagent.watch import Watch
 
 SHORT_SECONDS: Final = 1.0  # deadline of a direct question for a status
 JUST_NS: Final = 2_000_000_000  # who failed to answer so lately is not asked again for a status
@@ -70,6 +74,8 @@ class Surroundings:
     store: PairStore
     events: Events
     history: History
+    host: str = ""  # the name of this agent, among those that reach the controller
+    stands_in: bool = False
 
 
 class PairRunner:
@@ -80,8 +86,12 @@ class PairRunner:
         self._peer = peer
         self._around = around
         self._changed = threading.Condition()
-        self._facts = Facts(around.site, pair, now())
+        host = around.host or around.site
+        self._facts = Facts(around.site, pair, now(), host=host, stands_in=around.stands_in)
         self._manager = CopyManager(around.settings)
+        self._watch = Watch(around.settings)
+        seat = Seat(host, around.settings.driver_seconds, around.settings.beat_seconds, around.stands_in)
+        self.driving = Driving(pair.group, around.site, seat, around.controller, around.events)
         self._state = PairState.SMPL
         self._turns = pair.turns
         self._woken = self._stopping = False
@@ -193,6 +203,11 @@ class PairRunner:
             self._manager.awaken()
             self._wake()
 
+    def take_seat(self) -> bool:
+        """A command is here, and the host that drives does not answer: whether this one drives now."""
+        self._claim(wanted=True)
+        return self.driving.drives
+
     # -- the thread --------------------------------------------------------------------
 
     def _wake(self) -> None:
@@ -205,32 +220,54 @@ class PairRunner:
                 if self._stopping:
                     return
                 self._woken = False
-                actions = self._manager.step(now(), self._facts)
-            self._report()
-            self._remember()
+            self._claim()
+            worker: CopyManager | Watch = self._watch if self.driving.stands_by else self._manager
+            with self._changed:
+                actions = worker.step(now(), self._facts)
+            if not self.driving.stands_by:
+                self._report()
+                self._remember()
             for action in actions:
-                self._carry_out(action, of_manager=True)
+                self._carry_out(action, worker)
             with self._changed:
                 if not actions and not self._stopping:
-                    self._changed.wait_for(lambda: self._woken or self._stopping, self._manager.rest_seconds())
+                    rest = min(worker.rest_seconds(), self.driving.rest_seconds(now()))
+                    self._changed.wait_for(lambda: self._woken or self._stopping, rest)
 
-    def _carry_out(self, action: Action, *, of_manager: bool = False) -> None:
+    def _claim(self, *, wanted: bool = False) -> None:
+        """Renew the lease, and go on with the pair as the driver before this one left it."""
+        known = self.pair
+        pair = self.driving.renew(now(), known, wanted=wanted)
+        with self._changed:
+            drives = not self.driving.stands_by
+            if drives is not self._facts.drives:
+                self._facts.drives = drives
+                self._facts.refusals.clear()  # of orders that were another's by then
+                self._manager.awaken()
+            self._facts.driver = self.driving.driver
+        if pair != known:
+            with suppress(ConflictError):  # a command was faster; what it kept is newer
+                self.keep(pair)
+
+    def _carry_out(self, action: Action, worker: CopyManager | Watch | None = None) -> None:
         """Do it, and note how it ended."""
         result: object
+        moved = False
         try:
             result = None if self._stopping else self._call(action)
         except PairvolError as error:
-            result = error
+            result, moved = error, self.driving.refused(error)
         except Exception as error:  # noqa: BLE001 - the boundary of a thread: seen, and retried at a slower pace
             _log.error("mistake in the program at %s of %s", type(action).__name__, self.group, exc_info=error)
             result = PairvolError(f"mistake in the program: {error!r}", hint="See the log of the host agent.")
         with self._changed:
-            self._facts.noted(now(), action, result)
-            if of_manager:
-                self._manager.ended(now(), action, not isinstance(result, PairvolError))
+            if not moved:
+                self._facts.noted(now(), action, result)
+            if worker is not None:
+                worker.ended(now(), action, not isinstance(result, PairvolError))
 
     def _call(self, action: Action) -> object:
-        controller, group = self._around.controller, self.group
+        controller, group = self.driving.controller, self.group
         match action:
             case QueryState(after, wait_seconds):
                 return controller.state(group, after, wait_seconds)

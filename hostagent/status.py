@@ -21,6 +21,7 @@ from hostagent.lag import Lag
 from hostagent.life.resync import automatic
 from hostagent.observe import Observed, Unknown, observe
 from hostagent.pairs import PairEvent, next_state
+from hostagent.spoken_for import spoken_for
 
 DAY_NS: Final = 86_400 * 1_000_000_000
 
@@ -33,7 +34,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
     verdict, line, cause, command = _WORDS[state](facts, now, settings, observed, behind)
     restored = facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns
     unknown = {side.site: side for side in observed.unknown}
-    return PairStatus(
+    status = PairStatus(
         group=facts.pair.group,
         verdict=verdict,
         state=state,
@@ -52,6 +53,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
             _side("S-VOL", facts.pair.secondary, facts.secondary, state, unknown, behind, _copy_percent(facts)),
         ],
     )
+    return spoken_for(status, facts, observed.unknown)
 
 
 Words = tuple[Verdict, str, str | None, str | None]

@@ -33,8 +33,9 @@ class Channel:
     other end in messages ("host agent of osaka").
     """
 
-    def __init__(self, address: str, who: str, *, request_seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(self, address: str, who: str, *, request_seconds: float = REQUEST_SECONDS, prefix: str = "") -> None:
         self.address = address
+        self.prefix = prefix  # of a stand-in behind another agent's address
         self.who = who
         self.request_seconds = request_seconds
         parsed = parse_address(address)
@@ -86,7 +87,7 @@ class Channel:
         parameters = {name: _word(value) for name, value in (query or {}).items() if value is not None}
         try:
             response = self._client.request(
-                method, f"/v1{path}", content=content, headers=headers, params=parameters, timeout=timeout
+                method, f"{self.prefix}/v1{path}", content=content, headers=headers, params=parameters, timeout=timeout
             )
         except httpx.TimeoutException as error:
             raise PeerError(
@@ -101,6 +102,20 @@ class Channel:
         if response.is_error:
             raise problem_error(response, self.who)
         return response
+
+    def relay(self, method: str, path: str, query: str, content: bytes, header: str, seconds: float) -> httpx.Response:
+        """Hand on a request as it came, marked by a header; the answer as it is, also when it is an error."""
+        headers = {"content-type": "application/json", header: "1"}
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        try:
+            return self._client.request(
+                method, f"{path}?{query}" if query else path, content=content, headers=headers, timeout=timeout
+            )
+        except httpx.TransportError as error:
+            words = str(error).lower().rstrip(".") or type(error).__name__
+            raise PeerError(
+                f"{self.who} at {self.address} is unreachable: {words}", hint="Start it, or correct its address."
+            ) from error
 
     def close(self) -> None:
         self._client.close()

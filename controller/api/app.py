@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from controller.api import problems
-from controller.api.routes import drills, groups, lifecycle, markers, metrics, pool, runs, site, volumes
+from controller.api.routes import drills, drivers, groups, lifecycle, markers, metrics, pool, runs, site, volumes
 from controller.appliance import Appliance
 
 PREFIX = "/v1"
@@ -19,7 +19,8 @@ def make_app(appliance: Appliance, request_shutdown: Callable[[bool], None]) -> 
     app.state.appliance = appliance
     app.state.request_shutdown = request_shutdown
     problems.install(app)
-    for noun in (site, pool, volumes, groups, lifecycle, markers, drills, runs):
-        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
+    guard = [Depends(drivers.driven)]  # what a copy manager orders is taken only while it drives
+    for noun in (site, pool, volumes, groups, lifecycle, drivers, markers, drills, runs):
+        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES, dependencies=guard)
     app.include_router(metrics.router)
     return app

@@ -7,6 +7,7 @@ client; every call is bounded in time.
 
 from __future__ import annotations
 
+import copy
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controller.addresses import parse_address
 from controller.api.drills import Drill, DrillStamp, DrillStart
+from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, KeptPair
 from controller.api.lifecycle import (
     DemoteOrder,
     DemoteResult,
@@ -71,6 +73,13 @@ class ControllerClient:
         host = f"http://{self._address}" if self._address.path is None else "http://controller"
         # No proxies of the environment: this never leaves the machine.
         self._http = httpx.Client(base_url=f"{host}/v1", transport=transport, trust_env=False)
+        self._token: str | None = None
+
+    def driving(self, token: str) -> ControllerClient:
+        """The same connection, whose orders are taken only while this token is the driver's."""
+        other = copy.copy(self)
+        other._token = token
+        return other
 
     # -- the controller ------------------------------------------------------------
 
@@ -216,6 +225,23 @@ class ControllerClient:
         path = f"/groups/{group}/drills/{number}"
         return self._parse(Drill, self._send("DELETE", path, ORDER_SECONDS), path)
 
+    # -- who drives (hostagent/HOSTS.md) -----------------------------------------------
+
+    def claim_driver(self, group: str, claim: DriverClaim) -> DriverLease:
+        """Drive a group, go on driving it, or learn who does."""
+        return self._order(DriverLease, f"/groups/{group}/driver", claim, self._seconds)
+
+    def release_driver(self, group: str, agent: str) -> None:
+        """End driving in order."""
+        self._send("DELETE", f"/groups/{group}/driver", self._seconds, query={"agent": agent})
+
+    def pairs(self) -> list[KeptPair]:
+        """Every group with what host agents keep beside it."""
+        return self._ask(list[KeptPair], "/pairs")
+
+    def keep_pair(self, group: str, record: BaseModel) -> None:
+        self._send("PUT", f"/groups/{group}/pair", ORDER_SECONDS, body=record)
+
     # -- the wire ------------------------------------------------------------------
 
     def _ask(self, kind: type[Answer], path: str, wait: float = 0.0, /, **query: Any) -> Answer:
@@ -229,7 +255,9 @@ class ControllerClient:
     ) -> httpx.Response:
         timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
         content = body.model_dump_json() if body is not None else None
-        headers = {"content-type": "application/json"} if body is not None else None
+        headers = {"content-type": "application/json"} if body is not None else {}
+        if self._token is not None and method != "GET":
+            headers[DRIVER_HEADER] = self._token
         try:
             response = self._http.request(method, path, content=content, headers=headers, params=query, timeout=timeout)
         except httpx.TimeoutException as error:

@@ -209,6 +209,7 @@ class JournalState(Shape):
     drills: Count = 0  # open on this secondary's volumes: restore waits for their end
     run: RunState | None = None  # a primary's in-band run: the one under way, or the last one
     verify: VerifyState | None = None  # a secondary's: what the last task of verify runs found here
+    driver: Name | None = None  # the host agent that drives this group; None when none has a lease
     append_records_per_second: float = 0.0  # exponential averages
     append_bytes_per_second: float = 0.0
     seconds_to_full: float | None = None  # at the present rate; None: it does not fill

@@ -63,6 +63,7 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
         volumes.remove(appliance, made)
     with appliance.store.change() as draft:
         del draft.groups[name]
+    appliance.drivers.forget(name)
     document = appliance.store.document
     for member in group.volumes:
         if member.name in document.volumes:

@@ -62,6 +62,7 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "split": group.split,
         "orphans": len(group.orphans),
         "drills": len(group.drills),
+        "driver": appliance.drivers.holder(name),
     }
     try:
         state |= _changes(appliance, group)

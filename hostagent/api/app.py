@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from controller.api import problems
+from hostagent.api import forward
 from hostagent.api.routes import agent, drills, history, life, markers, metrics, pairs, peer, resize, storage
 from hostagent.host import Host
+from hostagent.peers import stand_in_prefix
 
 PREFIX = "/v1"
 
@@ -15,7 +17,11 @@ def make_app(host: Host) -> FastAPI:
     app = FastAPI(title="pairvol host agent", docs_url=None, redoc_url=None)
     app.state.host = host
     problems.install(app)
+    forward.install(app)
     for noun in (agent, storage, life, history, resize, pairs, peer, markers, drills):
-        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
+        guard = [Depends(forward.by_driver)]
+        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES, dependencies=guard)
     app.include_router(metrics.router)
+    for each in host.stand_ins:
+        app.mount(stand_in_prefix(each.site), make_app(each))
     return app

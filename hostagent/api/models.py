@@ -312,6 +312,9 @@ class Exchange(Shape):
     links: Links | None = None
     generation_known: int = 0
     regions: ChangedRegions | None = None  # of the primary, until the secondary has taken them up
+    host: str = ""  # the agent that says this
+    stands_in: bool = False  # it speaks for a site whose own agent is silent
+    drives: bool = True  # its orders are the ones that count there
 
 
 class ExchangeAnswer(Shape):
@@ -323,3 +326,6 @@ class ExchangeAnswer(Shape):
     links: Links | None = None
     generation_known: int = 0
     regions: ChangedRegions | None = None  # of the primary, until the secondary has taken them up
+    host: str = ""  # the agent that says this
+    stands_in: bool = False  # it speaks for a site whose own agent is silent
+    drives: bool = True  # its orders are the ones that count there

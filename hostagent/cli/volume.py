@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 app = noun("volume", "Data volumes, and the block devices made of them.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The volume.")]
+OnOption = Annotated[
+    str | None, typer.Option("--on", metavar="HOST", help="At that host of the site, not the agent's own.")
+]
 
 
 @verb(app, "create")
@@ -67,18 +70,19 @@ def attach(
     name: NameArgument,
     uri: Annotated[bool, typer.Option("--uri", help="Print the NBD address instead of making a device.")] = False,
     readonly: Annotated[bool, typer.Option("--readonly", help="Refuse writes at the device.")] = False,
+    on: OnOption = None,
 ) -> None:
     """Make a block device of a volume and print its path."""
     from hostagent.api.models import AttachOrder
 
-    attachment = session.agent.attach(AttachOrder(volume=name, readonly=readonly, uri_only=uri))
+    attachment = session.agent.attach(AttachOrder(volume=name, readonly=readonly, uri_only=uri), on)
     session.show(attachment, lambda: attachment.device or attachment.uri)
 
 
 @verb(app, "detach", data=False)
-def detach(session: Session, name: NameArgument) -> None:
+def detach(session: Session, name: NameArgument, on: OnOption = None) -> None:
     """Take the block device away again. Unmount it first."""
-    session.agent.detach(name)
+    session.agent.detach(name, on)
 
 
 def volume_table(volumes: list[Volume], devices: dict[str, Attachment]) -> str:

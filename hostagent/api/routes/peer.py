@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from controller.api.lifecycle import ServeOrder
 from controller.api.models import FenceRequest, JournalState, Name
+from controller.errors import PeerError
 from hostagent import journals, sides, takeover
 from hostagent.api.models import (
     Attachment,
@@ -30,19 +31,27 @@ router = APIRouter(prefix="/peer", tags=["between agents"])
 
 
 @router.get("/hello")
-async def hello(host: Here) -> PeerHello:
-    """Who is here?"""
+def hello(host: Here) -> PeerHello:
+    """Who is here? A stand-in speaks only for a controller that it reaches."""
+    if host.stands_in:
+        host.controller.site()
     return PeerHello(site=host.site, version=program_version())
 
 
 @router.post("/exchange")
 def exchange(host: Here, told: Exchange) -> ExchangeAnswer:
     """Hear what the other agent knows of a pair; answer with what is known here, fresh from the controller."""
-    host.peers.heard(told.site)
+    if not told.stands_in:
+        host.peers.heard(told.site)
     runner = host.runners.find(told.pair.group)
+    if runner is None and host.stands_in:
+        raise PeerError(f"the stand-in of {host.site} has not looked at {told.pair.group} yet")
     if runner is None:
         return ExchangeAnswer(site=host.site, pair=host.store.find(told.pair.group), state=None)
-    return runner.heard(told)
+    answer = runner.heard(told)
+    if host.stands_in and answer.failure is not None and answer.failure.error == PeerError.__name__:
+        raise PeerError(answer.failure.message, hint=answer.failure.hint)
+    return answer
 
 
 @router.post("/pairs/check")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from controller.api.models import Name, PoolAdd, PoolVolume, Volume, VolumeCreate
 from controller.errors import UsageError
+from hostagent.api.forward import RelayedError, relay
 from hostagent.api.models import Attachment, AttachOrder
 from hostagent.api.routes.dependencies import Here
+from hostagent.attach.elsewhere import refuse_attached_elsewhere
 
 router = APIRouter(tags=["volumes"])
 
@@ -61,18 +64,29 @@ def attachments(host: Here) -> list[Attachment]:
     return host.devices.shown()
 
 
-@router.post("/volumes/{name}/attach", status_code=201)
+async def on_host(request: Request, host: Here, on: Name | None = None) -> None:
+    """Hand on to the host that was named."""
+    if on is not None and on != host.config.host_name:
+        raise RelayedError(await run_in_threadpool(relay, host, on, request, await request.body()))
+
+
+OnHost = [Depends(on_host)]
+
+
+@router.post("/volumes/{name}/attach", status_code=201, dependencies=OnHost)
 def attach(host: Here, name: Name, order: AttachOrder) -> Attachment:
-    """Make a block device of a volume, on this host."""
+    """Make a block device of a volume, on this host or on the one named by `on`."""
     if order.volume != name:
         raise UsageError(f"the order is for {order.volume}, the path for {name}", hint="Name one volume.")
+    if not (order.readonly or order.uri_only):
+        refuse_attached_elsewhere(host, name)
     attachment = host.devices.attach(host.controller.volume(name), order)
     shown = attachment.device or attachment.uri
     host.events.emit("info", "volume.attached", f"volume {name} attached as {shown}", {"method": attachment.method})
     return attachment
 
 
-@router.delete("/volumes/{name}/attach", status_code=204)
+@router.delete("/volumes/{name}/attach", status_code=204, dependencies=OnHost)
 def detach(host: Here, name: Name) -> None:
     """Take the block device away; refused while it is in use."""
     host.devices.detach(name)
