@@ -20,26 +20,9 @@ from controller.api.client import ControllerClient
 from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
-from hostagent.actions import (
-    Action,
-    ExchangeWithPeer,
-    OrderClearEpoch,
-    OrderCopy,
-    OrderDemote,
-    OrderFence,
-    OrderInitialCopy,
-    OrderPromote,
-    OrderPurge,
-    OrderRestore,
-    OrderResume,
-    OrderResync,
-    OrderServe,
-    QueryGroup,
-    QueryRegions,
-    QueryState,
-    SavePair,
-)
+from hostagent.actions import Action, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, PairStatus, Verdict
+from hostagent.calls import call
 from hostagent.clock import now
 from hostagent.config import CopySettings
 from hostagent.driving import Driving
@@ -267,40 +250,7 @@ class PairRunner:
                 worker.ended(now(), action, not isinstance(result, PairvolError))
 
     def _call(self, action: Action) -> object:
-        controller, group = self.driving.controller, self.group
-        match action:
-            case QueryState(after, wait_seconds):
-                return controller.state(group, after, wait_seconds)
-            case QueryGroup():
-                return controller.group(group)
-            case ExchangeWithPeer(told):
-                return self._peer.exchange(told)
-            case OrderCopy(order):
-                return controller.order_copy(group, order)
-            case OrderInitialCopy(copy):
-                return controller.order_initial_copy(group, copy)
-            case OrderRestore(restore):
-                return controller.order_restore(group, restore)
-            case OrderPurge(purge):
-                return controller.purge(group, purge)
-            case OrderFence(fence):
-                return controller.fence(group, fence)
-            case OrderServe(serve):
-                return controller.serve(group, serve)
-            case OrderResume():
-                return controller.resume(group)
-            case QueryRegions():
-                return controller.regions(group)
-            case OrderResync(resync):
-                return controller.resync(group, resync)
-            case OrderClearEpoch(epoch):
-                return controller.clear_epoch(group, epoch)
-            case OrderPromote(promote):
-                return controller.promote(group, promote)
-            case OrderDemote(demote):
-                return controller.demote(group, demote)
-            case SavePair(pair):
-                return self._save(pair)
+        return call(action, self.group, self.driving.controller, self._peer, self._save)
 
     def _save(self, pair: Pair) -> Pair:
         try:
