@@ -198,6 +198,7 @@ class Keeper:
             running.send(signal.SIGKILL)
             running.wait(self.plan.stop_seconds)
         running.reap()
+        self.plan.pidfile.unlink(missing_ok=True)  # that number is somebody else's soon
 
     def _died(self, running: ServerProcess, backoff: float) -> None:
         running.reap()

@@ -84,7 +84,7 @@ class Servers:
 
 
 def stop_strays(run_directory: Path, keep: set[Path], wait_seconds: float = 5.0) -> list[int]:
-    """End every server of a run directory whose pid file is not in `keep`; returns their pids.
+    """End every server of a run directory whose pid file is not in `keep`, and drop such files; returns their pids.
 
     They are left by commands that a crash cut short, or by a controller whose
     state is to end with it.
@@ -99,4 +99,6 @@ def stop_strays(run_directory: Path, keep: set[Path], wait_seconds: float = 5.0)
             stray.wait(wait_seconds)
         stray.reap()
         stray.close()
+    for pidfile in set(run_directory.glob("*.pid")) - keep:
+        pidfile.unlink(missing_ok=True)
     return [stray.pid for stray in held]

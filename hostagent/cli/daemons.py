@@ -1,4 +1,4 @@
-"""`pairvol controller run` and `pairvol agent run`: the daemons, in the foreground."""
+"""`pairvol controller run` and `pairvol agent run`: the daemons, in the foreground; `controller stop` ends it all."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ def run_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) ->
     from controller.daemon import run
 
     run(config)
+
+
+@controller.command("stop")
+def stop_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) -> None:
+    """End the controller with every server that it keeps: hosts lose their volumes until it runs again."""
+    from controller.config import load
+    from controller.stopping import stop_all
+
+    stop_all(load(config).state_directory)
 
 
 @agent.command("run")

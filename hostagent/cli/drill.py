@@ -81,9 +81,9 @@ def check_words(drill: DrillReport) -> str:
     """`OK`, `FAILED (1)`, or nothing when none was run."""
     if drill.check is None:
         return NONE
-    if drill.check.passed:
-        return coloured("OK")
     code = drill.check.exit_code
+    if drill.check.passed:
+        return coloured("OK") + (" (mended)" if code else "")
     return f"{coloured('FAILED')} ({'timed out' if code is None else code})"
 
 

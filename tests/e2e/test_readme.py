@@ -28,11 +28,15 @@ def essence(lines: list[str]) -> list[str]:
 
 def end_what_is_left(directory: Path, ports: list[str]) -> None:
     """After a failure in mid-walk: unmount, detach, and end the daemons and servers by their pid files."""
-    if (directory / "mnt").is_mount():
-        run("umount", directory / "mnt")
+    for point in (directory / "look", directory / "mnt"):
+        if point.is_mount():
+            run("umount", point)
     for port in ports:
-        with Agent(f"127.0.0.1:{port}") as agent, suppress(PairvolError):
-            agent.detach("data")
+        with Agent(f"127.0.0.1:{port}") as agent:
+            with suppress(PairvolError):
+                agent.stop_drill("db")
+            with suppress(PairvolError):
+                agent.detach("data")
     for pidfile in [*directory.glob("*/*.pid"), *directory.glob("*/run/*.pid")]:
         end(int(pidfile.read_text()))
 

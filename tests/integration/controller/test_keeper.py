@@ -122,6 +122,7 @@ def test_one_that_does_not_end_when_asked_is_killed(events: Events, directory: P
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
     assert not alive(pid)
+    assert not (directory / "m.pid").exists()
     assert [event.name for event in events.after(0)] == ["server.started", "server.killed"]
 
 
@@ -134,6 +135,8 @@ def test_strays_are_ended_and_kept_ones_are_not(events: Events, directory: Path)
     assert keeper is not None
     pid = keeper.pid
     servers.leave_all()
+    (directory / "old.pid").write_text("1\n")  # of a server that was killed with its controller
     assert stop_strays(directory, set()) == [pid]
+    assert not list(directory.glob("*.pid"))
     with pytest.raises(PeerError, match="is not kept here"):
         servers.wait_ready("m", 1)

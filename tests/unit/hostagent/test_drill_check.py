@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controller.api.drills import Drill, DrillState
@@ -33,6 +35,20 @@ DEVICES = {"data": "/dev/loop7", "log": "/dev/with space"}
 def test_a_check_is_run_for_each_device_that_it_names_or_once(command: str, code: int, output: str) -> None:
     check = run_check(DRILL, DEVICES, command, 20.0)
     assert (check.exit_code, check.passed, check.output, check.sequence) == (code, code == 0, output, 42)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "passed"),
+    [("", 1, True), ("", 0, True), ("", 4, False), ("; true", 0, True), ("|| exit 1", 1, False)],
+)
+def test_fsck_passes_when_it_mended_what_a_mounted_file_system_leaves(
+    tmp_path: Path, words: str, code: int, passed: bool
+) -> None:
+    program = tmp_path / "fsck.ext4"
+    program.write_text(f"#!/bin/sh\n[ $2 = /dev/loop7 ] && exit {code}\nexit 0\n")
+    program.chmod(0o755)
+    check = run_check(DRILL, {"data": "/dev/loop7", "log": "/dev/loop8"}, f"{program} -fp {{device}} {words}", 20.0)
+    assert (check.exit_code, check.passed) == (code, passed)
 
 
 def test_a_check_that_does_not_end_is_ended_with_everything_it_started() -> None:
