@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from controller import plans, pool, process, serving, volumes
+from controller import growth, plans, pool, process, serving, volumes
 from controller.api.models import Role
 from controller.appliance import Appliance
 from controller.drills import commands as drills
@@ -123,6 +123,9 @@ def _start_worker(appliance: Appliance, name: str) -> None:
 
 
 def _finish(appliance: Appliance, document: StateDocument) -> None:
+    for volume in document.volumes.values():
+        if volume.next_size_bytes is not None:
+            _attempt_volume(appliance, volume.name)
     for group in document.groups.values():
         name = group.name
         if group.phase is Phase.DELETING:
@@ -151,6 +154,16 @@ def _finish_demotion(appliance: Appliance, name: str) -> None:
     with appliance.locks.hold(groups=[name], volumes=members):
         if appliance.store.document.group(name).phase is Phase.DEMOTING:
             demote.finish(appliance, name)
+
+
+def _attempt_volume(appliance: Appliance, name: str) -> None:
+    """A growth that cannot be finished now goes on when it is ordered again."""
+    try:
+        growth.settle(appliance, name)
+    except (PairvolError, OSError) as error:
+        appliance.events.emit(
+            "error", "volume.unsettled", f"cannot finish the growth of volume {name}: {error}", {"volume": name}
+        )
 
 
 def _attempt(appliance: Appliance, group: str, what: str, act: Callable[[], None]) -> None:

@@ -69,6 +69,7 @@ class VolumeRecord(Shape):
     size_bytes: int
     backing: str
     owned: bool  # we made the backing store, so deleting the volume removes it
+    next_size_bytes: int | None = None  # it is growing
     phase: Phase = Phase.READY
 
 

@@ -132,11 +132,19 @@ def check_backing(path: str, size_bytes: int) -> None:
             hint="It must not be mounted or in use, and writable for the controller.",
             path=path,
         ) from error
+    os.close(file)
+    if size_bytes:
+        check_length(path, size_bytes)
+
+
+def check_length(path: str, size_bytes: int) -> None:
+    """CapacityError when a store given by the user is too short; it is never made longer."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         present = volume_size_bytes(file)
     finally:
         os.close(file)
-    if size_bytes and present < size_bytes:
+    if present < size_bytes:
         raise CapacityError(
             f"backing {path} is {present} bytes long, the volume needs {size_bytes}",
             hint="Give a smaller size or a larger backing; it is never changed here.",

@@ -31,6 +31,8 @@ from hostagent.api.models import (
     PairStatus,
     TakeoverOrder,
     TakeoverReport,
+    VolumeSize,
+    VolumeSizes,
 )
 from hostagent.transport import Channel
 
@@ -100,6 +102,11 @@ class Agent:
     def delete_volume(self, name: str) -> None:
         """DELETE /volumes/{name}"""
         self._channel.send("DELETE", f"/volumes/{name}", seconds=ORDER_SECONDS)
+
+    def resize_volume(self, name: str, size_bytes: int) -> VolumeSizes:
+        """POST /volumes/{name}/resize: larger, at both sites when it is paired."""
+        path, order = f"/volumes/{name}/resize", VolumeSize(size_bytes=size_bytes)
+        return self._channel.call(VolumeSizes, "POST", path, body=order, seconds=TAKEOVER_SECONDS)
 
     # -- block devices ------------------------------------------------------------
 

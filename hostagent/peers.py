@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from controller.api.lifecycle import JournalResize, ServeOrder, SplitOrder
 from controller.api.markers import MarkerOrder, NamedMarker
-from controller.api.models import FenceRequest, Group, JournalState
+from controller.api.models import FenceRequest, Group, JournalState, Volume
 from controller.errors import PairvolError, UsageError
 from hostagent.api.drills import DrillOrder, DrillReport
 from hostagent.api.history import TakeoverEntry
@@ -29,6 +29,7 @@ from hostagent.api.models import (
     PeerHello,
     SideOrder,
     SideReport,
+    SideResize,
     TakeoverOrder,
     TakeoverReport,
 )
@@ -177,6 +178,11 @@ class AgentClient:
         """Let the journal there lie on a volume of another size."""
         path = f"/peer/journals/{group}/resize"
         return self._noted(lambda: self._channel.call(Group, "POST", path, body=order, seconds=TAKEOVER_SECONDS))
+
+    def resize_volume(self, group: str, order: SideResize) -> Volume:
+        """Let a volume of a group there grow, or ask whether it could."""
+        path = f"/peer/pairs/{group}/resize"
+        return self._noted(lambda: self._channel.call(Volume, "POST", path, body=order, seconds=TAKEOVER_SECONDS))
 
     def journal_command(self, group: str, verb: str, command: JournalCommand) -> JournalState:
         """Forward a journal command to the side that owns it."""

@@ -7,14 +7,17 @@ is settled, is its controller's business (controller/LIFECYCLE.md).
 |---|---|---|---|
 | journal | 1 the secondary's has the size | journals of different size | goes on with 2 |
 | | 2 the primary's has the size | | done |
+| volume | 1 both sides could do it | nothing | begins anew |
+| | 2 the secondary's grows | an SVOL that is longer than its PVOL: journals never reach beyond it | goes on with 3 |
+| | 3 the primary's grows | | done |
 """
 
 from __future__ import annotations
 
-from controller.api.lifecycle import JournalResize
-from controller.api.models import Group
-from controller.errors import ConflictError, UsageError
-from hostagent.api.models import JournalSize, JournalSizes, Pair, ResizeSide
+from controller.api.lifecycle import JournalResize, VolumeResize
+from controller.api.models import Group, Volume
+from controller.errors import ConflictError, NotFoundError, UsageError
+from hostagent.api.models import JournalSize, JournalSizes, Pair, ResizeSide, SideResize, VolumeSize, VolumeSizes
 from hostagent.host import Host
 
 
@@ -48,13 +51,53 @@ def resize_own_journal(host: Host, group: str, order: JournalResize) -> Group:
 
 def _journal_at(host: Host, pair: Pair, side: ResizeSide, order: JournalSize) -> Group:
     site = (pair.primary if side is ResizeSide.PRIMARY else pair.secondary).site
-    if pair.taken_over:
-        raise ConflictError(
-            f"cannot resize the journals of {pair.group}: it was taken over by {pair.secondary.site}",
-            hint=f'Pair the sites again first: "pairvol pair resync {pair.group} --swap".',
-            group=pair.group,
-        )
+    refuse_taken_over(pair, "resize the journals of")
     resize = JournalResize(size_bytes=order.size_bytes, journal_volumes=order.journal_volumes)
     if site == host.site:
         return resize_own_journal(host, pair.group, resize)
     return host.peers.get(site).resize_journal(pair.group, resize)
+
+
+def resize_volume(host: Host, name: str, order: VolumeSize) -> VolumeSizes:
+    """Make a volume of this site larger, and the one that it is paired with."""
+    volume = host.controller.volume(name)
+    if volume.group is None:
+        grown = host.controller.resize_volume(name, VolumeResize(size_bytes=order.size_bytes))
+        return VolumeSizes(volume=name, group=None, sizes={host.site: grown.size_bytes})
+    group = volume.group
+    pair = host.store.get(group)
+    refuse_taken_over(pair, "resize volumes of")
+    index = next(member.index for member in host.controller.group(group).volumes if member.name == name)
+    sites = (pair.secondary.site, pair.primary.site)
+    with host.locks.hold(groups=[group]):
+        for site in sites:
+            _volume_at(host, site, group, SideResize(index=index, size_bytes=order.size_bytes, check=True))
+        side = SideResize(index=index, size_bytes=order.size_bytes)
+        sizes = {site: _volume_at(host, site, group, side).size_bytes for site in sites}
+    host.runner(group).awaken()
+    return VolumeSizes(volume=name, group=group, sizes=sizes)
+
+
+def resize_own_volume(host: Host, group: str, order: SideResize) -> Volume:
+    """This site's volume of that index in the group."""
+    members = host.controller.group(group).volumes
+    name = next((member.name for member in members if member.index == order.index), None)
+    if name is None:
+        raise NotFoundError(f"group {group} has no volume {order.index} at {host.site}", group=group)
+    resize = VolumeResize(size_bytes=order.size_bytes, group=group, check=order.check)
+    return host.controller.resize_volume(name, resize)
+
+
+def _volume_at(host: Host, site: str, group: str, order: SideResize) -> Volume:
+    if site == host.site:
+        return resize_own_volume(host, group, order)
+    return host.peers.get(site).resize_volume(group, order)
+
+
+def refuse_taken_over(pair: Pair, doing: str) -> None:
+    if pair.taken_over:
+        raise ConflictError(
+            f"cannot {doing} {pair.group}: it was taken over by {pair.secondary.site}",
+            hint=f'Pair the sites again first: "pairvol pair resync {pair.group} --swap".',
+            group=pair.group,
+        )

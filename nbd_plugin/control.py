@@ -48,6 +48,7 @@ class Commands:
             "marker": self._marker,
             "run": self._run,
             "move_journal": self._move_journal,
+            "grow": self._grow,
         }
 
     def answer(self, line: bytes) -> Answer:
@@ -110,6 +111,13 @@ class Commands:
             raise UsageError(f"move_journal needs laid_out and carried: {error}") from error
         tail = self._write_path.move_journal(parse_journal(request.get("journal")), laid_out, carried)
         return {"appended": asdict(tail)}
+
+    def _grow(self, request: dict[str, Any]) -> Answer:
+        name, size_bytes = request.get("volume"), request.get("size_bytes")
+        if not isinstance(name, str) or not isinstance(size_bytes, int):
+            raise UsageError("grow needs a volume name and its bytes")
+        self._write_path.grow(name, size_bytes)
+        return {}
 
     def _writable(self, request: dict[str, Any]) -> Answer:
         name, writable = request.get("volume"), request.get("writable")

@@ -28,6 +28,7 @@ from controller.api.lifecycle import (
     ServeOrder,
     SplitOrder,
     SuspendOrder,
+    VolumeResize,
 )
 from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import (
@@ -120,6 +121,9 @@ class ControllerClient:
 
     def delete_volume(self, name: str) -> None:
         self._send("DELETE", f"/volumes/{name}", ORDER_SECONDS)
+
+    def resize_volume(self, name: str, order: VolumeResize) -> Volume:
+        return self._order(Volume, f"/volumes/{name}/resize", order, TAKEOVER_SECONDS)
 
     # -- groups --------------------------------------------------------------------
 

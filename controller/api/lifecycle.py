@@ -45,6 +45,14 @@ class JournalResize(Shape):
     journal_volumes: list[Name] = Field(default_factory=list)
 
 
+class VolumeResize(Shape):
+    """Make a volume larger at this site; of a member the group must be named, since its pair has two sides."""
+
+    size_bytes: Annotated[int, Field(gt=0)]
+    group: Name | None = None
+    check: bool = False  # only say whether it could be done
+
+
 class SplitOrder(Shape):
     """Let hosts use the volumes of a secondary, or end that."""
 

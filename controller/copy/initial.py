@@ -124,7 +124,7 @@ class InitialCopyRun:
             if link.size_bytes != size:
                 raise ConflictError(
                     f"PVOL {link.uri} is {link.size_bytes} bytes long, its SVOL {size}",
-                    hint="A pair needs volumes of the same size.",
+                    hint='Both need the same size: give a "pairvol volume resize" that was cut short again.',
                     volume=volume,
                 )
         return link

@@ -72,9 +72,10 @@ class InitialCopying(Loop):
             whole = self._targets.bytes_total
             done = done + shown.run_bytes if shown.run_sequence is None else done + whole
             total += whole if shown.method is not InitialCopyMethod.BASE else 0
+        done = total if state is CopyState.DONE else min(done, total)  # volumes may have grown since
         return InitialCopy(
             state=state if failure is None else CopyState.FAILED,
-            bytes_done=min(done, total) if pending is None else 0,
+            bytes_done=done if pending is None else 0,
             bytes_total=total,
             bytes_copied=shown.bytes_copied if pending is None else 0,
             gap_sequence=order.gap_sequence if order is not None else None,

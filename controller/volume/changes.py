@@ -1,4 +1,4 @@
-"""What of a served group changes while hosts write: where its journal lies.
+"""What of a served group changes while hosts write: where its journal lies, how long its volumes are.
 
 Owns the part of such a change that only the process with the open journal can
 do. Each happens behind a closed gate, is given again when it was cut short,
@@ -12,10 +12,10 @@ import os
 from pathlib import Path
 
 from controller import durable
-from controller.errors import ConflictError, PairvolError, StorageError
+from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, StorageError
 from controller.journal import moving
 from controller.journal.pointers import Position
-from controller.journal.volume import JournalVolume
+from controller.journal.volume import JournalVolume, volume_size_bytes
 from controller.volume.journaled import JournaledPath
 from controller.volume.modes import Modes
 from controller.volume.opening import open_journaled, open_resting
@@ -63,6 +63,23 @@ class Changes(Modes):
     def _reopen(path: JournaledPath, active: bool) -> None:
         if active:
             path.open_gate()
+
+    def grow(self, name: str, size_bytes: int) -> None:
+        """Serve a volume in its new length, to those who connect from now on; its store is that long already."""
+        with self._change:
+            volume = self.volumes.get(name)
+            if volume is None:
+                raise NotFoundError(f"no volume {name} is served here")
+            if size_bytes < volume.size_bytes:
+                raise ConflictError(f"volume {name} has {volume.size_bytes} bytes and cannot shrink to {size_bytes}")
+            if self._marks is not None and size_bytes > volume.size_bytes:
+                raise ConflictError(
+                    f"cannot grow volume {name}: changed regions are tracked in its old length",
+                    hint="Bring the pair back in step first.",
+                )
+            if volume_size_bytes(volume.backing.file) < size_bytes:
+                raise CapacityError(f"the store of volume {name} is shorter than {size_bytes} bytes")
+            volume.backing.size_bytes = volume.size_bytes = size_bytes
 
     def _carry_rest(
         self, path: JournaledPath, settings: JournalSettings, laid_out: str, carried: Position, tail: Position

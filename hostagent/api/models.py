@@ -201,6 +201,28 @@ class JournalSize(Shape):
     side: ResizeSide = ResizeSide.BOTH
 
 
+class VolumeSize(Shape):
+    """A volume grows, and with it the one at the other site."""
+
+    size_bytes: Annotated[int, Field(gt=0)]
+
+
+class VolumeSizes(Shape):
+    """What it has now, by site."""
+
+    volume: Name
+    group: Name | None
+    sizes: dict[str, int]
+
+
+class SideResize(Shape):
+    """One agent to the other: your volume of this index in the group."""
+
+    index: Count
+    size_bytes: Count
+    check: bool = False
+
+
 class JournalSizes(Shape):
     """What they have now; None for a side that was not asked for."""
 

@@ -1,4 +1,4 @@
-"""`journal resize`: journals of another size, while hosts write on."""
+"""`journal resize` and `volume resize`: another size, while hosts write on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from controller.units import format_size, parse_size
 from hostagent.cli.journal import app as journal_app
 from hostagent.cli.pair import GroupArgument
 from hostagent.cli.session import Session, validated, verb
+from hostagent.cli.volume import NameArgument
+from hostagent.cli.volume import app as volume_app
 
 if TYPE_CHECKING:
-    from hostagent.api.models import JournalSizes
+    from hostagent.api.models import JournalSizes, VolumeSizes
 
 
 @verb(journal_app, "resize")
@@ -41,3 +43,17 @@ def resize_journal(
 def _text(sizes: JournalSizes) -> str:
     both = (("primary", sizes.primary), ("secondary", sizes.secondary))
     return f"{sizes.group}: " + ", ".join(f"{side} journal {format_size(size)}" for side, size in both if size)
+
+
+@verb(volume_app, "resize")
+def resize_volume(
+    session: Session, name: NameArgument, size: Annotated[str, typer.Argument(help="Such as 20G; never smaller.")]
+) -> None:
+    """Make a volume larger, at both sites when it is paired. Hosts see it when they connect again."""
+    sizes = session.agent.resize_volume(name, parse_size(size))
+    session.show(sizes, lambda: _sizes_text(sizes))
+
+
+def _sizes_text(sizes: VolumeSizes) -> str:
+    where = ", ".join(f"{format_size(size)} at {site}" for site, size in sizes.sizes.items())
+    return f"{sizes.volume}: {where}; a host that has it attached sees that after it detached and attached it again"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from controller import volumes
+from controller import growth, volumes
+from controller.api.lifecycle import VolumeResize
 from controller.api.models import Name, Volume, VolumeCreate
 from controller.api.routes.dependencies import Here
 
@@ -27,6 +28,12 @@ def create(appliance: Here, request: VolumeCreate) -> Volume:
 def show(appliance: Here, name: Name) -> Volume:
     """One volume."""
     return volumes.show(appliance, name)
+
+
+@router.post("/{name}/resize")
+def resize(appliance: Here, name: Name, order: VolumeResize) -> Volume:
+    """Make a volume larger; clients see it when they connect again."""
+    return growth.resize(appliance, name, order)
 
 
 @router.delete("/{name}", status_code=204)

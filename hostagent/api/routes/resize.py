@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from controller.api.lifecycle import JournalResize
-from controller.api.models import Group, Name
+from controller.api.models import Group, Name, Volume
 from hostagent import resize
-from hostagent.api.models import JournalSize, JournalSizes
+from hostagent.api.models import JournalSize, JournalSizes, SideResize, VolumeSize, VolumeSizes
 from hostagent.api.routes.dependencies import Here
 
 router = APIRouter(tags=["sizes"])
@@ -23,3 +23,15 @@ def journal(host: Here, group: Name, order: JournalSize) -> JournalSizes:
 def journal_side(host: Here, group: Name, order: JournalResize) -> Group:
     """This site's part of it."""
     return resize.resize_own_journal(host, group, order)
+
+
+@router.post("/volumes/{name}/resize")
+def volume(host: Here, name: Name, order: VolumeSize) -> VolumeSizes:
+    """Make a volume larger, at both sites when it is paired."""
+    return resize.resize_volume(host, name, order)
+
+
+@router.post("/peer/pairs/{group}/resize", tags=["between agents"])
+def volume_side(host: Here, group: Name, order: SideResize) -> Volume:
+    """This site's part of it."""
+    return resize.resize_own_volume(host, group, order)

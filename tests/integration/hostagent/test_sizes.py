@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from controller.errors import UsageError
-from hostagent.api.models import JournalSize, PairState, ResizeSide
-from tests.integration.hostagent.conftest import JOURNAL_BYTES, Case
+from controller.errors import ConflictError, UsageError
+from hostagent.api.models import JournalSize, PairSplit, PairState, ResizeSide
+from tests.integration.hostagent.conftest import BLOCK, JOURNAL_BYTES, VOLUME_BYTES, Case
+from tests.support.nbdkit import connected
 
 pytestmark = pytest.mark.e2e
 
@@ -25,3 +26,25 @@ def test_both_journals_from_the_secondarys_host(case: Case) -> None:
     case.wait_restored(3, 19)
     with pytest.raises(UsageError, match="cannot both lie"):
         case.tokyo.resize_journal(case.name, JournalSize(journal_volumes=["fast"]))
+
+
+def test_a_paired_volume_grows_at_both_sites(case: Case) -> None:
+    case.pair()
+    with pytest.raises(ConflictError, match="cannot shrink"):
+        case.osaka.resize_volume(case.name, VOLUME_BYTES // 2)
+    sizes = case.osaka.resize_volume(case.name, 2 * VOLUME_BYTES)
+    assert sizes.sizes == {"tokyo": 2 * VOLUME_BYTES, "osaka": 2 * VOLUME_BYTES}
+    assert case.tokyo.resize_volume(case.name, 2 * VOLUME_BYTES) == sizes
+    uri = case.tokyo.volume(case.name).uri
+    assert uri is not None
+    last = 2 * VOLUME_BYTES // BLOCK - 1
+    with connected(uri) as handle:
+        assert handle.get_size() == 2 * VOLUME_BYTES
+        handle.pwrite((7).to_bytes(4, "big") * (BLOCK // 4), last * BLOCK)
+        handle.flush()
+    case.wait_restored(7, last)
+    status = case.wait_state(PairState.PAIR)
+    assert [side.copy_percent for side in status.sides][1] in (None, 100)
+    case.tokyo.split_pair(case.name, PairSplit())
+    with pytest.raises(ConflictError, match="split"):
+        case.tokyo.resize_volume(case.name, 3 * VOLUME_BYTES)
