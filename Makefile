@@ -88,7 +88,8 @@ format: setup ## let ruff lay out the code
 test: lint ## lint, then every test; PYTEST_ARGS adds options
 	@cd '$(ROOT)'; '$(PYTHON)' -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-bench: setup ## side by side with nbdkit file; ROWS=1,3 runs some
+bench: APT_PACKAGES += qemu-system-common
+bench: setup ## side by side with nbdkit file, QEMU and plain writes; ROWS=1,3 runs some
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.bench $(if $(ROWS),--rows $(ROWS))
 
 crash: setup ## every crash suite at full length; SUITE=powercut POINTS=1000 SEED=7 runs one at a given size

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from hostagent.cli.demo.sites import TwoSites
 from hostagent.client import Agent
-from tests.bench import block, journal, peers, report
+from tests.bench import block, cost, journal, lag, peers, qemu, report, switching
 from tests.bench.rows import Row
 from tests.support.processes import PROJECT, Processes
 
-KNOWN_ROWS = tuple(dict.fromkeys([*(row.row for row in block.ROWS), *journal.ROWS]))
+BLOCK_ROWS = {row.row for row in block.ROWS}
+KNOWN_ROWS = (*sorted(BLOCK_ROWS), "6", *journal.ROWS, *lag.ROWS[:1], *switching.ROWS, *cost.ROWS, *lag.ROWS[1:])
 
 
 def parse() -> argparse.Namespace:
@@ -38,7 +39,7 @@ def parse() -> argparse.Namespace:
 
 
 def block_rows(wanted: set[str], directory: Path, options: argparse.Namespace, console: Console) -> list[Row]:
-    rows = [row for row in block.ROWS if row.row in wanted]
+    rows = [row for row in block.ROWS if row.row in wanted or "6" in wanted]
     if not rows:
         return []
     with ExitStack() as stack:
@@ -49,8 +50,13 @@ def block_rows(wanted: set[str], directory: Path, options: argparse.Namespace, c
         first = stack.enter_context(Agent(sites.primary.agent_url))
         second = stack.enter_context(Agent(sites.secondary.agent_url))
         with console.status("filling volumes, first copy to the second site"):
+            mirror = qemu.qemu_mirror(stack, processes, directory)
+            if mirror is None:
+                console.print("row 6 is left out: qemu-storage-daemon is not installed")
             measured = [
                 peers.nbdkit_file(stack, processes, directory),
+                qemu.qemu_nbd(stack, processes, directory),
+                *([] if mirror is None else [mirror]),
                 peers.pairvol_unpaired(first, directory),
                 peers.pairvol_paired(sites, first, second, directory),
             ]
@@ -74,8 +80,16 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="pairvol-bench-", dir=options.dir))
     try:
         rows = block_rows(wanted, directory, options, console)
-        with console.status("measuring transfer and restore"):
-            rows += journal.measure_rows(wanted, directory, options.rounds)
+        with console.status("measuring") as status:
+            for row in (
+                *journal.measure_rows(wanted, directory, options.rounds),
+                *lag.measure_rows(wanted & {"9"}, directory, options.rounds, options.seconds),
+                *switching.measure_rows(wanted, directory, options.rounds),
+                *cost.measure_rows(wanted, directory, options.rounds, options.seconds),
+                *lag.measure_rows(wanted & {"15"}, directory, options.rounds, options.seconds),
+            ):
+                rows.append(row)
+                status.update(f"row {row.row}, {row.work}")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.sync()

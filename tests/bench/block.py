@@ -1,4 +1,4 @@
-"""Rows 1 to 5: what a client of a volume sees, by fio."""
+"""Rows 1 to 6: what a client of a volume sees, by fio."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 from tests.bench import fio
 from tests.bench.peers import Peer
+from tests.bench.qemu import MIRROR
 from tests.bench.rows import Measure, Row, alternate, compare
 
 PEER = "nbdkit file"
+BARE = "qemu-nbd"
+MIRROR_GOAL = 2.0  # of a paired volume to one that QEMU mirrors
 RANDOM_4K_WRITE = fio.Work("4k random write, depth 16, no flush", "randwrite", 4096, 16)
 RANDOM_4K_READ = fio.Work("4k random read, depth 16, idle", "randread", 4096, 16)
 # A writer beside the reader, slow enough that every peer keeps up with it.
@@ -38,14 +41,18 @@ ROWS = (
 
 
 def measure_rows(rows: Sequence[BlockRow], peers: Sequence[Peer], rounds: int, seconds: float) -> Iterator[Row]:
-    """For each work: every peer in turn, round by round; yields what compares with nbdkit file."""
+    """For each work: every peer in turn, round by round; yields our volumes against each of them."""
     for each in rows:
         figures = alternate([_measure(each, peer, seconds) for peer in peers], rounds)
         by_name = dict(zip((peer.name for peer in peers), figures, strict=True))
-        theirs = by_name.pop(PEER)
-        for subject, ours in by_name.items():
+        for subject in ("unpaired", "paired"):
+            ours = by_name[subject]
             goal = each.goal if subject == "paired" else None
-            yield compare(each.row, each.work.text, subject, PEER, "IO/s", ours, theirs, goal)
+            yield compare(each.row, each.work.text, subject, PEER, "IO/s", ours, by_name[PEER], goal)
+        for peer, goal in ((BARE, None), (MIRROR, MIRROR_GOAL)):
+            if peer in by_name:
+                row = "6" if peer == MIRROR else each.row
+                yield compare(row, each.work.text, "paired", peer, "IO/s", by_name["paired"], by_name[peer], goal)
 
 
 def _measure(each: BlockRow, peer: Peer, seconds: float) -> Measure:

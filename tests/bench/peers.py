@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.api.models import AcquisitionMode, VolumeCreate
+from controller.api.models import AcquisitionMode, PoolAdd, VolumeCreate
 from hostagent.api.models import PairCreate, PairState, PairStatus, SiteVolumes
 from hostagent.cli.demo.sites import TwoSites
 from hostagent.client import Agent
@@ -47,6 +47,12 @@ def filled_file(path: Path, size_bytes: int = VOLUME_BYTES) -> Path:
     return path
 
 
+def allocated_pool_volume(agent: Agent, directory: Path, name: str, size_bytes: int = JOURNAL_BYTES) -> str:
+    """A pool volume whose every block was written once, as a journal is after its first time round."""
+    path = filled_file(directory / f"{name}.journal", size_bytes)
+    return agent.add_to_pool(PoolAdd(name=name, path=str(path))).name
+
+
 def nbdkit_file(stack: ExitStack, processes: Processes, directory: Path) -> Peer:
     """The bare limit: stock nbdkit on a plain file, no replication."""
     backing = filled_file(directory / "plain.img")
@@ -71,7 +77,8 @@ def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path
             group="bench",
             primary=SiteVolumes(site=sites.primary.name, volumes=["paired"]),
             secondary=SiteVolumes(site=sites.secondary.name, volumes=["paired"]),
-            journal_bytes=JOURNAL_BYTES,
+            journal_volumes=[allocated_pool_volume(first, directory, "first")],
+            secondary_journal_volumes=[allocated_pool_volume(second, directory, "second")],
         )
     )
 

@@ -27,7 +27,8 @@ def table(rows: Sequence[Row]) -> Table:
     for name in ("unit", "ours", "theirs", "ratio", "goal", "met"):
         shown.add_column(name, justify="right")
     for row in rows:
-        goal = "" if row.goal is None else f">= {row.goal:.2f}"
+        sign = "<=" if row.sense == "at most" else ">="
+        goal = "" if row.goal is None else f"{sign} {row.goal:.2f}"
         met = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[row.met]
         ours, theirs = figure_text(row.ours), figure_text(row.theirs)
         shown.add_row(

@@ -29,7 +29,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. `unit` belongs to ours and theirs; `goal` is of the ratio, None where there is none."""
+    """One comparison. `unit` belongs to ours and theirs; `goal` is of the ratio, None where there is none.
+
+    `sense` says whether the ratio is to be at least the goal, or at most.
+    """
 
     row: str
     work: str
@@ -41,6 +44,7 @@ class Row:
     ratio: float
     goal: float | None
     met: bool | None
+    sense: str = "at least"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,8 +53,22 @@ class Row:
 def compare(
     row: str, work: str, subject: str, peer: str, unit: str, ours: Figure, theirs: Figure, goal: float | None
 ) -> Row:
+    """Ours is to be so many times theirs, or more."""
     ratio = ours.median / theirs.median
     return Row(row, work, subject, peer, unit, ours, theirs, ratio, goal, None if goal is None else ratio >= goal)
+
+
+def compare_cost(
+    row: str, work: str, subject: str, peer: str, unit: str, ours: Figure, theirs: Figure, goal: float
+) -> Row:
+    """Ours is something that costs: it is to be so many times theirs, or less."""
+    ratio = ours.median / theirs.median
+    return Row(row, work, subject, peer, unit, ours, theirs, ratio, goal, ratio <= goal, "at most")
+
+
+def within(row: str, work: str, subject: str, unit: str, values: Sequence[float], limit: float) -> Row:
+    """Ours is to stay below a limit that no peer sets."""
+    return compare_cost(row, work, subject, "the limit", unit, Figure.of(values), Figure(limit, limit, limit), 1.0)
 
 
 def alternate(measures: Sequence[Measure], rounds: int) -> list[Figure]:

@@ -1,0 +1,122 @@
+"""Rows 12 to 14: what it costs in memory, processor time and idle work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from hostagent.cli.demo.sites import Site
+from tests.bench import fio
+from tests.bench.peers import MIB, filled_file
+from tests.bench.rows import Figure, Row, compare_cost, within
+from tests.bench.sites import Bench, bench_sites
+from tests.support.nbdkit import running_nbdkit
+from tests.support.processes import Processes
+from tests.support.volume_server import GroupFiles, start_volume_server
+from tests.support.waiting import wait_until
+
+ROWS = ("12", "13", "14")
+GIB = 1 << 30
+SMALL_BYTES, LARGE_BYTES = 10 * GIB, 10 * 1024 * GIB
+MEMORY_MIB, GROWTH_MIB = 150.0, 20.0
+CPU_GOAL = 1.5
+IDLE_PERCENT = 1.0
+IDLE_SECONDS = 10.0
+WRITE = fio.Work("4k random write, depth 16, fsync every 32", "randwrite", 4096, 16, flush_every=32)
+
+
+def measure_rows(wanted: set[str], directory: Path, rounds: int, seconds: float) -> Iterator[Row]:
+    if "12" in wanted:
+        yield from memory(directory / "memory", seconds)
+    if wanted & {"13", "14"}:
+        with bench_sites(directory) as bench:
+            bench.pair("cost", ["cost"], 256 * MIB, 512 * MIB)
+            if "14" in wanted:
+                yield from idle(bench)
+            if "13" in wanted:
+                yield processor(bench, rounds, seconds)
+
+
+def memory(directory: Path, seconds: float) -> Iterator[Row]:
+    """A volume server's own memory under load. The mapped journal is page cache, which the kernel takes back."""
+    directory.mkdir()
+    found = []
+    with Processes(directory / "logs") as processes:
+        for number, size in enumerate((SMALL_BYTES, LARGE_BYTES)):
+            files = GroupFiles(directory / str(number), {"v": size}, 256 * MIB, full_wait_seconds=0.1).create()
+            server = start_volume_server(processes, files, f"server-{number}")
+            fio.run(fio.Work("load", "randwrite", 4096, 16), files.uri("v"), seconds, seed=1)
+            found.append(_anonymous_bytes(int(files.pidfile.read_text())) / MIB)
+            processes.stop(server, 60)
+            files.journal.unlink()
+    small, large = found
+    yield within("12", "memory of a volume server, 10 GiB volume", "volume server", "MiB", [small], MEMORY_MIB)
+    yield within("12", "memory of a volume server, 10 TiB volume", "volume server", "MiB", [large], MEMORY_MIB)
+    yield within(
+        "12", "growth of it from 10 GiB to 10 TiB", "volume server", "MiB", [max(0.1, large - small)], GROWTH_MIB
+    )
+
+
+def _anonymous_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"process {pid} tells nothing of its memory")
+
+
+def processor(bench: Bench, rounds: int, seconds: float) -> Row:
+    """Processor time of every process of the primary site for each write, against that of nbdkit on a file."""
+    ours, theirs = [], []
+    with Processes(bench.directory / "logs") as processes:
+        plain = filled_file(bench.directory / "plain.img", 256 * MIB)
+        with running_nbdkit(processes, bench.directory / "plain.sock", "file", plain, name="plain") as uri:
+            server = psutil.Process(int((bench.directory / "plain.pid").read_text()))
+            for number in range(rounds):
+                before = _site_seconds(bench.sites.primary)
+                rate = fio.run(WRITE, bench.uri("cost"), seconds, seed=number)
+                bench.quiet("cost")
+                ours.append((_site_seconds(bench.sites.primary) - before) / (rate * seconds) * 1e6)
+                before = _seconds(server)
+                rate = fio.run(WRITE, uri, seconds, seed=number)
+                theirs.append((_seconds(server) - before) / (rate * seconds) * 1e6)
+    text = "processor time for each 4k random write, fsync every 32"
+    return compare_cost("13", text, "primary site", "nbdkit file", "us", Figure.of(ours), Figure.of(theirs), CPU_GOAL)
+
+
+def idle(bench: Bench) -> Iterator[Row]:
+    """A paired volume that nobody writes to."""
+    before = [(_site_seconds(site), _written_bytes(site)) for site in bench.sites]
+    wait = time.monotonic() + IDLE_SECONDS
+    wait_until(lambda: time.monotonic() >= wait, IDLE_SECONDS + 5, interval=0.5)
+    for site, (seconds, written) in zip(bench.sites, before, strict=True):
+        percent = (_site_seconds(site) - seconds) / IDLE_SECONDS * 100
+        yield within("14", f"idle, processor of {site.name}", "site", "% of a core", [percent], IDLE_PERCENT)
+        grown = _written_bytes(site) - written
+        row = Row(
+            "14", f"idle, disk writes of {site.name}", "site", "the limit", "bytes",
+            Figure.of([grown]), Figure.of([0]), float(grown > 0), 0.0, grown == 0, "at most",
+        )  # fmt: skip
+        yield row
+
+
+def _site_seconds(site: Site) -> float:
+    return sum(map(_seconds, site.processes()))
+
+
+def _seconds(process: psutil.Process) -> float:
+    with suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+def _written_bytes(site: Site) -> int:
+    total = 0
+    for process in site.processes():
+        with suppress(psutil.Error):
+            total += int(process.io_counters().write_bytes)
+    return total

@@ -1,0 +1,111 @@
+"""Rows 9 and 15: how far the second site is behind, for one group under load and for many."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.bench import fio
+from tests.bench.peers import MIB
+from tests.bench.rows import Figure, Row, compare, compare_cost, within
+from tests.bench.sites import Bench, bench_sites, percentile
+
+ROWS = ("9", "15")
+STEADY = fio.Work("5,000 4k random writes a second", "randwrite", 4096, 8, rate_iops=5000)
+SETTLE_SECONDS = 1.0  # from the first write on, not measured
+LAG_MS = ((0.50, 20.0), (0.99, 60.0))
+VOLUME_BYTES = 32 * MIB
+JOURNAL_BYTES = 64 * MIB
+LAYOUTS = (("groups", (1, 4, 16)), ("volumes of one group", (1, 16, 64)))
+SCALING_DEPTH = 16  # of all writers together
+SCALING_RATE = 3000  # writes a second of all together, where lags are compared
+LAG_GROWTH = 2.0
+
+
+def measure_rows(wanted: set[str], directory: Path, rounds: int, seconds: float) -> Iterator[Row]:
+    if "9" in wanted:
+        with bench_sites(directory) as bench:
+            yield from steady(bench, rounds, seconds)
+    if "15" in wanted:
+        for kind, counts in LAYOUTS:
+            yield from scaling(directory, kind, counts, seconds)
+
+
+def steady(bench: Bench, rounds: int, seconds: float) -> Iterator[Row]:
+    """The age of the newest restored journal while a host writes at a steady rate."""
+    bench.pair("steady", ["steady"], 256 * MIB, 256 * MIB)
+    samples = [lags_under(bench, ["steady"], ["steady"], STEADY, seconds) for _ in range(rounds)]
+    for share, limit in LAG_MS:
+        values = [percentile(each, share) for each in samples]
+        yield within("9", f"lag under {STEADY.text}, p{share * 100:.0f}", "restored", "ms", values, limit)
+
+
+def lags_under(
+    bench: Bench, groups: Sequence[str], volumes: Sequence[str], work: fio.Work, seconds: float
+) -> list[float]:
+    """Lags in ms while every volume is written to."""
+    writers = Writers([bench.uri(volume) for volume in volumes], work, seconds + SETTLE_SECONDS)
+    time.sleep(SETTLE_SECONDS)
+    found = bench.lags(groups, time.monotonic() + seconds * 0.8)
+    writers.finish()
+    return found
+
+
+def scaling(directory: Path, kind: str, counts: Sequence[int], seconds: float) -> Iterator[Row]:
+    """The same load on more and more groups, or volumes: all together must not fall, nor lag grow beyond twice."""
+    rates, lags = [], []
+    for count in counts:
+        with bench_sites(directory) as bench:
+            volumes = [f"v{number}" for number in range(count)]
+            groups = [f"g{number}" for number in range(count)] if kind == "groups" else ["g"]
+            if kind == "groups":
+                for group, volume in zip(groups, volumes, strict=True):
+                    bench.pair(group, [volume], VOLUME_BYTES, JOURNAL_BYTES)
+            else:
+                bench.pair("g", volumes, VOLUME_BYTES // 4, 4 * JOURNAL_BYTES)
+            depth = max(1, SCALING_DEPTH // count)
+            work = fio.Work("4k random write", "randwrite", 4096, depth, flush_every=32)
+            rates.append(Writers([bench.uri(volume) for volume in volumes], work, seconds).finish())
+            for group in groups:
+                bench.quiet(group)
+            paced = fio.Work("paced", "randwrite", 4096, depth, rate_iops=max(1, SCALING_RATE // count))
+            lags.append(percentile(lags_under(bench, groups, volumes, paced, seconds), 0.99))
+    for count, rate, lag in zip(counts[1:], rates[1:], lags[1:], strict=True):
+        text = f"{count} {kind} against 1"
+        yield compare("15", f"{text}, all writes", "paired", f"1 of {kind}", "IO/s", _one(rate), _one(rates[0]), 1.0)
+        yield compare_cost(
+            "15", f"{text}, lag p99", "paired", f"1 of {kind}", "ms", _one(lag), _one(lags[0]), LAG_GROWTH
+        )
+
+
+def _one(value: float) -> Figure:
+    return Figure.of([value])
+
+
+class Writers:
+    """One fio for each address, all at once."""
+
+    def __init__(self, uris: Sequence[str], work: fio.Work, seconds: float) -> None:
+        self._rates: list[float] = []
+        self._failures: list[Exception] = []
+        self._threads = [
+            threading.Thread(target=self._write, args=(uri, work, seconds, number)) for number, uri in enumerate(uris)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _write(self, uri: str, work: fio.Work, seconds: float, number: int) -> None:
+        try:
+            self._rates.append(fio.run(work, uri, seconds, seed=number + 1))
+        except (RuntimeError, OSError) as error:
+            self._failures.append(error)
+
+    def finish(self) -> float:
+        """Operations a second of all together."""
+        for thread in self._threads:
+            thread.join()
+        if self._failures:
+            raise self._failures[0]
+        return sum(self._rates)
