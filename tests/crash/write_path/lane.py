@@ -66,7 +66,7 @@ class Lane:
         self.processes = Processes(directory / "logs")
         self._chooser = random.Random(f"{row.seed} {directory.name}")
         self._plugin = plugin
-        self._environment = environment
+        self._environment: Mapping[str, str] | None = environment
         self._weights = WEIGHTS if syncing else WEIGHTS | {"flush": 0, "checkpoint": 0}
         self._fua_share = 0.1 if syncing else 0.0
         self._lives = 0
