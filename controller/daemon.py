@@ -20,6 +20,7 @@ from controller import config as configuration
 from controller.addresses import open_listener
 from controller.api.app import make_app
 from controller.appliance import Appliance
+from controller.clock import ClockWatch
 from controller.config import Config
 from controller.server_frame import QuietServer, log_to_stderr
 from controller.settle import settle
@@ -36,10 +37,12 @@ def run(path: str | os.PathLike[str]) -> None:
 def run_config(config: Config) -> None:
     """As `run`, with a configuration at hand."""
     appliance = Appliance.open(config)
+    clock = ClockWatch(appliance.events)
     stop_servers = False
     try:
         with contextlib.closing(open_listener(config.listener)) as listener:
             settle(appliance)
+            clock.start()
             appliance.events.emit(
                 "info",
                 "controller.started",
@@ -49,6 +52,7 @@ def run_config(config: Config) -> None:
             stop_servers = asyncio.run(_serve(appliance, listener))
     finally:
         _log.info("ending%s", " with all servers" if stop_servers else "; servers run on")
+        clock.stop()
         appliance.close(stop_servers=stop_servers)
         if config.listener.path is not None:
             with contextlib.suppress(FileNotFoundError):

@@ -93,7 +93,7 @@ def _counted(callback: Callable[..., None]) -> Callable[..., None]:
     return traced
 
 
-def cleanup() -> None:
+def cleanup() -> None:  # type: ignore[no-redef]
     global _armed
     _armed = False
     product.cleanup()
@@ -103,4 +103,5 @@ def cleanup() -> None:
 
 if _survey_path or _function:
     threading.settrace(_trace)  # of the threads that the product starts
-    pwrite, zero, trim, flush = map(_counted, (product.pwrite, product.zero, product.trim, product.flush))
+    pwrite, zero = _counted(product.pwrite), _counted(product.zero)
+    trim, flush = _counted(product.trim), _counted(product.flush)
