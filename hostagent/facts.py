@@ -27,7 +27,7 @@ from controller.errors import NotFoundError, PairvolError, PeerError
 from controller.journal.pointers import Pointer
 from hostagent.actions import Action, ExchangeWithPeer, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
-from hostagent.lag import Lag, measure
+from hostagent.lag import Lag, measure, tells_all
 
 SAMPLES_MAX: Final = 64
 WATCH_NS: Final = 200_000_000  # a watching controller looks every 100 ms; a write is durable soon after
@@ -255,12 +255,13 @@ class Facts:
 
     def _waited(self, after: int, state: JournalState) -> None:
         """The controller watched for a journal above `after`: until shortly before its answer there was none."""
-        self.covered.append((after, state.time_ns - WATCH_NS))
+        if tells_all(state):
+            self.covered.append((after, state.time_ns - WATCH_NS))
 
     def _sample(self) -> None:
         """Remember that at this moment of the primary's clock, journals ended here: see `lag.measure`."""
         state = self.primary.state
-        if state is not None:
+        if state is not None and tells_all(state):
             sequence = self.primary.position(Pointer.JOURNAL_IN).sequence
             if self.covered and self.covered[-1][0] == sequence:
                 self.covered.pop()

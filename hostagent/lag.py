@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from controller.api.models import JournalState, Position
+from controller.api.models import AcquisitionMode, JournalState, Position, Role
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
 
@@ -15,11 +15,16 @@ NANOSECONDS: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Of the oldest journal acknowledged at the primary and not durable at the secondary; all 0 when there is none."""
+    """Of the oldest write acknowledged at the primary and not durable at the secondary; all 0 when there is none."""
 
     seconds: float
-    data_bytes: int
+    data_bytes: int  # of journals
     journals: int
+    changed_bytes: int = 0  # in regions that changed without journals
+
+    @property
+    def total_bytes(self) -> int:
+        return self.data_bytes + self.changed_bytes
 
 
 def measure(primary: JournalState, secondary: JournalState, covered: Iterable[tuple[int, int]], created_ns: int) -> Lag:
@@ -29,16 +34,24 @@ def measure(primary: JournalState, secondary: JournalState, covered: Iterable[tu
     which everything is known to be at the secondary: the time in the newest
     journal there, or a later moment at which the primary had no newer one
     (`covered`: sequence and moment of earlier looks). So the figure may be too
-    large by the time since the last look, never too small.
+    large by the time since the last look, never too small. What changed while
+    the primary wrote no journals counts until a resync has brought it over.
     """
     newest, read = position(primary, Pointer.JOURNAL_IN), position(secondary, Pointer.ALREADY_READ)
-    if read.sequence >= newest.sequence:
+    changed = primary.dirty_bytes if primary.role is Role.PRIMARY else 0
+    if read.sequence >= newest.sequence and not changed:
         return Lag(0.0, 0, 0)
     return Lag(
         seconds=max(0.0, (primary.time_ns - reached_ns(secondary, covered, created_ns)) / NANOSECONDS),
         data_bytes=max(0, newest.data_position - read.data_position) * BLOCK_BYTES,
-        journals=newest.sequence - read.sequence,
+        journals=max(0, newest.sequence - read.sequence),
+        changed_bytes=changed,
     )
+
+
+def tells_all(primary: JournalState) -> bool:
+    """Whether every write that the primary took by now is in its journal, so that a look at it covers the moment."""
+    return primary.mode is AcquisitionMode.JOURNAL and primary.epoch is None
 
 
 def reached_ns(secondary: JournalState, covered: Iterable[tuple[int, int]], created_ns: int) -> int:

@@ -30,7 +30,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
     """Everything a person or a monitoring system wants to know about one pair."""
     observed = observe(facts, now, settings)
     state = next_state(PairState.SMPL, observed.event, facts.pair.group)
-    behind = None if observed.unknown else facts.behind
+    behind = facts.behind if _follows(facts, observed, state) else None
     verdict, line, cause, command = _WORDS[state](facts, now, settings, observed, behind)
     restored = facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns
     unknown = {side.site: side for side in observed.unknown}
@@ -43,7 +43,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
         cause=cause,
         next_command=command,
         lag_seconds=behind.seconds if behind else None,
-        lag_bytes=behind.data_bytes if behind else None,
+        lag_bytes=behind.total_bytes if behind else None,
         last_restored_ns=restored or None,
         last_contact_ns=facts.contact.wall_ns if facts.contact else None,
         generation=facts.generation_known,
@@ -56,6 +56,12 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
     return spoken_for(status, facts, observed.unknown)
 
 
+def _follows(facts: Facts, observed: Observed, state: PairState) -> bool:
+    """Whether there is a lag to speak of. After a takeover what never arrived is counted in words."""
+    halves = facts.peer_lacks_pair or facts.primary.absent or facts.secondary.absent
+    return not (observed.unknown or halves or state is PairState.SSWS)
+
+
 Words = tuple[Verdict, str, str | None, str | None]
 
 
@@ -63,6 +69,9 @@ def _copying(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
     group, percent = facts.pair.group, _copy_percent(facts)
     done = "" if percent is None else f" {int(percent)} %"
     line = f"{group} is copying{done}, not yet protected: {_direction(facts)}, lag {_lag_words(behind)}"
+    held = facts.secondary.state
+    if held is not None and held.safe_point.open:
+        line += f"; a takeover now goes back to {clock(held.safe_point.time_ns, now)}"
     return Verdict.WARN, line, observed.cause, f"pairvol pair wait {group} --state PAIR"
 
 
@@ -82,7 +91,9 @@ def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
     fill = f"{int(state.fill_percent)} % full" if state else "filling"
     if state and state.seconds_to_full is not None:
         fill += f", full in {format_duration(state.seconds_to_full)}"
-    line = f"{group} is protected, journal {fill}: {_direction(facts)}, lag {_lag_words(behind)}"
+    line = (
+        f"{group} is protected, journal {fill}: {_direction(facts)}, lag {_lag_words(behind)}, {_restored(facts, now)}"
+    )
     return Verdict.WARN, line, observed.cause, f"pairvol journal status {group}"
 
 
@@ -94,7 +105,8 @@ def _stopped(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
         if held is not None and held.split is not SplitMode.OFF:
             word = "writable" if held.split is SplitMode.WRITE else "readable"
             line += f"; {facts.pair.secondary.site} is {word}"
-        return Verdict.WARN, line, observed.cause, f"pairvol pair resync {group}"
+        return Verdict.WARN, line + _last(facts, now, behind), observed.cause, f"pairvol pair resync {group}"
+    line += _last(facts, now, behind)
     return Verdict.WARN, line, observed.cause, f"pairvol journal start {group}"  # which copies anew
 
 
@@ -103,6 +115,7 @@ def _full(facts: Facts, now: Instant, settings: CopySettings, observed: Observed
     line = f"{group} is not protected: {observed.cause}, changes tracked{_changed(facts)}"
     if observed.unknown:
         line += f"; {_unknown_words(observed.unknown, now)}"
+    line += _last(facts, now, behind)
     state = facts.primary.state
     by_itself = state is not None and automatic(facts, state)
     if by_itself and (held is None or held.split is SplitMode.OFF):
@@ -124,8 +137,9 @@ def _failed(facts: Facts, now: Instant, settings: CopySettings, observed: Observ
             if reached:
                 line += f"; {facts.site} has its journals up to {clock(reached, now)}"
             return Verdict.CRIT, line, observed.cause, f"pairvol pair takeover {group}"
-        return Verdict.CRIT, line, observed.cause, observed.hint or "pairvol check"
-    return Verdict.CRIT, f"{group} is not protected: {observed.cause}", observed.cause, observed.hint or command
+        return Verdict.CRIT, line, observed.cause, "pairvol check"
+    line = f"{group} is not protected: {observed.cause}{_last(facts, now, behind)}"
+    return Verdict.CRIT, line, observed.cause, observed.hint or command
 
 
 def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
@@ -197,7 +211,7 @@ def _side(
         journal_bytes=known.data_capacity_bytes if known else None,
         copy_percent=copy_percent if known else None,
         lag_seconds=behind.seconds if known and behind else None,
-        lag_bytes=behind.data_bytes if known and behind else None,
+        lag_bytes=behind.total_bytes if known and behind else None,
         unknown_since_ns=lost.since_ns if lost else None,
         failure=(lost.failure if lost else None) or (known.failure if known else None),
         changed_bytes=known.dirty_bytes if known else None,
@@ -230,7 +244,12 @@ def _direction(facts: Facts) -> str:
 
 
 def _lag_words(behind: Lag | None) -> str:
-    return "unknown" if behind is None else f"{format_duration(behind.seconds)} ({format_size(behind.data_bytes)})"
+    return "unknown" if behind is None else f"{format_duration(behind.seconds)} ({format_size(behind.total_bytes)})"
+
+
+def _last(facts: Facts, now: Instant, behind: Lag | None) -> str:
+    """How far behind a secondary is that does not follow, and what it has; nothing of one that is unknown."""
+    return f"; lag {_lag_words(behind)}, {_restored(facts, now)}" if behind is not None else ""
 
 
 def _restored(facts: Facts, now: Instant) -> str:

@@ -49,7 +49,7 @@ class Minute:
 
     def add(self, lag: Lag, now: Instant, seconds: float) -> None:
         self.seconds.add(lag.seconds, seconds)
-        self.data.add(lag.data_bytes, seconds)
+        self.data.add(lag.total_bytes, seconds)
         self.until_ns = max(self.until_ns, now.wall_ns)
 
     def line(self, pair: str) -> LagLine:

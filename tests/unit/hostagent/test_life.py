@@ -195,19 +195,20 @@ def said(scene: Scene, facts: Facts) -> tuple[Verdict, PairState, str, str | Non
 def test_what_is_said_of_a_suspension_by_its_cause(scene: Scene, full: Facts) -> None:
     verdict, state, line, command = said(scene, full)
     assert (verdict, state, command) == (Verdict.CRIT, PairState.PFUS, "pairvol pair wait db --state PAIR")
-    assert line.endswith("the journal of tokyo was full, changes tracked (1 MiB); resync begins by itself")
+    lag = "lag 0.0 s (1 MiB), last restored 22:15:00.0Z"
+    assert line.endswith(f"the journal of tokyo was full, changes tracked (1 MiB); {lag}; resync begins by itself")
     own(full).suspended_cause = SuspendedCause.OPERATOR
     peer(full).split = SplitMode.WRITE
     assert said(scene, full) == (
         Verdict.WARN,
         PairState.PSUS,
-        "db is not protected: it was split by an operator, changes tracked (1 MiB); osaka is writable",
+        f"db is not protected: it was split by an operator, changes tracked (1 MiB); osaka is writable; {lag}",
         "pairvol pair resync db",
     )
     own(full).suspended_cause = SuspendedCause.ERROR
     verdict, state, line, command = said(scene, full)
     assert (verdict, state) == (Verdict.CRIT, PairState.PSUE)
-    assert line == "db is not protected: the disk of the journal of tokyo refused"
+    assert line == f"db is not protected: the disk of the journal of tokyo refused; {lag}"
     assert command == 'Mend that disk, then "pairvol pair resync db".'
 
 

@@ -122,7 +122,9 @@ def test_stopped(scene: Scene) -> None:
     scene.primary.suspended, scene.primary.acquisition = True, False
     said = status(scene)
     assert (said.verdict, said.state) == (Verdict.WARN, PairState.PSUS)
-    assert said.line == "db is not protected: acquisition at tokyo is stopped, changes tracked"
+    assert said.line == (
+        "db is not protected: acquisition at tokyo is stopped, changes tracked; lag 0.0 s (0 B), nothing written yet"
+    )
     assert said.next_command == "pairvol journal start db"
 
 
@@ -171,7 +173,9 @@ def test_a_failed_side_is_named_with_its_cause(scene: Scene) -> None:
     )
     said = status(scene, facts)
     assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUE)
-    assert said.line == "db is not protected: osaka: journal 7 of db fails its checksum"
+    assert said.line == (
+        "db is not protected: osaka: journal 7 of db fails its checksum; lag 0.0 s (0 B), nothing written yet"
+    )
     assert said.next_command == "Look at the disk."
 
 
