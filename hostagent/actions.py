@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from controller.api.lifecycle import DemoteOrder, EpochOrder, PromoteOrder, ResyncOrder, ServeOrder
 from controller.api.models import CopyOrder, FenceRequest, InitialCopyOrder, PurgeRequest, RestoreRequest
+from controller.api.runs import RunOrder
 from hostagent.api.models import Exchange, Pair
 
 
@@ -112,6 +113,13 @@ class OrderDemote:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRun:
+    """Bring ranges of the primary's volumes into its journal, in band."""
+
+    order: RunOrder
+
+
+@dataclass(frozen=True, slots=True)
 class SavePair:
     """Keep this durably before anything else is done."""
 
@@ -132,6 +140,7 @@ Action = (
     | QueryRegions
     | OrderResync
     | OrderClearEpoch
+    | OrderRun
     | OrderPromote
     | OrderDemote
     | SavePair

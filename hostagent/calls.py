@@ -21,6 +21,7 @@ from hostagent.actions import (
     OrderRestore,
     OrderResume,
     OrderResync,
+    OrderRun,
     OrderServe,
     QueryGroup,
     QueryRegions,
@@ -62,6 +63,8 @@ def call(
             return controller.resync(group, resync)
         case OrderClearEpoch(epoch):
             return controller.clear_epoch(group, epoch)
+        case OrderRun(run):
+            return controller.order_run(group, run)
         case OrderPromote(promote):
             return controller.promote(group, promote)
         case OrderDemote(demote):

@@ -34,6 +34,7 @@ from hostagent.api.models import (
     VolumeSize,
     VolumeSizes,
 )
+from hostagent.api.verify import VerifyOrder, VerifyReport
 from hostagent.transport import Channel
 
 DEFAULT_ADDRESS: Final = "unix:/run/pairvol/agent.sock"
@@ -168,6 +169,15 @@ class Agent:
         """POST /pairs/{group}/resync; with `swap` in the other direction."""
         path = f"/pairs/{group}/resync"
         return self._channel.call(PairStatus, "POST", path, body=order or PairResync(), seconds=ORDER_SECONDS)
+
+    def verify_pair(self, group: str, repair: bool = False) -> VerifyReport:
+        """POST /pairs/{group}/verify; either site's agent takes it. It goes on by itself."""
+        path = f"/pairs/{group}/verify"
+        return self._channel.call(VerifyReport, "POST", path, body=VerifyOrder(repair=repair), seconds=ORDER_SECONDS)
+
+    def verify_report(self, group: str) -> VerifyReport:
+        """GET /pairs/{group}/verify: how it stands, or how the last one ended."""
+        return self._channel.call(VerifyReport, "GET", f"/pairs/{group}/verify")
 
     # -- journals ----------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from controller.api.models import GroupVolume
+from controller.api.models import GroupVolume, InitialCopyMethod
 from controller.errors import PairvolError, UsageError
 from hostagent import sides
 from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideReport, SiteVolumes
@@ -68,6 +68,7 @@ def create(host: Host, order: PairCreate) -> PairStatus:
     found = primary.check_side(_side_order(order, pair, order.primary, None))
     sizes = {volume.index: volume.size_bytes for volume in found.volumes}
     there = secondary.check_side(_side_order(order, pair, order.secondary, sizes))
+    _refuse_unseeded(order, there)
     pair = _known_pair(pair, found, there)
     secondary.make_side(_side_order(order, pair, order.secondary, sizes))
     try:
@@ -85,6 +86,18 @@ def create(host: Host, order: PairCreate) -> PairStatus:
     return _first_status(host, pair)
 
 
+def _refuse_unseeded(order: PairCreate, there: SideReport) -> None:
+    """Volumes that would only be made now hold nothing, whatever the order says."""
+    present = {volume.name for volume in there.volumes}
+    missing = [name for name in order.secondary.volumes if name not in present]
+    if order.initial_copy is InitialCopyMethod.NONE and missing and there.group_uuid is None:
+        raise UsageError(
+            f"pair {order.group} is to begin without an initial copy,"
+            f" but {order.secondary.site} has no volume {', '.join(missing)}",
+            hint="Make it there and bring the primary's content into it first, or let it be copied.",
+        )
+
+
 def _check_order(host: Host, order: PairCreate) -> None:
     if order.primary.site == order.secondary.site:
         raise UsageError(
@@ -96,6 +109,8 @@ def _check_order(host: Host, order: PairCreate) -> None:
             f"{len(order.secondary.volumes)} secondary volumes",
             hint="Name as many on one side as on the other, in the same order.",
         )
+    if order.initial_copy is InitialCopyMethod.DIFFERENTIAL:
+        raise UsageError(f"a new pair has no changed regions: {order.group}", hint="Give direct, base or none.")
     for side in (order.primary, order.secondary):
         if len(set(side.volumes)) != len(side.volumes):
             raise UsageError(f"pair {order.group} names a volume of {side.site} twice", hint="Name each once.")

@@ -43,6 +43,7 @@ class PairEvent(StrEnum):
     SPLIT = "split"
     RESYNC = "resync"
     SWAP = "swap"
+    VERIFY = "verify"
 
 
 _S = PairState
@@ -76,6 +77,7 @@ TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
     **{(state, _E.SPLIT): _S.PSUS for state in (_S.PAIR, _S.PFUL, _S.PSUS)},
     **{(state, _E.RESYNC): _S.COPY for state in (_S.COPY, _S.PSUS, _S.PFUS, _S.PSUE)},
     **{(state, _E.RESYNC): state for state in (_S.PAIR, _S.PFUL)},  # nothing differs: given again, it is done
+    **{(state, _E.VERIFY): state for state in (_S.PAIR, _S.PFUL)},
     (_S.SSWS, _E.SWAP): _S.COPY,
     **{(state, _E.SWAP): state for state in (_S.COPY, _S.PAIR, _S.PFUL)},  # only when it was swapped: life/commands.py
 }
@@ -99,17 +101,22 @@ def next_state(state: PairState, event: PairEvent, group: str = "") -> PairState
         ) from None
 
 
-_COMMANDS: Final = (_E.CREATE, _E.DELETE, _E.TAKE_OVER, _E.SPLIT, _E.RESYNC, _E.SWAP, *_UNCHANGED)
+_COMMANDS: Final = (_E.CREATE, _E.DELETE, _E.TAKE_OVER, _E.SPLIT, _E.RESYNC, _E.SWAP, _E.VERIFY, *_UNCHANGED)
 _HINTS: Final = {
     _S.SMPL: 'Create it with "pairvol pair create".',
     _S.SSWS: "The secondary site is in use as primary; pair again in the other direction with "
     '"pairvol pair resync {group} --swap", or end the pair with "pairvol pair delete {group}".',
 }
 _FIRST: Final = 'Bring it back in step with "pairvol pair resync {group}", then "pairvol pair takeover {group}".'
+_BACK: Final = 'Bring it back in step first, with "pairvol pair resync {group}".'
 _COMMAND_HINTS: Final = {
     (_S.COPY, _E.SPLIT): 'Wait with "pairvol pair wait {group} --state PAIR".',
-    (_S.PFUS, _E.SPLIT): 'Bring it back in step first, with "pairvol pair resync {group}".',
+    (_S.PFUS, _E.SPLIT): _BACK,
     (_S.PSUE, _E.SPLIT): 'Mend what "pairvol pair status {group}" names first.',
+    (_S.COPY, _E.VERIFY): 'Wait with "pairvol pair wait {group} --state PAIR".',
+    (_S.PSUS, _E.VERIFY): _BACK,
+    (_S.PFUS, _E.VERIFY): _BACK,
+    (_S.PSUE, _E.VERIFY): 'Mend what "pairvol pair status {group}" names first.',
     (_S.PSUS, _E.SWAP): _FIRST,
     (_S.PFUS, _E.SWAP): _FIRST,
     (_S.PSUE, _E.SWAP): 'Only a pair that was taken over is swapped; see "pairvol pair status {group}".',

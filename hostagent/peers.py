@@ -33,6 +33,7 @@ from hostagent.api.models import (
     TakeoverOrder,
     TakeoverReport,
 )
+from hostagent.api.verify import VerifyOrder, VerifyReport
 from hostagent.client import ORDER_SECONDS, TAKEOVER_SECONDS
 from hostagent.clock import now
 from hostagent.config import PeerSettings
@@ -164,6 +165,11 @@ class AgentClient:
 
     def _status_of(self, path: str, order: PairSplit | PairResync) -> PairStatus:
         return self._noted(lambda: self._channel.call(PairStatus, "POST", path, body=order, seconds=ORDER_SECONDS))
+
+    def verify(self, group: str, order: VerifyOrder) -> VerifyReport:
+        """Forward a verify to the primary's agent."""
+        path = f"/peer/pairs/{group}/verify"
+        return self._noted(lambda: self._channel.call(VerifyReport, "POST", path, body=order, seconds=ORDER_SECONDS))
 
     def split_side(self, group: str, order: SplitOrder) -> JournalState:
         """Let hosts use the secondary's volumes there, or end that."""

@@ -15,7 +15,7 @@ from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, 
 from hostagent.api.models import Exchange
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant
-from hostagent.life import rejoin, resync
+from hostagent.life import inband, rejoin, resync
 from hostagent.pace import Pace
 
 GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew
@@ -59,6 +59,7 @@ class PrimaryRole:
             actions += self._serve(now, facts, state)
             actions += self._purge(facts, state)
             actions += self._resync(facts, state)
+            actions += inband.of_primary(facts, state, self.pace)
         return actions
 
     def _resync(self, facts: Facts, state: JournalState) -> list[Action]:

@@ -15,6 +15,7 @@ from controller.api.models import (
     CopySource,
     CopyState,
     Failure,
+    InitialCopyMethod,
     InitialCopyOrder,
     JournalState,
     RestoreMode,
@@ -101,7 +102,10 @@ class SecondaryRole:
         runs = copy.state is CopyState.RUNNING and copy.gap_sequence == primary.gap_sequence
         if not self.pace.due(OrderInitialCopy, every=INITIAL_COPY_SECONDS if runs else REORDER_SECONDS):
             return []
-        order = InitialCopyOrder(source=source, method=facts.pair.initial_copy, gap_sequence=primary.gap_sequence)
+        # The pair's own way speaks of the volumes as they were when it was made.
+        first = primary.gap_sequence is None and not facts.pair.turns
+        method = facts.pair.initial_copy if first else InitialCopyMethod.DIRECT
+        order = InitialCopyOrder(source=source, method=method, gap_sequence=primary.gap_sequence)
         return [OrderInitialCopy(order)]
 
     def _copy(self, now: Instant, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:

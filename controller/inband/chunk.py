@@ -13,7 +13,6 @@ import numpy as np
 
 from controller.api.runs import Range, RunKind
 from controller.inband.digests import UNIT_BYTES, digests_of
-from controller.journal.layout import BLOCK_BYTES
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Position
 from controller.volume.append import piece_bytes_max
@@ -22,7 +21,6 @@ from controller.volume.journaled import JournaledPath
 
 CHUNK_BYTES_MAX: Final = 1 << 20  # host writes to it wait while it is read
 PIECE_BYTES_MAX: Final = 128 << 10  # of one base record: other host writes wait while it is appended
-HOLE_BYTES_MIN: Final = 64 << 10
 HOLE_BYTES_MAX: Final = 32 << 20
 
 
@@ -45,19 +43,21 @@ class Chunk:
         self._digest = kind is not RunKind.BASE
         piece = piece_bytes_max(path.journal)
         self._piece_bytes = min(PIECE_BYTES_MAX, piece)
-        self._chunk_bytes = min(CHUNK_BYTES_MAX, piece) if self._base else CHUNK_BYTES_MAX
+        chunk = min(CHUNK_BYTES_MAX, piece) if self._base else CHUNK_BYTES_MAX
+        self._chunk_bytes = max(chunk // UNIT_BYTES, 1) * UNIT_BYTES
         self._records = 0
 
     def take(self, volume: ServedVolume, left: Range, bytes_done: int) -> Taken | None:
         """Do the first chunk of what is left of a range; None when the journal took not all of it."""
         self._records = 0
-        hole = self._hole_bytes(volume, left)
+        beyond = left.offset % UNIT_BYTES  # chunks end where units of the volume do, so these are named alike
+        hole = 0 if beyond else self._hole_bytes(volume, left)
         if hole:
             with self._path.hold_off(volume, left.offset, hole):
                 if self._path.is_hole(volume, left.offset, hole):
                     end = self._put(volume, left.offset, None, hole, bytes_done)
                     return None if end is None else Taken(hole, self._records, end)
-        length = min(left.length, self._chunk_bytes)
+        length = min(left.length, self._chunk_bytes - beyond)
         content = memoryview(bytearray(length))
         with self._path.hold_off(volume, left.offset, length):
             self._path.read(volume, content, left.offset)
@@ -67,8 +67,9 @@ class Chunk:
     def _hole_bytes(self, volume: ServedVolume, left: Range) -> int:
         """How long the store has nothing there; a guess, since the journal may."""
         _, length, is_data = volume.backing.extents(left.offset, min(left.length, HOLE_BYTES_MAX))[0]
-        whole = length // BLOCK_BYTES * BLOCK_BYTES
-        return 0 if is_data or whole < min(HOLE_BYTES_MIN, left.length) else whole
+        if is_data:
+            return 0
+        return length if length == left.length else length // UNIT_BYTES * UNIT_BYTES
 
     def _put(
         self, volume: ServedVolume, offset: int, content: memoryview | None, length: int, bytes_done: int

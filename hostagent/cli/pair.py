@@ -34,7 +34,7 @@ def create(
         str | None, typer.Option(metavar="VOL[,VOL]", help="Journal volumes of the secondary, from its pool.")
     ] = None,
     initial_copy: Annotated[
-        str, typer.Option(metavar="direct|none", help="none: both sides are known to hold the same.")
+        str, typer.Option(metavar="direct|base|none", help="base: by journals; none: both sides hold the same already.")
     ] = "direct",
     copy: Annotated[
         str, typer.Option(metavar="notification|schedule|fill|command", help="What starts a journal copy.")

@@ -104,6 +104,8 @@ def needs_regions(facts: Facts, state: JournalState) -> bool:
 def restore_goal(facts: Facts, state: JournalState) -> int | None:
     """Up to where a secondary restores although its policy is to wait: there a resync ends."""
     primary, copy = facts.peer.state, state.initial_copy
+    if copy.run is not None:  # it is the restoring that copies, and the volumes are no state of the primary yet
+        return facts.own.position(Pointer.ALREADY_READ).sequence
     if primary is None or primary.epoch is None or copy.epoch != primary.epoch or copy.state is not CopyState.DONE:
         return None
     return state.consistent_sequence if facts.pair.policy.restore == "later" else None

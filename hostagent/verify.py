@@ -1,0 +1,167 @@
+"""`pair verify`: begun at the primary, which either agent hands it to; reported from what both controllers say.
+
+Owns the command and the words of the report. What follows what is
+`life/inband.py`'s; the manager of the primary's agent sees to it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from controller.api.models import JournalState
+from controller.api.runs import RunKind, RunOrder, RunPhase, VerifyState
+from controller.errors import ConflictError
+from controller.units import format_size
+from hostagent.api.models import Pair, Verdict
+from hostagent.api.verify import DifferentRange, VerifyOrder, VerifyPhase, VerifyReport
+from hostagent.host import Host
+from hostagent.journals import journal_sides
+from hostagent.life.inband import following, passed
+from hostagent.pairs import PairEvent, next_state
+
+REGIONS_NAMED = 3
+
+
+def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False) -> VerifyReport:
+    """Begin to compare both sides; while that goes on, the same command again tells how it stands."""
+    pair = host.store.get(group)
+    if pair.primary.site != host.site:
+        if forwarded:
+            raise ConflictError(f"{host.site} is not the primary of {group}", hint='See "pairvol pair list".')
+        return host.peers.get(pair.primary.site).verify(group, order)
+    runner = host.runner(group)
+    runner.look()
+    next_state(runner.status().state, PairEvent.VERIFY, group)
+    with host.locks.hold(groups=[group]):
+        now = report(host, group)
+        if now.phase is VerifyPhase.RUNNING:
+            if order.repair and not now.repair:
+                raise ConflictError(
+                    f"a verify of {group} without --repair is under way",
+                    hint=f'Wait for its end, then give "pairvol pair verify {group} --repair" again.',
+                )
+            return now
+        task = f"verify-{uuid.uuid4()}"
+        host.controller.order_run(group, RunOrder(run=f"{task}.0", kind=RunKind.VERIFY, task=task, repair=order.repair))
+    runner.awaken()
+    return report(host, group)
+
+
+def report(host: Host, group: str) -> VerifyReport:
+    """How the verify of a pair stands, or how the last one ended."""
+    sides = journal_sides(host, group)
+    return report_of(host.store.get(group), sides.primary, sides.secondary)
+
+
+def report_of(pair: Pair, primary: JournalState | None, secondary: JournalState | None) -> VerifyReport:
+    """The report that the two states make. Pure."""
+    for site, state in ((pair.primary.site, primary), (pair.secondary.site, secondary)):
+        if state is None:
+            line = f"{pair.group} cannot be verified: {site} does not answer"
+            return _report(pair, VerifyPhase.UNKNOWN, line, f"pairvol pair status {pair.group}")
+    assert primary is not None
+    assert secondary is not None
+    run, found = primary.run, secondary.verify
+    if run is None or run.kind is RunKind.BASE:
+        if found is None:
+            line = f"{pair.group} was never verified"
+            return _report(pair, VerifyPhase.NONE, line, f"pairvol pair verify {pair.group}")
+        return _ended(pair, found) if found.ended else _interrupted(pair, found)
+    mine = found if found is not None and found.task == run.task else None
+    facts: dict[str, Any] = {"task": run.task, "repair": run.repair, **_counts(pair, mine)}
+    if run.phase is RunPhase.FAILED:
+        words = run.failure.message if run.failure else "no reason given"
+        again = _again(pair, run.repair)
+        return _report(
+            pair, VerifyPhase.FAILED, f"verify of {pair.group} failed: {words}", again, failure=run.failure, **facts
+        )
+    if run.phase is RunPhase.INTERRUPTED:
+        return _interrupted(pair, mine, **facts)
+    if passed(run, mine) and following(run, mine) is None:
+        assert mine is not None
+        return _ended(pair, mine, **facts)
+    step = "repairing" if run.kind is RunKind.REPAIR else "verifying" if run.round == 0 else "verifying again"
+    done = mine.bytes_done if mine is not None and mine.run == run.run else 0
+    percent = f" {int(100 * done / run.bytes_total)} %" if run.bytes_total else ""
+    return _report(
+        pair,
+        VerifyPhase.RUNNING,
+        f"{step} {pair.group}{percent}",
+        f"pairvol pair verify {pair.group}",
+        step=step,
+        bytes_done=done,
+        bytes_total=run.bytes_total,
+        waits=run.waits or _held(secondary),
+        **facts,
+    )
+
+
+def _held(secondary: JournalState) -> str | None:
+    if secondary.drills:
+        return "a drill holds restore"
+    return "restore waits for changed regions" if secondary.waiting_epoch else None
+
+
+def _ended(pair: Pair, found: VerifyState, **facts: Any) -> VerifyReport:
+    """Both sides are done with the task, whatever came of it."""
+    facts = {"task": found.task, **_counts(pair, found), **facts}
+    group, size = pair.group, format_size(found.bytes_verified)
+    if found.different:
+        regions = facts["different"]
+        named = ", ".join(_words(each) for each in regions[:REGIONS_NAMED])
+        more = f" and {len(regions) - REGIONS_NAMED} more" if len(regions) > REGIONS_NAMED else ""
+        line = f"{group} differs in {format_size(found.different_bytes)} of {size}: {named}{more}"
+        return _report(pair, VerifyPhase.DONE, line, f"pairvol pair verify {group} --repair", Verdict.CRIT, **facts)
+    if found.unsure:
+        line = f"{group}: {format_size(found.unsure_bytes)} of {size} could not be compared; the rest is identical"
+        return _report(pair, VerifyPhase.INTERRUPTED, line, f"pairvol pair verify {group}", **facts)
+    mended = f", {format_size(found.repaired_bytes)} of it repaired" if found.repaired_bytes else ""
+    line = f"{group} is identical: {size} compared{mended}, up to journal {found.sequence}"
+    return _report(pair, VerifyPhase.DONE, line, None, Verdict.OK, **facts)
+
+
+def _interrupted(pair: Pair, found: VerifyState | None, **facts: Any) -> VerifyReport:
+    facts = {**_counts(pair, found), **facts}
+    line = f"verify of {pair.group} was interrupted"
+    if found is not None and found.different:
+        line += f"; {format_size(found.different_bytes)} were found different"
+    again = _again(pair, bool(facts.get("repair")))
+    return _report(pair, VerifyPhase.INTERRUPTED, line, again, **facts)
+
+
+def _again(pair: Pair, repair: bool) -> str:
+    return f"pairvol pair verify {pair.group}{' --repair' if repair else ''}"
+
+
+def _counts(pair: Pair, found: VerifyState | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    names = pair.primary.volumes
+    different = [
+        DifferentRange(
+            volume=names[each[0]] if each[0] < len(names) else str(each[0]),
+            offset=each[1],
+            length=each[2],
+            sequence=each[3],
+        )
+        for each in found.different
+    ]
+    return {
+        "different": different,
+        "bytes_verified": found.bytes_verified,
+        "sequence": found.sequence,
+        "different_bytes": found.different_bytes,
+        "unsure_bytes": found.unsure_bytes,
+        "repaired_bytes": found.repaired_bytes,
+    }
+
+
+def _words(each: DifferentRange) -> str:
+    return f"{each.volume} at {each.offset}+{each.length} (journal {each.sequence})"
+
+
+def _report(
+    pair: Pair, phase: VerifyPhase, line: str, command: str | None, verdict: Verdict = Verdict.WARN, **facts: Any
+) -> VerifyReport:
+    return VerifyReport(group=pair.group, phase=phase, verdict=verdict, line=line, next_command=command, **facts)

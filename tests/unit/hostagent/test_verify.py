@@ -1,0 +1,143 @@
+"""Which run follows which, and what is said of a verify: from what two controllers say, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controller.api.models import CopyState, InitialCopy, JournalState
+from controller.api.runs import Found, Range, RunKind, RunOrder, RunPhase, RunState, VerifyState
+from controller.errors import ConflictError
+from hostagent.actions import OrderRun
+from hostagent.api.models import PairState, Verdict
+from hostagent.api.verify import VerifyPhase
+from hostagent.life.inband import ROUNDS_MAX, following, initial, of_primary
+from hostagent.pace import Pace
+from hostagent.pairs import PairEvent, next_state
+from hostagent.verify import report_of
+from tests.unit.hostagent.conftest import Scene
+
+MIB = 1 << 20
+
+
+def run(**changes: Any) -> RunState:
+    values: dict[str, Any] = {
+        "run": "t.0", "task": "t", "kind": RunKind.VERIFY, "phase": RunPhase.DONE,
+        "bytes_done": 8 * MIB, "bytes_total": 8 * MIB, "started_ns": 1,
+    }  # fmt: skip
+    return RunState(**(values | changes))
+
+
+def found(**changes: Any) -> VerifyState:
+    values: dict[str, Any] = {
+        "task": "t", "run": "t.0", "kind": RunKind.VERIFY, "ended": True, "sequence": 50,
+        "bytes_done": 8 * MIB, "bytes_total": 8 * MIB, "bytes_verified": 8 * MIB,
+    }  # fmt: skip
+    return VerifyState(**(values | changes))
+
+
+HERE = [Found(1, 65536, 65536, 44)]
+PLACE = [Range(1, 65536, 65536)]
+
+
+def test_nothing_follows_what_is_the_same_or_not_at_its_end() -> None:
+    assert following(run(), found()) is None
+    assert following(run(phase=RunPhase.RUNNING), found(ended=False, unsure=HERE)) is None
+    assert following(run(), found(ended=False, unsure=HERE)) is None
+    assert following(run(run="t.1"), found(unsure=HERE)) is None, "the secondary is behind"
+    assert following(run(kind=RunKind.BASE), found(unsure=HERE)) is None
+    assert following(None, None) is None
+
+
+def test_unsure_ranges_are_verified_again() -> None:
+    order = following(run(), found(unsure=HERE))
+    assert order == RunOrder(run="t.1", kind=RunKind.VERIFY, task="t", ranges=PLACE, round=1)
+
+
+def test_different_ranges_are_repaired_when_that_was_asked_for() -> None:
+    assert following(run(), found(different=HERE)) is None
+    order = following(run(repair=True, round=2), found(different=HERE))
+    assert order == RunOrder(run="t.3", kind=RunKind.REPAIR, task="t", ranges=PLACE, repair=True, round=3)
+    again = following(run(kind=RunKind.REPAIR, repair=True), found(kind=RunKind.REPAIR, different=HERE))
+    assert again is not None
+    assert again.kind is RunKind.REPAIR
+    assert following(run(repair=True, round=ROUNDS_MAX), found(different=HERE)) is None
+
+
+def states(scene: Scene, run: RunState | None, verify: VerifyState | None) -> tuple[JournalState, JournalState]:
+    primary = scene.primary.state(scene.now).model_copy(update={"run": run})
+    return primary, scene.secondary.state(scene.now).model_copy(update={"verify": verify})
+
+
+def waiting(scene: Scene, run: RunState | None) -> tuple[JournalState, JournalState]:
+    primary, secondary = states(scene, run, None)
+    copy = InitialCopy(state=CopyState.RUNNING, method="base", run="initial-1")
+    return primary, secondary.model_copy(update={"initial_copy": copy})
+
+
+@pytest.mark.parametrize(
+    ("present", "wanted"),
+    [
+        (None, True),
+        (run(), True),
+        (run(run="initial-1", phase=RunPhase.RUNNING), False),
+        (run(run="initial-1", phase=RunPhase.DONE), False),
+        (run(run="initial-1", phase=RunPhase.FAILED), True),
+    ],
+)
+def test_the_run_that_an_initial_copy_waits_for_is_ordered(scene: Scene, present: RunState, wanted: bool) -> None:
+    order = initial(*waiting(scene, present))
+    assert order == (RunOrder(run="initial-1", kind=RunKind.BASE, replace=True) if wanted else None)
+
+
+def test_the_manager_orders_it_once_in_a_while(scene: Scene) -> None:
+    facts, pace = scene.facts(), Pace()
+    state, facts.peer.state = waiting(scene, None)
+    pace.begin(scene.now)
+    assert [type(each) for each in of_primary(facts, state, pace)] == [OrderRun]
+    assert of_primary(facts, state, pace) == [], "it is under way"
+
+
+@pytest.mark.parametrize("state", [PairState.COPY, PairState.PSUS, PairState.PFUS, PairState.PSUE, PairState.SSWS])
+def test_only_pairs_in_step_are_verified(state: PairState) -> None:
+    with pytest.raises(ConflictError) as caught:
+        next_state(state, PairEvent.VERIFY, "db")
+    assert caught.value.message == f"cannot verify db: it is {state}"
+    assert "pairvol pair" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("run", "found", "phase", "verdict", "words"),
+    [
+        (None, None, "none", "WARN", "was never verified"),
+        (run(), found(), "done", "OK", "db is identical: 8 MiB compared, up to journal 50"),
+        (run(), found(repaired_bytes=65536), "done", "OK", "64 KiB of it repaired"),
+        (run(), found(different=HERE, different_bytes=65536), "done", "CRIT",
+         "db differs in 64 KiB of 8 MiB: log at 65536+65536 (journal 44)"),
+        (run(phase=RunPhase.RUNNING), found(ended=False, bytes_done=MIB), "running", "WARN", "verifying db 12 %"),
+        (run(), found(ended=False, bytes_done=2 * MIB), "running", "WARN", "verifying db 25 %"),
+        (run(), found(unsure=HERE), "running", "WARN", "verifying db"),
+        (run(run="t.1", round=1, kind=RunKind.REPAIR, phase=RunPhase.RUNNING), found(), "running", "WARN", "repairing"),
+        (run(run="t.1", round=1, phase=RunPhase.RUNNING), found(), "running", "WARN", "verifying again db 0 %"),
+        (run(round=ROUNDS_MAX), found(unsure=HERE, unsure_bytes=65536), "interrupted", "WARN", "could not be compared"),
+        (run(phase=RunPhase.INTERRUPTED), found(ended=False), "interrupted", "WARN", "was interrupted"),
+        (run(kind=RunKind.BASE), found(ended=False), "interrupted", "WARN", "was interrupted"),
+        (run(kind=RunKind.BASE), found(), "done", "OK", "is identical"),
+        (run(run="u.0", task="u", phase=RunPhase.RUNNING), found(), "running", "WARN", "verifying db 0 %"),
+    ],
+)  # fmt: skip
+def test_reports(
+    scene: Scene, run: RunState | None, found: VerifyState | None, phase: str, verdict: str, words: str
+) -> None:
+    report = report_of(scene.pair, *states(scene, run, found))
+    assert (report.phase, report.verdict) == (phase, verdict)
+    assert words in report.line
+    assert (report.next_command is None) == (verdict == "OK")
+
+
+def test_a_side_that_does_not_answer_is_unknown(scene: Scene) -> None:
+    primary, _ = states(scene, run(), found())
+    report = report_of(scene.pair, primary, None)
+    assert (report.phase, report.verdict) == (VerifyPhase.UNKNOWN, Verdict.WARN)
+    assert "osaka does not answer" in report.line
