@@ -15,7 +15,7 @@ from controller.config import Config
 from controller.control_client import StatusCache
 from controller.drills.images import Images
 from controller.drills.ledger import Ledger
-from controller.errors import ConflictError
+from controller.errors import ConflictError, StorageError
 from controller.events import Events
 from controller.groups.confirmations import Confirmations
 from controller.groups.drivers import Drivers
@@ -56,14 +56,22 @@ class Appliance:
     def open(cls, config: Config) -> Appliance:
         """Lock the state directory and load the state. Starts no server and touches no volume."""
         paths = Paths(config.state_directory, config.run_directory)
-        paths.make()
-        lock_file = lock_state(paths)
         try:
-            store = StateStore.open(paths.document, config.site)
-            events = Events(paths.events, config.site)
-        except BaseException:
-            os.close(lock_file)
-            raise
+            paths.make()
+            lock_file = lock_state(paths)
+            try:
+                store = StateStore.open(paths.document, config.site)
+                events = Events(paths.events, config.site)
+            except BaseException:
+                os.close(lock_file)
+                raise
+        except OSError as error:
+            words = (error.strerror or str(error)).lower()
+            raise StorageError(
+                f"cannot use {error.filename or paths.state}: {words}",
+                hint=durable.hint_for(error),
+                path=str(error.filename or paths.state),
+            ) from error
         owner = {"pid": os.getpid(), "run_directory": str(config.run_directory), "listen": str(config.listener)}
         durable.write_json(paths.owner, owner)
         return cls(

@@ -8,6 +8,7 @@ commit); two writers of one path must agree among themselves who writes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import suppress
@@ -15,6 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from controller.errors import IntegrityError, NotFoundError, StorageError
+
+
+def hint_for(error: OSError) -> str:
+    """What to do about a file that cannot be read or written."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"Give the user that this program runs as (uid {os.geteuid()}) the rights to that path."
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return "Something else is at that path: move it away, or choose another."
+    if error.errno == errno.EROFS:
+        return "Mount that file system for writing; after an error of its disk it may have gone read-only by itself."
+    return "Look at free space and at the health of that disk."
 
 
 def write_json(path: str | os.PathLike[str], document: Any) -> None:
@@ -44,7 +56,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             os.unlink(temporary)
         raise StorageError(
             f"cannot write {target}: {os.strerror(error.errno or 0).lower()}",
-            hint="Look at free space and at the health of that disk.",
+            hint=hint_for(error),
             path=str(target),
         ) from error
 
@@ -56,7 +68,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except FileNotFoundError as error:
         raise NotFoundError(f"no document at {path}", path=str(path)) from error
     except OSError as error:
-        raise StorageError(f"cannot read {path}: {os.strerror(error.errno or 0).lower()}", path=str(path)) from error
+        raise StorageError(
+            f"cannot read {path}: {os.strerror(error.errno or 0).lower()}", hint=hint_for(error), path=str(path)
+        ) from error
     try:
         return json.loads(content)
     except ValueError as error:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, ValidationError
 
@@ -23,6 +24,8 @@ from controller.api.drills import Drill
 from controller.api.lifecycle import Orphan
 from controller.api.models import Composition, GroupVolume, Name, Position, Role, Shape, SplitMode
 from controller.errors import ConflictError, IntegrityError, NotFoundError
+
+VERSION: Final = 1  # of state.json
 
 
 class Phase(StrEnum):
@@ -120,7 +123,7 @@ class GroupRecord(Shape):
 
 
 class StateDocument(Shape):
-    version: int = 1
+    version: int = VERSION
     site: Name
     volumes: dict[str, VolumeRecord] = Field(default_factory=dict)
     pool: dict[str, PoolRecord] = Field(default_factory=dict)
@@ -184,6 +187,13 @@ class StateStore:
             content = durable.read_json(path)
         except NotFoundError:
             return cls(path, StateDocument(site=site))
+        version = content.get("version") if isinstance(content, dict) else None
+        if version != VERSION:
+            raise IntegrityError(
+                f"state {path} is of format version {version}, this program reads version {VERSION}",
+                hint="Nothing was changed; run the version of pairvol that wrote it.",
+                path=str(path),
+            )
         try:
             document = StateDocument.model_validate(content)
         except ValidationError as error:

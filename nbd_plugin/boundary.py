@@ -8,7 +8,8 @@ Only the six numbers below reach a client as themselves.
 from __future__ import annotations
 
 import errno
-from typing import Final, NoReturn
+import traceback
+from typing import Any, Final, NoReturn
 
 import nbdkit
 
@@ -48,6 +49,22 @@ def number_of(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in PASSED_ON:
         return error.errno
     return errno.EIO
+
+
+def speak_shortly() -> None:
+    """Let nbdkit print one line for a request that was refused, and the traceback of a mistake in the program only.
+
+    It prints what `traceback.format_exception` makes of the exception, with the name of the callback before it.
+    """
+    kept = traceback.format_exception
+
+    def format_exception(*arguments: Any, **named: Any) -> list[str]:
+        error = arguments[1] if len(arguments) > 1 else None
+        if isinstance(error, Refused) and isinstance(error.__cause__, (PairvolError, OSError)):
+            return [str(error)]
+        return kept(*arguments, **named)
+
+    setattr(traceback, "format_exception", format_exception)  # noqa: B010 - mypy forbids the plain assignment
 
 
 def refuse(error: BaseException) -> NoReturn:

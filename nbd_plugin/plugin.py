@@ -21,7 +21,7 @@ from nbd_plugin.ending import Ending  # first: it blocks signals, and numpy star
 from controller.errors import PairvolError, StorageError, UsageError
 from controller.volume.settings import ServerSettings, load
 from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
-from nbd_plugin.boundary import refuse
+from nbd_plugin.boundary import refuse, speak_shortly
 from nbd_plugin.control import Commands, ControlSocket
 from nbd_plugin.exports import Exports, Session
 from nbd_plugin.threads import keep_state, release_state
@@ -37,6 +37,8 @@ _exports: Exports
 _control: ControlSocket | None = None
 _ending: Ending | None = None
 _config_path = ""
+
+speak_shortly()
 
 # the life of the server
 

@@ -17,7 +17,8 @@ from typing import Final
 
 import crc32c
 
-from controller.errors import IntegrityError, NotFoundError
+from controller import durable
+from controller.errors import IntegrityError, NotFoundError, StorageError
 
 PAGE_BYTES: Final = 4096
 LINE_BYTES: Final = 64
@@ -77,7 +78,11 @@ def _newest(page: bytes, pointer: Pointer) -> tuple[int, Position]:
     if valid:
         return max(valid, key=lambda line: line[0])
     if any(raw):
-        raise IntegrityError(f"both copies of pointer {pointer} are damaged", pointer=str(pointer))
+        raise IntegrityError(
+            f"both copies of pointer {pointer} are damaged",
+            hint="Put a copy of the pointer page back; nothing was changed.",
+            pointer=str(pointer),
+        )
     return 0, Position()
 
 
@@ -115,6 +120,12 @@ class PointerPage:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFoundError(f"pointer page {path} is missing", hint="Put it back.", path=path) from None
+        except OSError as error:
+            raise StorageError(
+                f"cannot open pointer page {path}: {(error.strerror or str(error)).lower()}",
+                hint=durable.hint_for(error),
+                path=path,
+            ) from error
         if os.fstat(file).st_size != PAGE_BYTES:
             os.close(file)
             raise IntegrityError(

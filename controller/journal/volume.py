@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from typing_extensions import Buffer
 
+from controller import durable
 from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError, StorageError
 from controller.journal.layout import (
     BLOCK_BYTES,
@@ -140,6 +141,12 @@ class JournalVolume:
             raise NotFoundError(
                 f"journal volume {path} is missing", hint="Put it back; it may hold what no volume has yet.", path=path
             ) from None
+        except OSError as error:
+            raise StorageError(
+                f"cannot open journal volume {path}: {(error.strerror or str(error)).lower()}",
+                hint=durable.hint_for(error),
+                path=path,
+            ) from error
         try:
             if writable:
                 cls._lock(file, path)

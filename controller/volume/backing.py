@@ -15,6 +15,7 @@ from typing import Final
 
 from typing_extensions import Buffer
 
+from controller import durable
 from controller.errors import CapacityError, NotFoundError, StorageError
 from controller.journal.volume import volume_size_bytes, write_fully
 
@@ -59,7 +60,11 @@ class Backing:
         except FileNotFoundError:
             raise NotFoundError(f"backing store {path} is missing", hint="Put it back.", path=path) from None
         except OSError as error:
-            raise StorageError(f"cannot open backing store {path}: {error.strerror}", path=path) from error
+            raise StorageError(
+                f"cannot open backing store {path}: {(error.strerror or str(error)).lower()}",
+                hint=durable.hint_for(error),
+                path=path,
+            ) from error
         present = volume_size_bytes(file)
         if present < size_bytes:
             os.close(file)

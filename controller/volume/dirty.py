@@ -151,7 +151,17 @@ class DirtyMap:
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"no dirty map at {path}", path=path) from None
+            raise NotFoundError(
+                f"dirty map {path} is missing",
+                hint="Put it back; without it the pair needs a whole new copy.",
+                path=path,
+            ) from None
+        except OSError as error:
+            raise StorageError(
+                f"cannot open dirty map {path}: {(error.strerror or str(error)).lower()}",
+                hint=durable.hint_for(error),
+                path=path,
+            ) from error
         try:
             head, bits = _read(file, path, group_uuid)
         except BaseException:
@@ -207,7 +217,11 @@ class DirtyMap:
             os.pwrite(self._file, packed, offset)
             os.fdatasync(self._file)
         except OSError as error:
-            self._failure = StorageError(f"cannot write dirty map {self.path}: {error.strerror}", path=self.path)
+            self._failure = StorageError(
+                f"cannot write dirty map {self.path}: {(error.strerror or str(error)).lower()}",
+                hint=durable.hint_for(error),
+                path=self.path,
+            )
             raise self._failure from error
 
     def dirty_bytes(self) -> int:
@@ -285,8 +299,18 @@ def _read(file: int, path: str, group_uuid: str) -> tuple[MapHead, dict[int, _Vo
             path=path,
         )
     magic, version, region, group, *position, count, state, cause, epoch, covered = _HEADER.unpack_from(header)
-    if (magic, version, region) != (MAGIC, VERSION, REGION_BYTES) or group != uuid.UUID(group_uuid).bytes:
-        raise IntegrityError(f"{path} is not the dirty map of group {group_uuid}", path=path)
+    if magic == MAGIC and version != VERSION:
+        raise IntegrityError(
+            f"dirty map {path} is of format version {version}, this program reads version {VERSION}",
+            hint="Nothing was changed; run the version of pairvol that wrote it.",
+            path=path,
+        )
+    if (magic, region) != (MAGIC, REGION_BYTES) or group != uuid.UUID(group_uuid).bytes:
+        raise IntegrityError(
+            f"{path} is not the dirty map of group {group_uuid}",
+            hint="Put the right file back; nothing was changed.",
+            path=path,
+        )
     bits: dict[int, _VolumeBits] = {}
     for at in range(count):
         index, size_bytes, offset = _VOLUME.unpack_from(header, _HEADER.size + at * _VOLUME.size)

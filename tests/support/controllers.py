@@ -138,6 +138,12 @@ class ControllerProcess:
     def _order(self) -> Path:
         return self.config.with_name("die")
 
+    @property
+    def pid(self) -> int:
+        """Of the controller itself."""
+        assert self._process is not None
+        return self._process.pid
+
     def server_pid(self, server: str) -> int:
         """Pid of one of its nbdkit processes."""
         return int((self.run_directory / f"{server}.pid").read_text())

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from crc32c import crc32c
 
+from controller.errors import PairvolError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS
 from controller.journal.volume import JournalVolume
+from tests.crash.disk_errors.controllers import WITHOUT_RIGHTS
 from tests.crash.disk_errors.primary import Case, work
 from tests.crash.log_disk.disks import LogDisks
 from tests.crash.powercut.history import History
 from tests.crash.powercut.recording import JOURNAL_BYTES, VOLUME_BYTES, VOLUME_SECTORS, make_files
+from tests.crash.powercut.two_sites import opened_group
 from tests.crash.results import Row
 from tests.crash.server import SiteFiles, VolumeServer
 from tests.support.processes import Processes
@@ -117,6 +120,45 @@ def run_refusal(row: Row, processes: Processes, directory: Path, name: str) -> N
     spoil, words = REFUSED[name]
     spoil(files)
     _judge_refusal(row, name, VolumeServer(processes, directory, files, name=directory.name), [words])
+
+
+def _no_rights(name: str) -> Callable[[SiteFiles], None]:
+    return lambda files: (files.journal.parent / name).chmod(0)
+
+
+RIGHTS = {name: (_no_rights(name), "permission denied") for name in ("journal", "pointers", "vol0")}
+
+
+def run_rights(row: Row, processes: Processes, directory: Path, name: str) -> None:
+    """A server that may not open its files."""
+    files = make_files(directory / "group", 1)
+    spoil, words = RIGHTS[name]
+    spoil(files)
+    server = VolumeServer(processes, directory, files, prefix=WITHOUT_RIGHTS, name=directory.name)
+    _judge_refusal(row, f"no rights to {name}", server, [words, f"group/{name}"])
+
+
+def run_secondary_refusal(row: Row, processes: Processes, directory: Path, name: str) -> None:
+    """The same files at a secondary: its group is not opened, and what is wrong is named."""
+    files = make_files(directory / "group", 1)
+    spoil, words = REFUSED[name]
+    spoil(files)
+    row.attempted += 1
+    try:
+        with opened_group(files, directory / "initial-copy"):
+            row.lose(f"secondary, {name}: it was opened")
+    except PairvolError as error:
+        row.reached += 1
+        if words not in error.message or not error.hint:
+            row.lose(f"secondary, {name}: said {error.message!r}, hint {error.hint!r}")
+
+
+def run_second_secondary(row: Row, processes: Processes, directory: Path) -> None:
+    """A volume server and a secondary on one journal: who comes second refuses."""
+    files = make_files(directory / "group", 1)
+    with opened_group(files, directory / "initial-copy"):
+        server = VolumeServer(processes, directory, files, name=f"{directory.name}-second")
+        _judge_refusal(row, "a server beside a secondary", server, ["in use by another process"])
 
 
 def run_second_server(row: Row, processes: Processes, directory: Path) -> None:

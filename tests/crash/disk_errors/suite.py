@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.crash.disk_errors import full, primary, secondary, starts
+from tests.crash.disk_errors import controllers, full, primary, secondary, starts
 from tests.crash.disk_errors.primary import Case
 from tests.crash.powercut.mutants import ERROR_MUTANTS
 from tests.crash.results import Controls, Row, wanted
 from tests.support.processes import Processes
 
 MUTANT_SCRIPT = Path(__file__).parent.with_name("powercut") / "mutant_server.py"
+BRIEF_STARTS = ("state of another format", "directory that may not be written")
 
 Scenario = Callable[[Row, Processes, Path], None]
 
@@ -29,7 +30,12 @@ def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
         kept = [case for case in cases if not brief or case.number == errno.EIO]
         rows += [(f"{part.__name__.rpartition('.')[2]}: {case}", partial(part.run_case, case=case)) for case in kept]
     rows += [(name, partial(starts.run_refusal, name=name)) for name in starts.REFUSED]
-    rows += [("second server", starts.run_second_server)]
+    rows += [(f"secondary, {name}", partial(starts.run_secondary_refusal, name=name)) for name in starts.REFUSED]
+    rows += [(f"no rights to {name}", partial(starts.run_rights, name=name)) for name in starts.RIGHTS]
+    rows += [("second server", starts.run_second_server), ("second at a secondary", starts.run_second_secondary)]
+    started = [name for name in controllers.STARTS if not brief or name in BRIEF_STARTS]
+    rows += [(name, partial(controllers.run_start, name=name)) for name in started]
+    rows += [("state refused", controllers.state_refused)]
     rows += [(name, scenario) for name, scenario in full.SCENARIOS.items()]
     return rows
 

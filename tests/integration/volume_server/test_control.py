@@ -48,12 +48,15 @@ def test_flush_and_checkpoint(paired: GroupFiles) -> None:
         assert paired.volume("data").read_bytes()[8192:12288] == b"x" * 4096
 
 
-def test_writable_is_toggled_under_a_client(paired: GroupFiles) -> None:
+def test_writable_is_toggled_under_a_client(paired: GroupFiles, processes: Processes) -> None:
     with connected(paired.uri("data")) as handle:
         paired.command("writable", volume="data", writable=False)
-        with pytest.raises(nbd.Error) as refused:
-            handle.pwrite(bytes(512), 0)
-        assert refused.value.errno == "EPERM"
+        for _ in range(3):
+            with pytest.raises(nbd.Error) as refused:
+                handle.pwrite(bytes(512), 0)
+            assert refused.value.errno == "EPERM"
+        said = processes.log("server").splitlines()
+        assert [line.rpartition("error: ")[2] for line in said] == ["volume data is not writable here"] * 3
         with connected(paired.uri("data")) as newcomer:
             assert newcomer.is_read_only()
         paired.command("writable", volume="data", writable=True)

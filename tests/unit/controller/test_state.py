@@ -102,8 +102,14 @@ def test_a_damaged_or_foreign_state_is_refused_and_left_alone(tmp_path: Path) ->
     path = tmp_path / "state.json"
     for content, kind, words in (
         ("{", IntegrityError, "is not JSON"),
-        (json.dumps({"site": "tokyo", "volumes": {"a": {}}}), IntegrityError, r"cannot be understood at volumes\.a"),
-        (json.dumps({"site": "osaka"}), ConflictError, "belongs to site osaka, not to tokyo"),
+        ("[]", IntegrityError, "is of format version None"),
+        (json.dumps({"version": 2, "site": "tokyo"}), IntegrityError, "is of format version 2, this program"),
+        (
+            json.dumps({"version": 1, "site": "tokyo", "volumes": {"a": {}}}),
+            IntegrityError,
+            r"cannot be understood at volumes\.a",
+        ),
+        (json.dumps({"version": 1, "site": "osaka"}), ConflictError, "belongs to site osaka, not to tokyo"),
     ):
         path.write_text(content)
         with pytest.raises(kind, match=words):
