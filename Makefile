@@ -17,7 +17,7 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 APT_PACKAGES := nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv fuse3 e2fsprogs util-linux mount \
 	gcc libc6-dev python3-dev
 # What only tests and benches use.
-TEST_PACKAGES := strace fio qemu-utils postgresql
+TEST_PACKAGES := iproute2 strace fio qemu-utils postgresql
 
 # Read by PostgreSQL's package when it is installed, for as long as this file is there: the tests use its programs,
 # and nobody asked for a database on this machine.

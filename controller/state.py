@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from controller import durable
 from controller.api.drills import Drill
 from controller.api.lifecycle import Orphan
-from controller.api.models import Composition, GroupVolume, Name, Position, Role, Shape, SplitMode
+from controller.api.models import Composition, GroupVolume, Name, OnFull, Position, Role, Shape, SplitMode
 from controller.errors import ConflictError, IntegrityError, NotFoundError
 
 VERSION: Final = 1  # of state.json
@@ -95,6 +95,7 @@ class GroupRecord(Shape):
     journal_bytes: int
     journal_pool: Name | None = None  # the pool volume that holds the journal
     journal_visible: bool = False
+    on_full: OnFull = OnFull.SUSPEND
     acquisition: bool = False
     gap_sequence: int | None = None  # acquisition was off just before this journal
     journal_port: int | None = None

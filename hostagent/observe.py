@@ -153,7 +153,10 @@ def _suspended(facts: Facts, unknown: tuple[Unknown, ...]) -> Observed | None:
     if state.role is Role.PRIMARY and state.acquisition and state.mode is AcquisitionMode.SUSPENDED:
         event, cause = _SUSPENDED.get(state.suspended_cause, _SUSPENDED[SuspendedCause.FULL])
         hint = f'Mend that disk, then "pairvol pair resync {facts.pair.group}".' if event is PairEvent.FAILED else None
-        return Observed(event, cause.format(site=site), hint, unknown=unknown)
+        words = cause.format(site=site)
+        if not unknown and facts.secondary.state is not None and facts.secondary.state.failure is not None:
+            words += f", and {facts.pair.secondary.site}: {facts.secondary.state.failure.message}"
+        return Observed(event, words, hint, unknown=unknown)
     return None
 
 

@@ -7,6 +7,7 @@ an agent) and `peers.py` (agent to agent) do.
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
@@ -22,6 +23,8 @@ CONNECT_SECONDS: Final = 2.0
 # Below the five seconds after which our servers close an idle connection: none is used that is just being closed.
 KEEP_ALIVE_SECONDS: Final = 3.0
 REQUEST_SECONDS: Final = 2.0
+WHOLE_SHARE: Final = 4.0  # of its deadline that an answer may take in all when it comes in drips
+ANSWER_BYTES_MAX: Final = 64 << 20
 
 Answer = TypeVar("Answer")
 
@@ -57,9 +60,9 @@ class Channel:
     ) -> Answer:
         """Send one request; the answer as `kind` (a shape or a list of shapes).
 
-        `seconds` bounds each wait for the other end; connecting never takes
-        longer than CONNECT_SECONDS. Raises what the other end raised, or
-        PeerError when it does not answer.
+        `seconds` bounds each wait for the other end, WHOLE_SHARE times that
+        the whole answer; connecting never takes longer than CONNECT_SECONDS.
+        Raises what the other end raised, or PeerError when it does not answer.
         """
         response = self.send(method, path, body=body, query=query, seconds=seconds)
         try:
@@ -86,9 +89,10 @@ class Channel:
         headers = {"content-type": "application/json"} if body is not None else None
         parameters = {name: _word(value) for name, value in (query or {}).items() if value is not None}
         try:
-            response = self._client.request(
+            with self._client.stream(
                 method, f"{self.prefix}/v1{path}", content=content, headers=headers, params=parameters, timeout=timeout
-            )
+            ) as answer:
+                response = _whole(answer, time.monotonic() + WHOLE_SHARE * deadline)
         except httpx.TimeoutException as error:
             raise PeerError(
                 f"{self.who} at {self.address} did not answer within {deadline:g} s",
@@ -132,6 +136,18 @@ class Channel:
 @lru_cache(maxsize=64)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+def _whole(answer: httpx.Response, end: float) -> httpx.Response:
+    """An answer with all of its content, taken in limited time and memory."""
+    received = bytearray()
+    for piece in answer.iter_bytes():
+        received += piece
+        if len(received) > ANSWER_BYTES_MAX:
+            raise httpx.ReadError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes", request=answer.request)
+        if time.monotonic() > end:
+            raise httpx.ReadTimeout("the answer comes in drips", request=answer.request)
+    return httpx.Response(answer.status_code, content=bytes(received), request=answer.request)
 
 
 def unanswered(error: PairvolError) -> bool:

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.leftovers import leftovers
 from tests.support.processes import Processes
 from tests.support.waiting import DeadlineError, wait_until
+
+settings.register_profile("pairvol", deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("pairvol")
 
 
 def missing_for_root_tests() -> str:

@@ -21,6 +21,7 @@ from controller.api.words import AcquisitionMode as AcquisitionMode
 from controller.api.words import CopyMode as CopyMode
 from controller.api.words import CopyState as CopyState
 from controller.api.words import InitialCopyMethod as InitialCopyMethod
+from controller.api.words import OnFull as OnFull
 from controller.api.words import RestoreMode as RestoreMode
 from controller.api.words import Role as Role
 from controller.api.words import ServerState as ServerState
@@ -106,6 +107,7 @@ class GroupCreate(Shape):
     journal_bytes: Count | None = None
     journal_volumes: list[Name] = Field(default_factory=list)  # pool volumes by name
     journal_visible: bool = False
+    on_full: OnFull = OnFull.SUSPEND
 
 
 class Composition(Shape):
@@ -176,6 +178,7 @@ class JournalState(Shape):
     time_ns: Count  # of this answer, the answering site's clock
     mode: AcquisitionMode
     acquisition: bool
+    on_full: OnFull = OnFull.SUSPEND
     gap_sequence: Count | None = None  # acquisition was off just before this journal: copy anew from there
     pointers: dict[str, Position]  # keys: names in controller/journal/pointers.py
     records_used: Count

@@ -70,3 +70,10 @@ class InitialCopyMethod(StrEnum):
     BASE = "base"  # by journals, in band
     NONE = "none"  # both volumes hold the same already
     DIFFERENTIAL = "differential"  # changed regions only
+
+
+class OnFull(StrEnum):
+    """What host writes meet as the journal fills."""
+
+    SUSPEND = "suspend"  # nothing, until it is full; then they wait a while, and changes are tracked instead
+    THROTTLE = "throttle"  # above the high-water mark they slow down, and when it is full they wait longer

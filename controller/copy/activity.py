@@ -9,6 +9,7 @@
 | backing off | explicit | running | tried at once |
 | running, backing off | fault | failed | integrity, storage or capacity: named, nothing skipped |
 | failed | ordered | failed | a renewed order is no reason to believe a disk that refused |
+| failed | retry | running | what arrived wrong over the wire is read again now and then, until it is right |
 | failed | explicit | running | a person, or a changed source, asks for another try from the durable point |
 | any | halt | halted | the group is closed or taken over |
 
@@ -37,6 +38,7 @@ class Happening(StrEnum):
     LINK_LOST = "link_lost"
     LINK_BACK = "link_back"
     FAULT = "fault"
+    RETRY = "retry"
     HALT = "halt"
 
 
@@ -59,6 +61,7 @@ TRANSITIONS: Final[dict[tuple[Activity, Happening], Activity]] = {
     (Activity.BACKING_OFF, Happening.HALT): Activity.HALTED,
     (Activity.FAILED, Happening.ORDERED): Activity.FAILED,
     (Activity.FAILED, Happening.EXPLICIT): Activity.RUNNING,
+    (Activity.FAILED, Happening.RETRY): Activity.RUNNING,
     (Activity.FAILED, Happening.HALT): Activity.HALTED,
     (Activity.HALTED, Happening.DONE): Activity.HALTED,
     (Activity.HALTED, Happening.HALT): Activity.HALTED,

@@ -15,11 +15,13 @@ from controller.copy.loop import Loop, OnEvent
 from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull, Outcome, Pulled
 from controller.copy.remote import RemoteJournal
-from controller.errors import PeerError
+from controller.errors import PairvolError, PeerError
 
 POLL_SECONDS_MIN: Final = 0.002
 POLL_SECONDS_MAX: Final = 0.1
 LINK_SECONDS_MAX: Final = 3.0  # of silence; a dead link must be seen within 5 s
+DAMAGE_SECONDS: Final = 2.0  # between tries to read what arrived wrong three times
+TELL_SECONDS: Final = 10.0  # between events that speak of windows read again
 
 
 class JournalCopy(Loop):
@@ -35,6 +37,7 @@ class JournalCopy(Loop):
         self._source: CopySource | None = None
         self._poll_seconds = POLL_SECONDS_MIN
         self._waits_for_room = False
+        self._told_at = -TELL_SECONDS
 
     @property
     def order_active(self) -> bool:
@@ -65,13 +68,29 @@ class JournalCopy(Loop):
         if order.source != self._source:
             self.pull.connect(RemoteJournal(order.source, deadline_seconds=LINK_SECONDS_MAX, stop=self.stop))
             self._source = order.source
+        before = self.pull.rereads
         try:
             pulled = self.pull.step(limit)
         except PeerError:
             self.link_ok = False
             raise
         self.link_ok, self.link_contact_ns = True, time.time_ns()
+        if self.pull.rereads > before:
+            self._tell_spoiled()
+        if pulled.outcome is not Outcome.REREAD and self.failure is not None:
+            self.right_again()
         return self._after(order, pulled)
+
+    def _tell_spoiled(self) -> None:
+        """A window failed its checksums: for people, once in a while; the count is in the state."""
+        if time.monotonic() - self._told_at >= TELL_SECONDS:
+            self._told_at = time.monotonic()
+            message = f"what arrived failed its checksum and is read again, {self.pull.rereads} times by now"
+            self.on_event("warning", "copy.reread", message, {"rereads": self.pull.rereads})
+
+    def retry_seconds(self, error: PairvolError) -> float | None:
+        """A record that arrived wrong is read again: whether the wire or the disk spoiled it cannot be known here."""
+        return DAMAGE_SECONDS if "attempts" in error.facts else None
 
     def _after(self, order: CopyOrder, pulled: Pulled) -> float:
         """What follows from one step: who is told, and how long to wait."""

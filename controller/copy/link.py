@@ -23,7 +23,8 @@ from controller.errors import IntegrityError, PeerError
 
 PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slower
 PIECES_IN_FLIGHT: Final = 4
-RATE_BYTES_MIN: Final = 64 << 10  # a link slower than this a second cannot carry a pair
+RATE_BYTES_MIN: Final = 8 << 10  # a link slower than this a second cannot carry a pair
+CONNECT_SHARE: Final = 4.0  # of silence that connecting may take in all: it is a handful of round trips
 STATUS_BYTES_MAX: Final = 1 << 30
 _SLICE_SECONDS: Final = 0.1  # how soon a stop is noticed on a link that is silent
 
@@ -147,7 +148,7 @@ class DataLink:
             handle.set_pread_initialize(False)  # a pass over the map less; after an error the views are undefined
             if self._allocation:
                 handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
-            budget = Deadline(self.deadline_seconds, 0, self._stop)
+            budget = Deadline(self.deadline_seconds, 0, self._stop, CONNECT_SHARE)
             try:
                 handle.aio_connect_uri(self.uri)
                 while not handle.aio_is_ready():
@@ -173,11 +174,13 @@ class DataLink:
 class Deadline:
     """How long one call may take: silence, and the whole of it, are both bounded."""
 
-    def __init__(self, silence_seconds: float, total_bytes: int, stop: threading.Event) -> None:
+    def __init__(
+        self, silence_seconds: float, total_bytes: int, stop: threading.Event, whole_share: float = 1.0
+    ) -> None:
         self._silence_seconds = silence_seconds
         self._stop = stop
         self._heard = time.monotonic()
-        self._end = self._heard + silence_seconds + total_bytes / RATE_BYTES_MIN
+        self._end = self._heard + whole_share * silence_seconds + total_bytes / RATE_BYTES_MIN
 
     def poll(self, handle: Any) -> None:
         """Wait until the handle moved; TimeoutError when it is silent too long or a stop is asked for."""

@@ -6,6 +6,7 @@ turn does, and what it is waiting for, belongs to the subclass.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -27,7 +28,8 @@ class Loop(ABC):
     """One worker thread. `order`, `wake` and `halt` may be called by any thread.
 
     `failure` is what stopped it; it is cleared by the explicit order that lets
-    it try again. `stop` is set at halt and ends waits on the data link.
+    it try again, or when a try of its own came right (`right_again`). `stop`
+    is set at halt and ends waits on the data link.
     `changed` guards the state, and whatever orders the subclass keeps.
     """
 
@@ -41,6 +43,7 @@ class Loop(ABC):
         self.changed = threading.Condition()
         self._woken = False
         self._restart = False
+        self._retry_at = math.inf  # when a failed thread tries again by itself
         self._backoff_seconds = BACKOFF_SECONDS_MIN
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
@@ -55,6 +58,10 @@ class Loop(ABC):
     @abstractmethod
     def finished(self) -> None:
         """Called in the thread when it ends, to drop what only the thread used."""
+
+    def retry_seconds(self, error: PairvolError) -> float | None:
+        """After how long a failed thread tries again by itself; None: only when it is ordered to."""
+        return None
 
     def start(self) -> None:
         self._thread.start()
@@ -105,9 +112,14 @@ class Loop(ABC):
                 if self.activity is Activity.HALTED:
                     break
                 self._woken = False
+                if self.activity is Activity.FAILED and time.monotonic() >= self._retry_at:
+                    self._restart = True
+                    self._happen(Happening.RETRY)
                 working = self.activity in (Activity.RUNNING, Activity.BACKING_OFF)
             delay = self._guarded_turn() if working else None
             with self.changed:
+                if self.activity is Activity.FAILED and self._retry_at < math.inf:
+                    delay = max(0.001, self._retry_at - time.monotonic())
                 if delay != 0:
                     self.changed.wait_for(lambda: self._woken, delay)
         self.finished()
@@ -132,6 +144,13 @@ class Loop(ABC):
         self._fail(failure)
         return None
 
+    def right_again(self) -> None:
+        """In a turn: what failed came right at a try of its own."""
+        with self.changed:
+            failure, self.failure, self.error = self.failure, None, None
+        if failure is not None:
+            self.on_event("info", f"{self.name}.right_again", f"{failure.message}: read again, it is right", {})
+
     def _worked(self) -> None:
         with self.changed:
             back = self.activity is Activity.BACKING_OFF
@@ -154,10 +173,14 @@ class Loop(ABC):
         return delay
 
     def _fail(self, error: PairvolError) -> None:
+        retry_seconds = self.retry_seconds(error)
         with self.changed:
             if self.activity is Activity.HALTED:
                 return
             self._happen(Happening.FAULT)
+            self._retry_at = math.inf if retry_seconds is None else time.monotonic() + retry_seconds
+            if self.failure is not None and self.failure.message == error.message:
+                return  # a try of its own met the same again
             self.error = error
             self.failure = Failure(
                 error=type(error).__name__, message=error.message, hint=error.hint, time_ns=time.time_ns()

@@ -9,6 +9,7 @@ is whole and in order, so that is kept.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,15 +18,14 @@ from typing import Final
 import numpy as np
 
 from controller.copy.remote import RemoteJournal
-from controller.errors import CapacityError, IntegrityError, StorageError
+from controller.copy.window import RECORDS_MAX, Window
+from controller.errors import CapacityError, IntegrityError, PeerError, StorageError
 from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, RECORD_DTYPE, Records, group_tag, records_valid
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore.space import JournalSpace
 from controller.restore.verify import Damage, Expectation, check_data, check_records
 
-WINDOW_RECORDS: Final = 16384
-WINDOW_BLOCKS: Final = (32 << 20) // BLOCK_BYTES
 REREADS_MAX: Final = 2  # a window that fails may have been spoiled on the wire
 
 
@@ -69,7 +69,8 @@ class JournalPull:
         self._volume_blocks = volume_blocks
         self._remote: RemoteJournal | None = None
         self._known = 0  # the remote's session in which its journal was recognised
-        self._metadata = bytearray(WINDOW_RECORDS * RECORD_BYTES)
+        self._metadata = bytearray(RECORDS_MAX * RECORD_BYTES)
+        self._window = Window()
         self._suspected = 0
         self.rereads = 0
         self.bytes_read = 0
@@ -110,7 +111,13 @@ class JournalPull:
         count = min(wanted, room.records)
         if count <= 0:
             return Pulled(Outcome.FULL, durable)
-        records, damage, too_long = self._fetch(remote, count, durable, room)
+        began = time.monotonic()
+        try:
+            records, damage, too_long = self._fetch(remote, count, durable, room)
+        except PeerError:
+            self._window.broke()
+            raise
+        self._window.arrived(time.monotonic() - began, right=not damage)
         if len(records):
             self._publish(records)
             if damage:
@@ -141,10 +148,10 @@ class JournalPull:
     def _room(self, wanted: int, durable: Position) -> Room:
         slots, blocks = self._space.room(self.read)
         due = durable.data_position - self.read.data_position
-        if slots < min(wanted, WINDOW_RECORDS) or blocks < min(due, WINDOW_BLOCKS):
+        if slots < min(wanted, self._window.records) or blocks < min(due, self._window.blocks):
             self._space.reclaim()
             slots, blocks = self._space.room(self.read)
-        return Room(min(slots, WINDOW_RECORDS), blocks)
+        return Room(min(slots, self._window.records), blocks)
 
     def _fetch(self, remote: RemoteJournal, count: int, durable: Position, room: Room) -> tuple[Records, Damage, int]:
         """Metadata, then data into its place here; both at once when the pointers say where it ends.
@@ -156,7 +163,7 @@ class JournalPull:
         view = memoryview(self._metadata)[: count * RECORD_BYTES]
         metadata = remote.record_ranges(first, count, view)
         due = durable.data_position - start
-        if first + count - 1 == durable.sequence and 0 <= due <= min(room.blocks, WINDOW_BLOCKS):
+        if first + count - 1 == durable.sequence and 0 <= due <= min(room.blocks, self._window.blocks):
             self._pointers.publish(Pointer.READ_SCHEDULED, durable)
             remote.read(metadata, remote.data_ranges(start, self._journal.data_views(start, due)))
             present = due
@@ -165,7 +172,7 @@ class JournalPull:
             present = -1
         records = np.frombuffer(view, RECORD_DTYPE)
         good, damage = check_records(records, self.read, self._expected(remote))
-        records, too_long = _cut(records[:good], start, room)
+        records, too_long = _cut(records[:good], start, room.blocks, self._window.blocks)
         if not len(records):
             return records, damage, too_long
         end = _end(records[-1])
@@ -217,7 +224,7 @@ class JournalPull:
         self._suspected = 0
         raise IntegrityError(
             f"journal of {remote.source.site}: {damage}",
-            hint="Nothing at or after it was copied. Keep both journal volumes and look at the primary's disk.",
+            hint="Nothing at or after it was copied; it is read again. Look at the link and the primary's disk.",
             sequence=self.read.sequence + 1,
             attempts=REREADS_MAX + 1,
         )
@@ -234,12 +241,12 @@ def _end(record: np.void) -> Position:
     )
 
 
-def _cut(records: Records, start: int, room: Room) -> tuple[Records, int]:
-    """The first records whose data fits, one at least if it fits at all; else the blocks that the first needs."""
+def _cut(records: Records, start: int, room: int, window: int) -> tuple[Records, int]:
+    """The first records whose data is within a window, one at least if there is room; else the blocks it needs."""
     if not len(records):
         return records, 0
     ends = records["data_position"] + records["data_blocks"] - np.uint64(start)
-    fitting = int(np.searchsorted(ends, min(room.blocks, WINDOW_BLOCKS), side="right"))
-    if fitting == 0 and int(ends[0]) <= room.blocks:
+    fitting = int(np.searchsorted(ends, min(room, window), side="right"))
+    if fitting == 0 and int(ends[0]) <= room:
         fitting = 1
     return records[:fitting], 0 if fitting else int(ends[0])

@@ -53,6 +53,7 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "time_ns": time.time_ns(),
         "mode": AcquisitionMode.DIRECT,
         "acquisition": group.acquisition and group.role in (Role.PRIMARY, Role.FENCED),
+        "on_full": group.on_full,
         "gap_sequence": group.gap_sequence,
         "volume_server": appliance.servers.state(plans.group_server(group.volumes, name)),
         "journal_server": appliance.servers.state(plans.journal_server(name)),

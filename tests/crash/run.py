@@ -45,6 +45,7 @@ SUITES = {
     "order": Suite("tests.crash.order.suite:run", 1000, "writers over two to four volumes, cut and killed"),
     "suspended": Suite("tests.crash.suspended.suite:run", 500, "a full journal, writes tracked by region, cut"),
     "hostile": Suite("tests.crash.hostile.suite:run", 100_000, "mutated records through checks and copy path"),
+    "network": Suite("tests.crash.network.suite:run", 14, "two sites in namespaces, and what a network does to them"),
     "disks": Suite("tests.crash.disk_errors.suite:run_full", 1, "EIO and ENOSPC on every file of a group"),
 }
 PARTS = {  # of the suites above, for the mutants

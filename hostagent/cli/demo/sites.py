@@ -99,23 +99,24 @@ class Site:
         for each in (daemon,) if daemon else Daemon:
             self._start(each)
 
+    def command(self, daemon: Daemon) -> list[str]:
+        """What starts a daemon; its configuration is the last word (see `daemon_process`)."""
+        configuration = str(self.configuration(daemon))
+        return [sys.executable, "-m", "hostagent.cli.main", daemon, "run", "--config", configuration]
+
     def _start(self, daemon: Daemon) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "hostagent.cli.main",
-            daemon,
-            "run",
-            "--config",
-            str(self.configuration(daemon)),
-        ]
         root = Path(__file__).resolve().parents[3]
         paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {MARK: str(self.directory), "PYTHONPATH": os.pathsep.join(paths)}
         with self.log(daemon).open("ab") as log:
             # A session of its own: Ctrl-C in the terminal reaches us, and we end the site in order.
             self._children[daemon] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+                self.command(daemon),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
             )
 
     def ready(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from controller.copy.activity import Activity
 from controller.copy.loop import Loop
-from controller.errors import IntegrityError, PeerError
+from controller.errors import IntegrityError, PairvolError, PeerError
 from tests.support.waiting import wait_until
 
 
@@ -99,6 +99,33 @@ def test_fault_stops_it_until_an_explicit_order(loop: Scripted) -> None:
     assert loop.restarts == 1
     assert loop.failure is None
     assert [name for name, _ in loop.events] == ["copy.failed"]
+
+
+class Patient(Scripted):
+    """Tries again by itself."""
+
+    def retry_seconds(self, error: PairvolError) -> float | None:
+        return 0.05
+
+    def turn(self) -> float | None:
+        delay = super().turn()
+        self.right_again()
+        return delay
+
+
+def test_what_may_come_right_is_tried_again_by_itself_and_told_once() -> None:
+    loop = Patient()
+    loop.start()
+    try:
+        loop.play(damage, damage, damage, fine)
+        loop.wake()  # an order renewed meanwhile does not end the tries
+        wait_until(lambda: loop.turns == 4)
+        wait_until(lambda: loop.activity is Activity.IDLE)
+    finally:
+        loop.halt()
+    assert loop.failure is None
+    assert [name for name, _ in loop.events] == ["copy.failed", "copy.right_again"]
+    assert loop.restarts == 3
 
 
 def test_mistake_in_the_program_is_seen(loop: Scripted) -> None:
