@@ -39,6 +39,7 @@ class JournalSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     full_wait_seconds: Annotated[float, Field(gt=0, le=25)] = 10.0  # kernel clients give up at about 30 s
+    throttle_wait_seconds: Annotated[float, Field(gt=0, le=28)] = 25.0  # the same for pairs with --on-full throttle
     size_bytes_min: int = 64 << 20
     size_bytes_max: int = 8 << 30
     share_percent: Annotated[float, Field(gt=0, le=100)] = 10.0

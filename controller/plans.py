@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import controller
-from controller.api.models import GroupVolume, Role, SplitMode
+from controller.api.models import GroupVolume, OnFull, Role, SplitMode
 from controller.config import Config
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord, Phase, StateDocument, VolumeRecord
@@ -111,14 +111,16 @@ def _tracked(group: GroupRecord) -> bool:
 
 def journal_settings(group: GroupRecord, config: Config, paths: Paths) -> ServerDocument:
     """The journal part of a volume server's document, also carried by the command `start`."""
-    files = GroupPaths(paths.group(group.name))
+    files, settings = GroupPaths(paths.group(group.name)), config.journal
+    throttle = group.on_full is OnFull.THROTTLE
     return {
         "path": group.journal_path,
         "pointers": str(files.pointers),
         "group_uuid": group.uuid,
         "generation": group.generation,
         "acquire": group.acquisition,
-        "full_wait_seconds": config.journal.full_wait_seconds,
+        "full_wait_seconds": settings.throttle_wait_seconds if throttle else settings.full_wait_seconds,
+        "throttle": throttle,
         "dirty_map": str(files.dirty_map),
         "on_error": config.journal.on_error,
     }

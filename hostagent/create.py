@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from controller.api.models import GroupVolume, InitialCopyMethod
-from controller.errors import PairvolError, UsageError
+from controller.errors import ConflictError, PairvolError, UsageError
 from hostagent import sides
 from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideReport, SiteVolumes
 from hostagent.clock import now
@@ -136,9 +136,19 @@ def _known_pair(wanted: Pair, *reports: SideReport) -> Pair:
     """The pair as an earlier command began it, when one did."""
     for known in (report.pair for report in reports):
         if known is not None:
+            _refuse_other_on_full(known, wanted)
             return known.model_copy(update={"policy": wanted.policy})
     uuids = [report.group_uuid for report in reports if report.group_uuid is not None]
     return wanted.model_copy(update={"uuid": uuids[0]}) if uuids else wanted
+
+
+def _refuse_other_on_full(known: Pair, wanted: Pair) -> None:
+    if known.policy.on_full is not wanted.policy.on_full:
+        raise ConflictError(
+            f"pair {known.group} was made with --on-full {known.policy.on_full}",
+            hint="It stays as it was made; delete the pair and create it again to choose another.",
+            group=known.group,
+        )
 
 
 def _side_order(order: PairCreate, pair: Pair, side: SiteVolumes, sizes: dict[int, int] | None) -> SideOrder:

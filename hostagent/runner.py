@@ -289,7 +289,7 @@ class PairRunner:
             LEVELS[status.verdict],
             "pair.state",
             status.line,
-            {"from": before.value, "to": status.state.value},
+            {"from": before.value, "to": status.state.value, "seconds_to_full": status.seconds_to_full},
             group=self.group,
         )
 

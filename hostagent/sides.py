@@ -208,4 +208,5 @@ def _group_order(host: Host, order: SideOrder) -> GroupCreate:
         journal_bytes=order.journal_bytes,
         journal_volumes=order.journal_volumes,
         journal_visible=order.journal_visible,
+        on_full=pair.policy.on_full,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from controller.api.models import CopyState, JournalState, Role, SplitMode
+from controller.api.models import CopyState, JournalState, OnFull, Role, SplitMode
 from controller.journal.pointers import Pointer
 from controller.units import format_duration, format_size
 from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
@@ -91,6 +91,8 @@ def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
     fill = f"{int(state.fill_percent)} % full" if state else "filling"
     if state and state.seconds_to_full is not None:
         fill += f", full in {format_duration(state.seconds_to_full)}"
+    if state and state.on_full is OnFull.THROTTLE:
+        fill += ", writes slow down"
     line = (
         f"{group} is protected, journal {fill}: {_direction(facts)}, lag {_lag_words(behind)}, {_restored(facts, now)}"
     )

@@ -125,6 +125,7 @@ def _add(appliance: Appliance, document: StateDocument, request: GroupCreate) ->
         journal_bytes=size_bytes,
         journal_pool=pool_volume,
         journal_visible=request.journal_visible,
+        on_full=request.on_full,
         acquisition=request.role is Role.PRIMARY,
         readers=[request.peer_site] if request.role is Role.PRIMARY else [],
         phase=Phase.CREATING,

@@ -38,7 +38,10 @@ class _Newest:
     time_ns: int
     sequence_limit: int
     data_limit: int
+    free_share = 1.0  # of the journal that `fits` lets be filled; `has_room` speaks of all of it
     _journal: JournalVolume
+    released_seconds = 0.0  # of the monotonic clock, when space was last given back
+    _out = Position()
 
     @property
     def tail(self) -> Position:
@@ -47,8 +50,24 @@ class _Newest:
 
     def release(self, out: Position) -> None:
         """Let the space up to and with `out` be used again; its pointer must be durable by now."""
-        self.sequence_limit = out.sequence + self._journal.slot_count
-        self.data_limit = out.data_position + self._journal.data_blocks
+        if out > self._out:
+            self.released_seconds = time.monotonic()
+        self._out = out
+        self.sequence_limit = out.sequence + int(self.free_share * self._journal.slot_count)
+        self.data_limit = out.data_position + int(self.free_share * self._journal.data_blocks)
+
+    def has_room(self, blocks: int) -> bool:
+        """True when one more record with that much data overwrites nothing that is needed."""
+        return (
+            self.sequence < self._out.sequence + self._journal.slot_count
+            and self.data_position + blocks <= self._out.data_position + self._journal.data_blocks
+        )
+
+    @property
+    def fill_share(self) -> float:
+        """How much of the journal is in use, of the area that is fuller."""
+        records, blocks = self.sequence - self._out.sequence, self.data_position - self._out.data_position
+        return max(records / self._journal.slot_count, blocks / self._journal.data_blocks)
 
 
 class Appender(_Newest):
@@ -71,7 +90,7 @@ class Appender(_Newest):
         self.data_limit = 0
 
     def fits(self, blocks: int) -> bool:
-        """True when one more record with that much data overwrites nothing that is needed."""
+        """True when one more record with that much data stays within the share that may be filled."""
         return self.sequence < self.sequence_limit and self.data_position + blocks <= self.data_limit
 
     def write(self, volume: int, lba: int, data: Buffer, blocks: int) -> int:

@@ -16,7 +16,7 @@ from typing import Final
 
 from controller.api.models import AcquisitionMode
 from controller.errors import PairvolError
-from controller.journal.layout import Flag
+from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.volume.backing import Backing
 
 VOLUME_BLOCKS_BITS: Final = 43  # 4 PiB: each volume has its own range of block numbers in the overlay
@@ -39,6 +39,11 @@ class ServedVolume:
 
     def __post_init__(self) -> None:
         self.first_block = self.index << VOLUME_BLOCKS_BITS
+
+
+def part(buffer: memoryview, start: int, blocks: int) -> memoryview:
+    """These blocks of a buffer."""
+    return buffer[start * BLOCK_BYTES : (start + blocks) * BLOCK_BYTES]
 
 
 class Refusal(Enum):

@@ -103,7 +103,7 @@ class InBand(HostPath):
         blocks = -(-len(payload) // BLOCK_BYTES)
         with self._changed:
             self.check_failure()
-            if not self.appender.fits(blocks):
+            if not self.appender.has_room(blocks):
                 raise CapacityError(f"no room for a marker in journal {self.journal.path}", hint="Let it be copied.")
             tail = self._put_marker(payload, blocks)
         self.commit.wait(tail.sequence)
@@ -111,9 +111,7 @@ class InBand(HostPath):
 
     def used_share(self) -> float:
         """How much of the journal is in use: 0 to 1."""
-        records = self.appender.sequence - self.destager.out.sequence
-        blocks = self.appender.data_position - self.destager.out.data_position
-        return max(records / self.journal.slot_count, blocks / self.journal.data_blocks)
+        return self.appender.fill_share
 
     def wait_freed(self, share: float, seconds: float) -> bool:
         """Wait until no more than a share of the journal is in use, at most so long; whether it is."""

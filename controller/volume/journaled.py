@@ -33,9 +33,10 @@ from controller.volume.append import open_appender, piece_bytes_max
 from controller.volume.backing import Backing
 from controller.volume.commit import BackgroundSync, GroupCommit
 from controller.volume.destage import Destager
-from controller.volume.host_path import Extent, Refusal, ServedVolume
+from controller.volume.host_path import Extent, Refusal, ServedVolume, part
 from controller.volume.inband import FROZEN_MAX, InBand
 from controller.volume.overlay import BELOW, ZEROES, Overlay
+from controller.volume.throttle import MARK_SHARE, hold_back
 
 SEGMENT_RECORDS_MAX: Final = 16384
 SEGMENT_BYTES_MAX: Final = 64 << 20
@@ -57,6 +58,7 @@ class JournaledPath(InBand):
         tail: Position,
         full_wait_seconds: float,
         on_broken: Callable[[JournaledPath], None] | None = None,
+        throttle: bool = False,  # hold writes back as the journal fills
     ) -> None:
         """`on_broken` is called once, in any thread, when the journal's disk refused; without it the path fails."""
         super().__init__()
@@ -67,6 +69,9 @@ class JournaledPath(InBand):
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._full_wait_seconds = full_wait_seconds
+        self._throttle = throttle
+        if throttle:
+            self.appender.free_share = MARK_SHARE
         self._piece_bytes = piece_bytes_max(journal)
         self._segment_records = min(SEGMENT_RECORDS_MAX, max(1, journal.slot_count // 8))
         self._segment_blocks = min(SEGMENT_BYTES_MAX // BLOCK_BYTES, max(1, journal.data_blocks // 8))
@@ -111,7 +116,7 @@ class JournaledPath(InBand):
             return
         for start, blocks, position in pieces:
             if position == BELOW:
-                volume.backing.pread_into(_part(buffer, start, blocks), offset + start * BLOCK_BYTES)
+                volume.backing.pread_into(part(buffer, start, blocks), offset + start * BLOCK_BYTES)
 
     def write(self, volume: ServedVolume, data: memoryview, offset: int, fua: bool) -> Refusal | None:
         length = len(data)
@@ -188,11 +193,13 @@ class JournaledPath(InBand):
 
     # under the lock
 
-    def _append(self, volume: ServedVolume, data: memoryview, lba: int, blocks: int) -> Refusal | None:
+    def _append(
+        self, volume: ServedVolume, data: memoryview, lba: int, blocks: int, deadline: float | None = None
+    ) -> Refusal | None:
         appender = self.appender
         with self._lock:
             while self._busy or not appender.fits(blocks) or self._held is not None:
-                refused = self._enter(blocks)
+                refused = self._enter(blocks, deadline)
                 if refused is not None:
                     return refused
                 if self._held is None or not self._held_off(volume.first_block + lba, blocks):
@@ -209,9 +216,11 @@ class JournaledPath(InBand):
         return None
 
     def _append_pieces(self, volume: ServedVolume, data: memoryview, offset: int) -> Refusal | None:
+        deadline = time.monotonic() + self._full_wait_seconds  # of the whole request, however many its pieces
         for start in range(0, len(data), self._piece_bytes):
             piece = data[start : start + self._piece_bytes]
-            refused = self._append(volume, piece, (offset + start) // BLOCK_BYTES, len(piece) // BLOCK_BYTES)
+            lba, blocks = (offset + start) // BLOCK_BYTES, len(piece) // BLOCK_BYTES
+            refused = self._append(volume, piece, lba, blocks, deadline)
             if refused is not None:
                 return refused
         return None
@@ -231,10 +240,12 @@ class JournaledPath(InBand):
         if not self.background.awake:
             self.background.wake()
 
-    def _enter(self, blocks: int) -> Refusal | None:
+    def _enter(self, blocks: int, deadline: float | None = None) -> Refusal | None:
         """Wait until a record with that much data may be appended: in turn, and for a limited time (I9)."""
         self.check_failure()
-        deadline = time.monotonic() + self._full_wait_seconds
+        deadline = deadline or time.monotonic() + self._full_wait_seconds
+        if self._throttle:
+            hold_back(self._changed, self.appender, self._barred, self._full_wait_seconds)
         turn = object()
         self._waiting.append(turn)
         self._busy = True
@@ -245,7 +256,7 @@ class JournaledPath(InBand):
                     return Refusal.SUPERSEDED
                 if self.broken is not None:
                     return Refusal.BROKEN
-                fits = self.appender.fits(blocks)
+                fits = self.appender.has_room(blocks)
                 slow_store = self.overlay.frozen >= FROZEN_MAX
                 if fits and not slow_store and self._waiting[0] is turn:
                     return None
@@ -262,15 +273,17 @@ class JournaledPath(InBand):
             if self._waiting:
                 self._changed.notify_all()
             else:
-                self._busy = self._closed or self.broken is not None or self.failure is not None
+                self._busy = self._barred()
+
+    def _barred(self) -> bool:
+        return bool(self._closed or self.broken or self.failure)
 
     def _read_piece(self, buffer: memoryview, start: int, blocks: int, position: int) -> None:
-        whole = blocks * BLOCK_BYTES == len(buffer)
-        part = buffer if whole else _part(buffer, start, blocks)
+        piece = buffer if blocks * BLOCK_BYTES == len(buffer) else part(buffer, start, blocks)
         if position == ZEROES:
-            part[:] = bytes(len(part))
+            piece[:] = bytes(len(piece))
         else:
-            self.journal.read_into(position, part)
+            self.journal.read_into(position, piece)
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -316,7 +329,3 @@ class JournaledPath(InBand):
         # JOURNAL_IN goes no further than DURABLE: others read the page, and may know of nothing that can be lost (I4).
         self.pointers.publish(Pointer.JOURNAL_IN, position)
         self.pointers.publish(Pointer.DURABLE, position)
-
-
-def _part(buffer: memoryview, start: int, blocks: int) -> memoryview:
-    return buffer[start * BLOCK_BYTES : (start + blocks) * BLOCK_BYTES]

@@ -97,7 +97,7 @@ def open_journaled(
         with _named("cannot write the header of journal volume", settings.path):
             journal.set_generation(settings.generation)
         broken = on_broken if settings.on_error is ErrorPolicy.SUSPEND else None
-        path = JournaledPath(journal, pointers, backings, tail, settings.full_wait_seconds, broken)
+        path = JournaledPath(journal, pointers, backings, tail, settings.full_wait_seconds, broken, settings.throttle)
         with _named("cannot write pointer page", settings.pointers):
             path.start()
         undo.pop_all()

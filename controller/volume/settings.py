@@ -45,7 +45,8 @@ class JournalSettings(Shape):
     group_uuid: str
     generation: Annotated[int, Field(ge=1)]
     acquire: bool = True
-    full_wait_seconds: Annotated[float, Field(ge=0, le=25)] = 10.0  # kernel clients give up at about 30 s
+    full_wait_seconds: Annotated[float, Field(ge=0, le=28)] = 10.0  # kernel clients give up at about 30 s
+    throttle: bool = False  # hold writes back as the journal fills
     dirty_map: str
     on_error: ErrorPolicy = ErrorPolicy.FAIL
 

@@ -22,6 +22,7 @@ from controller.api.models import (
     JournalState,
     Links,
     Name,
+    OnFull,
     Role,
     Shape,
 )
@@ -72,6 +73,7 @@ class PairPolicy(Shape):
     restore: Annotated[str, Field(pattern="^(at_once|later)$")] = "at_once"
     purge: Annotated[str, Field(pattern="^(at_once|command)$")] = "at_once"
     resync: Annotated[str, Field(pattern="^(auto|command)$")] = "auto"  # after a full journal
+    on_full: OnFull = OnFull.SUSPEND
 
 
 class PairCreate(Shape):

@@ -52,6 +52,9 @@ def create(
     resync: Annotated[
         str, typer.Option(metavar="auto|command", help="What ends the suspension after a full journal.")
     ] = "auto",
+    on_full: Annotated[
+        str, typer.Option(metavar="suspend|throttle", help="throttle: writes slow down before the journal is full.")
+    ] = "suspend",
     journal_visible: Annotated[
         bool, typer.Option("--journal-visible", help="Let hosts see the journal volume (read-only).")
     ] = False,
@@ -82,6 +85,7 @@ def create(
             "restore": restore.replace("-", "_"),
             "purge": purge.replace("-", "_"),
             "resync": resync,
+            "on_full": on_full,
         },
     )
     status = session.agent.create_pair(order)

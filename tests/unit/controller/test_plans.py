@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from controller import plans
-from controller.api.models import GroupVolume, Role, SplitMode
-from controller.config import Config
+from controller.api.models import GroupVolume, OnFull, Role, SplitMode
+from controller.config import Config, JournalSettings
 from controller.paths import Paths
 from controller.state import GroupRecord, Phase, StateDocument, VolumeRecord
 
@@ -106,3 +107,14 @@ def test_what_volume_servers_are_told_is_what_they_understand() -> None:
     for role in (Role.PRIMARY, Role.TAKEN_OVER):
         for _, told in plans.documents(document(role, 2), CONFIG, PATHS):
             ServerSettings.model_validate(told)
+
+
+def test_a_pair_that_throttles_waits_longer_and_a_limit_beyond_the_clients_is_refused() -> None:
+    group = next(iter(document(Role.PRIMARY, 1).groups.values()))
+    told = plans.journal_settings(group, CONFIG, PATHS)
+    assert (told["throttle"], told["full_wait_seconds"]) == (False, CONFIG.journal.full_wait_seconds)
+    throttled = group.model_copy(update={"on_full": OnFull.THROTTLE})
+    told = plans.journal_settings(throttled, CONFIG, PATHS)
+    assert (told["throttle"], told["full_wait_seconds"]) == (True, CONFIG.journal.throttle_wait_seconds)
+    with pytest.raises(ValidationError):
+        JournalSettings(throttle_wait_seconds=28.5)
