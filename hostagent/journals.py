@@ -63,11 +63,14 @@ def command(host: Host, group: str, verb: Verb, order: JournalCommand, *, forwar
     if owner != host.site:
         if forwarded:
             raise ConflictError(f"{host.site} does not own {verb} of {group}", hint='See "pairvol pair list".')
-        return host.peers.get(owner).journal_command(group, verb, order)
+        state = host.peers.get(owner).journal_command(group, verb, order)
+        host.runner(group).exchange()  # a status that is asked for next knows of it
+        return state
     runner = host.runner(group)
     next_state(runner.status().state, EVENTS[verb], group)
     with host.locks.hold(groups=[group]):
         state = _COMMANDS[verb](host, runner, pair, order)
+    runner.look()
     runner.awaken()
     return state
 

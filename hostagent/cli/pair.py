@@ -36,6 +36,7 @@ def create(
     initial_copy: Annotated[
         str, typer.Option(metavar="direct|base|none", help="base: by journals; none: both sides hold the same already.")
     ] = "direct",
+    mode: Annotated[str, typer.Option(metavar="pull", help="The secondary reads the primary's journal.")] = "pull",
     copy: Annotated[
         str, typer.Option(metavar="notification|schedule|fill|command", help="What starts a journal copy.")
     ] = "notification",
@@ -67,6 +68,8 @@ def create(
     """
     from hostagent.api.models import PairCreate
 
+    if mode != "pull":
+        raise typer.BadParameter(f"{mode!r} is not there; journals are pulled by the secondary", param_hint="--mode")
     order = validated(
         PairCreate,
         group=group,

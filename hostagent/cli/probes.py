@@ -126,7 +126,9 @@ def daemons(session: Session) -> Iterator[Finding]:
     if info.controller_ok:
         yield Finding("controller", Level.OK, "answers its agent")
     else:
-        yield Finding("controller", Level.FAILED, "does not answer its agent", 'start it: "pairvol controller run"')
+        detail = f": {info.controller_failure}" if info.controller_failure else ""
+        mend = 'start it: "pairvol controller run"'
+        yield Finding("controller", Level.FAILED, f"does not answer its agent{detail}", mend)
     for peer in info.peers:
         subject = f"peer {peer.site}"
         if peer.ok:

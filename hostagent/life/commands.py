@@ -56,6 +56,12 @@ def split(host: Host, group: str, order: PairSplit, *, forwarded: bool = False) 
     with host.locks.hold(groups=[group]):
         own, other = _both(host, runner, pair, "split")
         next_state(runner.status().state, PairEvent.SPLIT, group)
+        if not own.acquisition:
+            raise ConflictError(
+                f"cannot split {group}: acquisition at {host.site} is stopped, nothing is replicated",
+                hint=f'Start it first with "pairvol journal start {group}".',
+                group=group,
+            )
         own = host.controller.suspend(group, SuspendOrder())
         runner.awaken()
         last = position(own, Pointer.JOURNAL_IN).sequence

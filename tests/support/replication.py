@@ -29,6 +29,11 @@ from tests.support.waiting import wait_until
 FAR_ADDRESS = "127.0.0.2"  # where the secondary finds the primary's data servers
 
 
+def agent_socket(site: Site) -> str:
+    """Where the agent of a site listens too."""
+    return f"unix:{site.directory}/run/agent.sock"
+
+
 class LinkedSites:
     """tokyo and osaka with one proxy for each way of the control link, and the data link's proxies."""
 
@@ -47,6 +52,9 @@ class LinkedSites:
             text = site.configuration(Daemon.CONTROLLER).read_text()
             assert "advertised_address" not in tomllib.loads(text)
             site.configuration(Daemon.CONTROLLER).write_text(f'advertised_address = "{FAR_ADDRESS}"\n{text}')
+            text = site.configuration(Daemon.AGENT).read_text()
+            both = f'["127.0.0.1:{site.agent_port}", "{agent_socket(site)}"]'
+            site.configuration(Daemon.AGENT).write_text(text.replace(f'"127.0.0.1:{site.agent_port}"', both, 1))
 
     def __enter__(self) -> Self:
         self._stack.callback(self.sites.stop)

@@ -11,6 +11,7 @@ from hostagent.cli.demo.sites import Daemon, Site
 from hostagent.cli.main import run as pairvol
 from tests.integration.hostagent.conftest import Case
 from tests.support import scrapes
+from tests.support.replication import agent_socket
 from tests.support.scrapes import Scrape
 from tests.support.stamps import StampLog
 from tests.support.waiting import wait_until
@@ -37,7 +38,7 @@ def test_both_daemons_tell_under_load_what_alerts_and_dashboard_ask(
     group = {"group": case.name}
     with StampedWriter(uri, 0, StampLog(), seed=7):
         wait_until(lambda: (of_agent(tokyo).value("pairvol_pair_lag_bytes", **group) or 0) > 0, 20, "a lag")
-        assert pairvol(["top", "--once", "--json", "--agent", osaka.agent_url]) == 0
+        assert pairvol(["top", "--once", "--json", "--agent", agent_socket(osaka)]) == 0
         pages = [of_agent(tokyo), of_agent(osaka), of_controller(tokyo), of_controller(osaka)]
     [row] = [each for each in json.loads(capsys.readouterr().out)["pairs"] if each["group"] == case.name]
     assert (row["verdict"], row["primary"], row["secondary"]) == ("OK", "tokyo", "osaka")

@@ -156,8 +156,13 @@ def test_a_gap_in_acquisition_is_healed_by_a_new_copy(case: Case) -> None:
     case.write(1)
     case.wait_restored(1)
     case.osaka.stop_journal(case.name)
-    stopped = case.wait_state(PairState.PSUS)
-    assert stopped.next_command == f"pairvol journal start {case.name}"
+    for agent in (case.osaka, case.tokyo):  # at once, and at both: no status is older than the command
+        stopped = case.status(agent)
+        assert stopped.state is PairState.PSUS
+        assert stopped.next_command == f"pairvol journal start {case.name}"
+    with pytest.raises(ConflictError, match="acquisition at tokyo is stopped") as caught:
+        case.tokyo.split_pair(case.name)
+    assert f"pairvol journal start {case.name}" in caught.value.hint
     case.write(2)  # in no journal
     case.osaka.start_journal(case.name)
     case.write(3, count=1)
