@@ -3,7 +3,7 @@
 | step | a crash or failure after it leaves | the same command again |
 |---|---|---|
 | 1 both sides checked | nothing | begins anew |
-| 2 secondary side made | a secondary group that copies nothing; its pair is kept | finds its uuid, goes on with 3 |
+| 2 secondary side made | a secondary group that has copied nothing; its pair is kept | finds its uuid, goes on with 3 |
 | 3 primary side made: acquisition runs | a pair whose agents find each other | answers with its status |
 | 4 initial copy ordered | that is the copy manager's, and repeated by it until it is done | |
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from controller.api.models import GroupVolume, InitialCopyMethod
 from controller.errors import ConflictError, PairvolError, UsageError
@@ -26,8 +26,6 @@ from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideRe
 from hostagent.clock import now
 from hostagent.host import Host
 from hostagent.transport import unanswered
-
-FIRST_GENERATION: Final = 1
 
 
 class Side(Protocol):
@@ -69,6 +67,7 @@ def create(host: Host, order: PairCreate) -> PairStatus:
     sizes = {volume.index: volume.size_bytes for volume in found.volumes}
     there = secondary.check_side(_side_order(order, pair, order.secondary, sizes))
     _refuse_unseeded(order, there)
+    _refuse_earlier(order, found, there)
     pair = _known_pair(pair, found, there)
     secondary.make_side(_side_order(order, pair, order.secondary, sizes))
     try:
@@ -123,7 +122,7 @@ def _new_pair(order: PairCreate) -> Pair:
     return Pair(
         group=order.group,
         uuid=str(uuid.uuid4()),
-        generation=FIRST_GENERATION,
+        generation=sides.FIRST_GENERATION,
         primary=order.primary,
         secondary=order.secondary,
         initial_copy=order.initial_copy,
@@ -148,6 +147,17 @@ def _refuse_other_on_full(known: Pair, wanted: Pair) -> None:
             f"pair {known.group} was made with --on-full {known.policy.on_full}",
             hint="It stays as it was made; delete the pair and create it again to choose another.",
             group=known.group,
+        )
+
+
+def _refuse_earlier(order: PairCreate, found: SideReport, there: SideReport) -> None:
+    """A secondary left of an earlier pair would believe that it is a copy of volumes that have changed since."""
+    if found.group_uuid is None and there.begun:
+        raise ConflictError(
+            f"cannot create pair {order.group}: {there.site} still has its side of an earlier pair {order.group}, "
+            f"{found.site} has not",
+            hint=f'End that side first, at {there.site}: "pairvol pair delete {order.group} --force".',
+            group=order.group,
         )
 
 

@@ -171,7 +171,11 @@ _SUSPENDED: Final[dict[SuspendedCause | None, tuple[PairEvent, str]]] = {
 def _fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str, str | None] | None:
     """What is wrong although both sides answer: (cause, hint)."""
     group = facts.pair.group
-    again = f'Give "pairvol pair create" again to finish it, or "pairvol pair delete {group} --force".'
+    delete = f'"pairvol pair delete {group} --force"'
+    again = f'Give "pairvol pair create" again to finish it, or {delete}.'
+    held = facts.secondary.state
+    if not facts.is_primary and held is not None and held.initial_copy.state is not CopyState.NONE:
+        again = f"End the side of {facts.site} too: {delete}."  # what it copied is of volumes that go their own way
     if facts.peer_lacks_pair:
         return f"{facts.peer_site} knows no pair {group}", again
     for site, side, role in (

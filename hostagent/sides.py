@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from typing import Final
 
-from controller.api.models import Group, GroupCreate, GroupVolume, Role
+from controller.api.models import CopyState, Group, GroupCreate, GroupVolume, Role
 from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, PeerError, UsageError
 from hostagent.api.models import Pair, SideOrder, SideReport, SiteVolumes
 from hostagent.drills.commands import release_devices
 from hostagent.host import Host
 from hostagent.runner import PairRunner
+
+FIRST_GENERATION: Final = 1
 
 
 def own_volumes(host: Host, pair: Pair) -> SiteVolumes:
@@ -193,6 +196,13 @@ def report(host: Host, pair: Pair, group: Group | None, volumes: list[GroupVolum
         group_uuid=group.uuid if group else None,
         group_role=group.role if group else None,
         volumes=volumes,
+        begun=group is not None and _begun(host, group),
+    )
+
+
+def _begun(host: Host, group: Group) -> bool:
+    return group.generation > FIRST_GENERATION or (
+        group.role is Role.SECONDARY and host.controller.state(group.name).initial_copy.state is not CopyState.NONE
     )
 
 

@@ -323,6 +323,7 @@ class SideReport(Shape):
     group_uuid: str | None
     group_role: Role | None
     volumes: list[GroupVolume]
+    begun: bool = False  # a secondary that has been copied to: no half of a command that was cut short
 
 
 class Exchange(Shape):

@@ -175,8 +175,13 @@ def _refuse_loss(runner: PairRunner, pair: Pair, old: JournalState, *, force: bo
         lost.append(f"{format_size(old.dirty_bytes)} of changes that are in no journal")
     raise ConflictError(
         f"cannot swap {group}: {site} holds {' and '.join(lost)} that never reached {new}",
-        hint=f"Add --force to overwrite them there; {site} keeps the journals as an orphan tail: "
-        f'"pairvol journal dump {group} --orphan latest", typed there.',
+        hint="Add --force to overwrite that"
+        + (
+            f"; {site} keeps the journals as an orphan tail: "
+            f'"pairvol journal dump {group} --orphan latest", typed there.'
+            if behind.journals
+            else f" at {site}."
+        ),
         group=group,
         journals=behind.journals,
         data_bytes=behind.data_bytes,

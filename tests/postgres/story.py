@@ -22,7 +22,7 @@ from hostagent.api.models import (
     Verdict,
 )
 from hostagent.cli.demo import devices
-from hostagent.cli.demo.sites import Site, TwoSites
+from hostagent.cli.demo.sites import Daemon, Site, TwoSites
 from hostagent.client import Agent
 from tests.crash.results import Row
 from tests.postgres.clients import TABLE, Ledger, await_transactions, balances, rows, working
@@ -31,6 +31,7 @@ from tests.support.waiting import wait_until
 
 GROUP = "db"
 JOURNAL_BYTES = 64 * MIB
+BEHIND = 200  # transactions that the other site is sure not to have
 
 
 class Kind(StrEnum):
@@ -39,6 +40,11 @@ class Kind(StrEnum):
     IN_ORDER = "planned"  # database stopped, volumes unmounted and detached, then taken over
     UNDER_LOAD = "planned under load"  # taken over while the database writes: its next write is refused
     FORCED = "forced"  # everything of the site killed, the database with it
+    FORCED_BEHIND = "forced from behind"  # and the other site had been standing still for a while
+
+    @property
+    def planned(self) -> bool:
+        return self in (Kind.IN_ORDER, Kind.UNDER_LOAD)
 
 
 class Story:
@@ -103,10 +109,14 @@ class Story:
     def take_over(self, kind: Kind, transactions: int) -> None:
         """One takeover, judged; afterwards the pair is whole again, in the other direction."""
         self.row.attempted += 1
-        leave = {Kind.IN_ORDER: self._in_order, Kind.UNDER_LOAD: self._under_load, Kind.FORCED: self._forced}[kind]
-        report = leave(transactions)
-        self.arrive(report, kind)
-        if kind is Kind.FORCED:
+        leave = {
+            Kind.IN_ORDER: self._in_order,
+            Kind.UNDER_LOAD: self._under_load,
+            Kind.FORCED: self._forced,
+            Kind.FORCED_BEHIND: self._forced_behind,
+        }
+        self.arrive(leave[kind](transactions), kind)
+        if not kind.planned:
             with working(self.service.cluster, self.ledger):
                 self.take_back()
 
@@ -128,6 +138,18 @@ class Story:
             await_transactions(self.ledger, transactions)
         return self.agent(self.standby).take_over(GROUP)
 
+    def _forced_behind(self, transactions: int) -> TakeoverReport:
+        far = self.standby.daemon_process(Daemon.CONTROLLER)
+        assert far is not None
+        try:
+            with self.disaster():
+                await_transactions(self.ledger, transactions)
+                far.suspend()
+                await_transactions(self.ledger, BEHIND)
+        finally:
+            far.resume()
+        return self.agent(self.standby).take_over(GROUP)
+
     @contextmanager
     def disaster(self) -> Iterator[None]:
         """Clients at work, and at the end of the block the site and its host die under them."""
@@ -138,17 +160,16 @@ class Story:
     def arrive(self, report: TakeoverReport, kind: Kind) -> None:
         """The database starts at the other site, and everything in it is looked at."""
         self.active, self.standby = self.standby, self.active
-        planned = kind is not Kind.FORCED
         began, before = time.monotonic(), len(self.ledger.acknowledged)
-        faults = [] if report.kind == ("planned" if planned else "forced") else [f"it was {report.kind}"]
-        if planned and (report.missing_journals or report.missing_bytes or not report.reversed):
+        faults = [] if report.kind == ("planned" if kind.planned else "forced") else [f"it was {report.kind}"]
+        if kind.planned and (report.missing_journals or report.missing_bytes or not report.reversed):
             faults.append(f"a planned takeover reports {report}")
         mounted = {str(point) for point in self.service.points.values()} if kind is Kind.UNDER_LOAD else set()
         if set(report.mounted_there) != mounted:
             faults.append(f"the report says that {report.mounted_there} is still mounted")
         self.service.up(self.agent(self.active))
         seconds = time.monotonic() - began
-        faults += self.judge(None if planned else report.restored_time_ns)
+        faults += self.judge(None if kind.planned else report.restored_time_ns)
         self.row.reached += 1
         number, beyond = self.row.reached, before - len(self.ledger.acknowledged)
         for fault in faults:
@@ -158,7 +179,7 @@ class Story:
             f"{seconds:.1f} s, {len(self.ledger.acknowledged)} acknowledged transactions there, "
             f"{beyond} beyond the horizon gone{''.join(f'; FAULT: {fault}' for fault in faults)}"
         )
-        if planned:
+        if kind.planned:
             self.wait_protected()
 
     def judge(self, horizon_ns: int | None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.api.models import Role, VolumeCreate
+from controller.api.models import Role, ServerState, VolumeCreate
 from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, PeerError, UsageError
 from hostagent.api.models import AttachOrder, PairPolicy, PairState, SideOrder, Trigger, Verdict
 from hostagent.cli.demo.sites import Daemon
@@ -228,8 +228,21 @@ def test_delete_with_the_other_site_silent_needs_force(case: Case) -> None:
     left = case.wait_state(PairState.PSUE, case.osaka)
     assert wait_until(lambda: "tokyo knows no pair" in case.status(case.osaka).line, 15)
     assert left.verdict is Verdict.CRIT
+    hint = case.status(case.osaka).next_command or ""
+    assert hint == f'End the side of osaka too: "pairvol pair delete {case.name} --force".'
+
+    # What osaka holds is no copy any more of a volume that hosts wrote to since.
+    wait_until(lambda: case.tokyo.volume(case.name).server is ServerState.RUNNING, 20, "tokyo to serve its volume")
+    case.write(2)
+    with pytest.raises(ConflictError, match="osaka still has its side of an earlier pair") as refused:
+        case.tokyo.create_pair(case.order())
+    assert f"pair delete {case.name} --force" in refused.value.hint
     case.osaka.delete_pair(case.name, force=True)
     assert case.osaka.volume(case.name).group is None
+    case.tokyo.create_pair(case.order())
+    case.linked.join_data_link(case.name)
+    case.wait_state(PairState.PAIR)
+    assert case.number_at(case.linked.second) == 2
 
 
 def test_one_number_orders_the_events_of_agent_and_controller(case: Case) -> None:
