@@ -11,15 +11,13 @@ import os
 
 from controller import plans, serving, volumes
 from controller.api.lifecycle import VolumeResize
-from controller.api.models import AcquisitionMode, CopyState, Role, SplitMode, Volume
-from controller.api.runs import RunPhase
+from controller.api.models import Role, Volume
 from controller.appliance import Appliance
-from controller.drills.commands import refuse_open
 from controller.errors import CapacityError, ConflictError, StorageError, UsageError
-from controller.groups.suspension import read_map
+from controller.groups.steady import refuse_unsteady
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.volume import volume_size_bytes
-from controller.state import GroupRecord, Phase, VolumeRecord
+from controller.state import VolumeRecord
 from controller.volume.backing import Backing
 
 
@@ -115,37 +113,7 @@ def _check(appliance: Appliance, name: str, order: VolumeResize) -> None:
     if not volume.owned:
         volumes.check_length(volume.backing, order.size_bytes)
     if group is not None and order.size_bytes > volume.size_bytes:
-        _check_group(appliance, name, group)
-
-
-def _check_group(appliance: Appliance, name: str, group: GroupRecord) -> None:
-    """What speaks of the volume in its old size must have come to its end."""
-    reason = ""
-    if group.role not in (Role.PRIMARY, Role.SECONDARY) or group.phase is not Phase.READY:
-        reason = f"group {group.name} is {group.role} here ({group.phase})"
-    elif group.split is not SplitMode.OFF:
-        reason = f"group {group.name} is split"
-    elif read_map(appliance, group) is not None:
-        reason = f"group {group.name} has changed regions that are not copied yet"
-    elif group.role is Role.SECONDARY:
-        refuse_open(group, f"resize volume {name}")
-        seen = appliance.workers.get(group).snapshot()
-        if seen.initial_copy.state is not CopyState.DONE or seen.initial_copy.pending or seen.safe_point.open:
-            reason = f"a copy of group {group.name} is under way"
-    else:
-        status = appliance.statuses.get(plans.group_server(group.volumes, group.name), fresh=True)
-        run = status.get("run")
-        if status["mode"] != AcquisitionMode.JOURNAL:
-            reason = f"group {group.name} writes no journal ({status['mode']})"
-        elif run is not None and run["phase"] == RunPhase.RUNNING:
-            reason = f"a run through the volumes of group {group.name} is under way"
-    if reason:
-        raise ConflictError(
-            f"cannot resize volume {name}: {reason}",
-            hint=f'Let the pair be in state PAIR first: "pairvol pair wait {group.name} --state PAIR".',
-            volume=name,
-            group=group.name,
-        )
+        refuse_unsteady(appliance, group, f"resize volume {name}")
 
 
 def _lengthen(volume: VolumeRecord, size_bytes: int, *, zeroed: bool) -> None:

@@ -33,14 +33,35 @@ PLUGIN: Final = PROJECT / "nbd_plugin" / "plugin.py"
 ServerDocument = dict[str, Any]
 
 
-def own_server(volume: str) -> str:
+def own_server(volume: VolumeRecord) -> str:
     """Id of the server of a volume by itself."""
-    return f"v-{volume}"
+    return volume.server or f"v-{volume.name}"
 
 
-def group_server(volumes: list[GroupVolume], group: str) -> str:
-    """Id of the volume server of a group."""
-    return own_server(volumes[0].name) if len(volumes) == 1 else f"g-{group}"
+def group_server(group: GroupRecord) -> str:
+    """Id of the volume server of a group. It stays while volumes join and leave, and their clients with it."""
+    if group.server is not None:
+        return group.server
+    return f"v-{group.volumes[0].name}" if len(group.volumes) == 1 else f"g-{group.name}"
+
+
+def new_group_server(document: StateDocument, volumes: list[GroupVolume], group: str) -> str:
+    """Id of the volume server of a group that is made: that of its only volume, which serves on."""
+    if len(volumes) > 1:
+        return f"g-{group}"
+    known = document.volumes.get(volumes[0].name)
+    return own_server(known) if known is not None else new_own_server(document, volumes[0].name)
+
+
+def new_own_server(document: StateDocument, volume: str) -> str:
+    """Id of a server for a volume that gets one: another volume may have been left with the name of this one's."""
+    taken = {group_server(group) for group in document.groups.values()}
+    taken |= {own_server(known) for known in document.volumes.values() if known.name != volume}
+    name, number = f"v-{volume}", 1
+    while name in taken:
+        number += 1
+        name = f"v-{volume}+{number}"  # no volume can have that name
+    return name
 
 
 def journal_server(group: str) -> str:
@@ -73,15 +94,15 @@ def server_of(document: StateDocument, volume: str) -> str | None:
     """Id of the server that serves a volume; None for a volume that is not served."""
     group = document.group_of(volume)
     if group is None:
-        return own_server(volume)
-    return group_server(group.volumes, group.name) if serves_volumes(group) else None
+        return own_server(document.volumes[volume]) if volume in document.volumes else None
+    return group_server(group) if serves_volumes(group) else None
 
 
 def own_document(volume: VolumeRecord, paths: Paths) -> ServerDocument:
     """What the server of a volume in no group is told."""
     return {
         "name": volume.name,
-        "control": str(paths.control(own_server(volume.name))),
+        "control": str(paths.control(own_server(volume))),
         "volumes": [_volume(0, volume, writable=True)],
         "journal": None,
         "tracking": None,
@@ -93,7 +114,7 @@ def group_document(group: GroupRecord, document: StateDocument, config: Config, 
     may_write = writable(group)
     return {
         "name": group.name,
-        "control": str(paths.control(group_server(group.volumes, group.name))),
+        "control": str(paths.control(group_server(group))),
         "volumes": [_volume(member.index, document.volume(member.name), may_write) for member in group.volumes],
         "journal": journal_settings(group, config, paths) if group.role is Role.PRIMARY else None,
         "tracking": tracking_settings(group, paths) if _tracked(group) else None,
@@ -130,10 +151,10 @@ def documents(document: StateDocument, config: Config, paths: Paths) -> Iterator
     """Every volume server of a settled state: (id, document). Groups in mid-command are left to their command."""
     for volume in document.volumes.values():
         if document.group_of(volume.name) is None and volume.phase is Phase.READY:
-            yield own_server(volume.name), own_document(volume, paths)
+            yield own_server(volume), own_document(volume, paths)
     for group in document.groups.values():
         if serves_volumes(group) and group.phase is Phase.READY:
-            yield group_server(group.volumes, group.name), group_document(group, document, config, paths)
+            yield group_server(group), group_document(group, document, config, paths)
 
 
 # nbdkit before 1.34 dies, with every other client's connection, of a client that hangs up while requests are in flight;
@@ -169,7 +190,7 @@ def journal_command(group: GroupRecord, config: Config, paths: Paths) -> list[st
 
 
 def source_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
-    socket = paths.socket(group_server(group.volumes, group.name))
+    socket = paths.socket(group_server(group))
     port = ["-r", "-i", config.data_address, "-p", str(group.volume_port)]
     server = source_server(group.name)
     return [

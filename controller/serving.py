@@ -90,8 +90,8 @@ def command(appliance: Appliance, server: str, name: str, **arguments: Any) -> d
         appliance.statuses.forget(server)
 
 
-def refuse_connected(appliance: Appliance, server: str, doing: str) -> None:
-    """ConflictError when a client is connected to any volume of a server, and does not go in a moment.
+def refuse_connected(appliance: Appliance, server: str, doing: str, volume: str | None = None) -> None:
+    """ConflictError when a client is connected to a volume (None: any) of a server, and does not go in a moment.
 
     A client that has just hung up is still counted until its server noticed.
     """
@@ -101,7 +101,8 @@ def refuse_connected(appliance: Appliance, server: str, doing: str) -> None:
             status = appliance.statuses.get(server, fresh=True)
         except PairvolError:
             return  # nobody is connected to a server that is down
-        connected = next((volume for volume in status["volumes"] if volume["connections"]), None)
+        asked = [each for each in status["volumes"] if volume in (None, each["name"])]
+        connected = next((each for each in asked if each["connections"]), None)
         if connected is None:
             return
         if time.monotonic() > deadline:

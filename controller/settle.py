@@ -18,7 +18,7 @@ from controller.api.models import Role
 from controller.appliance import Appliance
 from controller.drills import commands as drills
 from controller.errors import PairvolError
-from controller.groups import delete, demote, fence, journal_size, takeover
+from controller.groups import delete, demote, fence, journal_size, members, takeover
 from controller.servers import stop_strays
 from controller.state import GroupRecord, Phase, StateDocument
 
@@ -40,7 +40,7 @@ def settle(appliance: Appliance) -> threading.Thread:
         _attempt(appliance, group.name, "settle the journal", partial(journal_size.settle, appliance, group.name))
     _settle_volumes(appliance, document)
     document = appliance.store.document
-    waiting = {plans.group_server(group.volumes, group.name) for group in _returning(appliance, document)}
+    waiting = {plans.group_server(group) for group in _returning(appliance, document)}
     for server, told in plans.documents(document, appliance.config, appliance.paths):
         if server not in waiting:
             serving.serve(appliance, server, told)
@@ -57,15 +57,16 @@ def settle(appliance: Appliance) -> threading.Thread:
 
 def _expected(document: StateDocument) -> set[str]:
     """Ids of every server that may rightly run, also for groups in mid-command."""
-    servers = {plans.own_server(volume) for volume in document.volumes}
+    servers = {plans.own_server(volume) for volume in document.volumes.values()}
     for group in document.groups.values():
-        own = {plans.own_server(member.name) for member in group.volumes}
+        members = [document.volumes[member.name] for member in group.volumes if member.name in document.volumes]
+        own = {plans.own_server(volume) for volume in members}
         if group.phase is Phase.DEMOTING or not plans.serves_volumes(group):
             servers -= own
         else:
-            servers.add(plans.group_server(group.volumes, group.name))
             if len(group.volumes) > 1 and group.phase is Phase.READY:
                 servers -= own
+            servers.add(plans.group_server(group))
         if plans.exports_journal(group) and group.phase is not Phase.DEMOTING:
             servers |= {plans.journal_server(group.name), plans.source_server(group.name)}
         servers.update(image.server for drill in group.drills for image in drill.images)
@@ -75,7 +76,7 @@ def _expected(document: StateDocument) -> set[str]:
 def _returning(appliance: Appliance, document: StateDocument) -> Iterator[GroupRecord]:
     """Primaries that were away, and wait for the order to serve. One whose server lives on was not."""
     for group in document.groups.values():
-        server = plans.group_server(group.volumes, group.name)
+        server = plans.group_server(group)
         if group.role is not Role.PRIMARY or group.phase is not Phase.READY or appliance.permits.good(group):
             continue
         if (running := process.adopt(appliance.paths.pidfile(server))) is not None:
@@ -128,6 +129,8 @@ def _finish(appliance: Appliance, document: StateDocument) -> None:
             _attempt_volume(appliance, volume.name)
     for group in document.groups.values():
         name = group.name
+        if group.phase is Phase.READY and (group.joining or group.leaving):
+            _attempt(appliance, name, "settle the volumes", partial(members.settle, appliance, name))
         if group.phase is Phase.DELETING:
             _attempt(appliance, name, "finish the deletion", partial(_finish_deletion, appliance, name))
         elif group.phase is Phase.TAKING_OVER:

@@ -73,6 +73,7 @@ class VolumeRecord(Shape):
     backing: str
     owned: bool  # we made the backing store, so deleting the volume removes it
     next_size_bytes: int | None = None  # it is growing
+    server: str | None = None  # id of its own server, when that is not v-NAME
     phase: Phase = Phase.READY
 
 
@@ -102,6 +103,10 @@ class GroupRecord(Shape):
     volume_port: int | None = None
     readers: list[str] = Field(default_factory=list)  # sites whose confirmation frees space
     composition: Composition | None = None  # of the journal; known when it is laid out
+    server: str | None = None  # id of the volume server; kept while volumes join and leave
+    joining: list[GroupVolume] = Field(default_factory=list)  # volumes on their way in
+    leaving: list[GroupVolume] = Field(default_factory=list)  # and out
+    retired: dict[int, int] = Field(default_factory=dict)  # index: newest journal that may speak of a volume that left
     phase: Phase = Phase.READY
     made_volumes: list[str] = Field(default_factory=list)  # by this creation; its undo removes them
     next_generation: int | None = None  # of the takeover under way
@@ -159,7 +164,7 @@ class StateDocument(Shape):
     def group_of(self, volume: str) -> GroupRecord | None:
         """The group that a volume is in."""
         for group in self.groups.values():
-            if any(member.name == volume for member in group.volumes):
+            if any(member.name == volume for member in (*group.volumes, *group.joining)):
                 return group
         return None
 

@@ -33,7 +33,7 @@ def show_all(appliance: Appliance) -> list[Volume]:
 
 def create(appliance: Appliance, request: VolumeCreate) -> Volume:
     """Make a volume and serve it. It is there, durably, or not at all."""
-    server = plans.own_server(request.name)
+    server = plans.new_own_server(appliance.store.document, request.name)
     appliance.paths.check_server(server)
     with appliance.locks.hold(volumes=[request.name]):
         if request.name in appliance.store.document.volumes:
@@ -42,6 +42,7 @@ def create(appliance: Appliance, request: VolumeCreate) -> Volume:
             )
         record = new_record(appliance, request.name, request.size_bytes, request.backing)
         record.phase = Phase.CREATING
+        record.server = server if server != plans.own_server(record) else None
         with appliance.store.change() as document:
             refuse_shared(document, record.backing)
             document.volumes[request.name] = record
@@ -71,7 +72,7 @@ def delete(appliance: Appliance, name: str) -> None:
                 volume=name,
                 group=group.name,
             )
-        serving.refuse_connected(appliance, plans.own_server(name), f"delete volume {name}")
+        serving.refuse_connected(appliance, plans.own_server(document.volume(name)), f"delete volume {name}")
         remove(appliance, name)
     appliance.events.emit("info", "volume.deleted", f"volume {name} deleted", {"volume": name})
 
@@ -82,8 +83,8 @@ def remove(appliance: Appliance, name: str) -> None:
         if name not in document.volumes:
             return
         document.volume(name).phase = Phase.DELETING
-    serving.retire(appliance, plans.own_server(name))
     record = appliance.store.document.volume(name)
+    serving.retire(appliance, plans.own_server(record))
     if record.owned:
         durable.remove(record.backing)
     with appliance.store.change() as document:

@@ -22,8 +22,6 @@ from hostagent.api.models import (
     JournalCommand,
     JournalFiles,
     JournalSides,
-    JournalSize,
-    JournalSizes,
     Pair,
     PairCreate,
     PairResync,
@@ -31,10 +29,9 @@ from hostagent.api.models import (
     PairStatus,
     TakeoverOrder,
     TakeoverReport,
-    VolumeSize,
-    VolumeSizes,
 )
 from hostagent.api.verify import VerifyOrder, VerifyReport
+from hostagent.api.volumes import JournalSize, JournalSizes, PairMembers, PairRemove, VolumeSize, VolumeSizes
 from hostagent.transport import Channel
 
 DEFAULT_ADDRESS: Final = "unix:/run/pairvol/agent.sock"
@@ -178,6 +175,16 @@ class Agent:
     def verify_report(self, group: str) -> VerifyReport:
         """GET /pairs/{group}/verify: how it stands, or how the last one ended."""
         return self._channel.call(VerifyReport, "GET", f"/pairs/{group}/verify")
+
+    def add_volumes(self, group: str, primary: list[str], secondary: list[str]) -> PairStatus:
+        """POST /pairs/{group}/add: volumes join a living pair."""
+        order = PairMembers(primary=primary, secondary=secondary)
+        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/add", body=order, seconds=ORDER_SECONDS)
+
+    def remove_volumes(self, group: str, volumes: list[str]) -> PairStatus:
+        """POST /pairs/{group}/remove: volumes leave a living pair."""
+        order = PairRemove(volumes=volumes)
+        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/remove", body=order, seconds=ORDER_SECONDS)
 
     # -- journals ----------------------------------------------------------------------
 

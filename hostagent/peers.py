@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from controller.api.lifecycle import JournalResize, ServeOrder, SplitOrder
+from controller.api.lifecycle import JournalResize, MembersJoin, MembersLeave, ServeOrder, SplitOrder
 from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import FenceRequest, Group, JournalState, Volume
 from controller.errors import PairvolError, UsageError
@@ -29,11 +29,11 @@ from hostagent.api.models import (
     PeerHello,
     SideOrder,
     SideReport,
-    SideResize,
     TakeoverOrder,
     TakeoverReport,
 )
 from hostagent.api.verify import VerifyOrder, VerifyReport
+from hostagent.api.volumes import PairMembers, SideMembers, SideResize
 from hostagent.client import ORDER_SECONDS, TAKEOVER_SECONDS
 from hostagent.clock import now
 from hostagent.config import PeerSettings
@@ -189,6 +189,25 @@ class AgentClient:
         """Let a volume of a group there grow, or ask whether it could."""
         path = f"/peer/pairs/{group}/resize"
         return self._noted(lambda: self._channel.call(Volume, "POST", path, body=order, seconds=TAKEOVER_SECONDS))
+
+    def members(self, group: str) -> SideMembers:
+        """The group there, and all volumes of that site."""
+        return self._noted(lambda: self._channel.call(SideMembers, "GET", f"/peer/pairs/{group}/members"))
+
+    def join(self, group: str, order: MembersJoin) -> Group:
+        """Let volumes there join the group, or ask whether they could."""
+        path = f"/peer/pairs/{group}/join"
+        return self._noted(lambda: self._channel.call(Group, "POST", path, body=order, seconds=ORDER_SECONDS))
+
+    def leave(self, group: str, order: MembersLeave) -> Group:
+        """Let volumes there leave the group."""
+        path = f"/peer/pairs/{group}/leave"
+        return self._noted(lambda: self._channel.call(Group, "POST", path, body=order, seconds=ORDER_SECONDS))
+
+    def keep_members(self, group: str, members: PairMembers) -> None:
+        """Let the agent there keep the pair with these volumes."""
+        path = f"/peer/pairs/{group}/members"
+        self._noted(lambda: self._channel.send("PUT", path, body=members, seconds=ORDER_SECONDS))
 
     def journal_command(self, group: str, verb: str, command: JournalCommand) -> JournalState:
         """Forward a journal command to the side that owns it."""

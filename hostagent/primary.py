@@ -189,7 +189,9 @@ def _untaken(facts: Facts) -> ChangedRegions | None:
 
 
 def _knows_journal(facts: Facts, state: JournalState) -> bool:
-    """Whether the addresses known are of the journal in use: it may have moved to another volume."""
+    """Whether the addresses known are of the journal in use and of every volume: both may have changed."""
     if facts.links is None or facts.composition is None:
+        return False
+    if {str(index) for index in state.volume_indices} - facts.links.volume_uris.keys():
         return False
     return state.journal_uuid is None or facts.composition.journal_uuid == state.journal_uuid

@@ -17,7 +17,8 @@ from __future__ import annotations
 from controller.api.lifecycle import JournalResize, VolumeResize
 from controller.api.models import Group, Volume
 from controller.errors import ConflictError, NotFoundError, UsageError
-from hostagent.api.models import JournalSize, JournalSizes, Pair, ResizeSide, SideResize, VolumeSize, VolumeSizes
+from hostagent.api.models import Pair
+from hostagent.api.volumes import JournalSize, JournalSizes, ResizeSide, SideResize, VolumeSize, VolumeSizes
 from hostagent.host import Host
 
 

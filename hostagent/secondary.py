@@ -66,7 +66,7 @@ class SecondaryRole:
         if facts.taken_over or state.uuid != facts.pair.uuid or not may_copy(facts, state):
             return actions + ([] if facts.taken_over else rejoin.demote(facts, state, self.pace))
         source = facts.source
-        if source is not None:
+        if source is not None and _whole(source, state):
             if resync.needs_regions(facts, state):
                 actions += self._resync(facts, state, source)
             else:
@@ -190,3 +190,8 @@ def may_copy(facts: Facts, state: JournalState) -> bool:
         and not facts.taken_over
         and (facts.source is None or facts.source.generation == state.generation)
     )
+
+
+def _whole(source: CopySource, state: JournalState) -> bool:
+    """Whether the primary has told where each volume is read; one that joined may not be known there yet."""
+    return not {str(index) for index in state.volume_indices} - source.links.volume_uris.keys()

@@ -19,7 +19,7 @@ from controller.api.models import SuspendedCause
 from controller.errors import ConflictError, PairvolError, UsageError
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Position
-from controller.volume.settings import parse_journal, parse_run
+from controller.volume.settings import parse_journal, parse_run, parse_volumes
 from controller.volume.write_path import WritePath
 from nbd_plugin.exports import Exports
 
@@ -49,6 +49,8 @@ class Commands:
             "run": self._run,
             "move_journal": self._move_journal,
             "grow": self._grow,
+            "join": self._join,
+            "leave": self._leave,
         }
 
     def answer(self, line: bytes) -> Answer:
@@ -118,6 +120,23 @@ class Commands:
             raise UsageError("grow needs a volume name and its bytes")
         self._write_path.grow(name, size_bytes)
         return {}
+
+    def _join(self, request: dict[str, Any]) -> Answer:
+        """Serve more volumes of the group."""
+        self._exports.add(self._write_path.join(parse_volumes(request.get("volumes"))))
+        return {}
+
+    def _leave(self, request: dict[str, Any]) -> Answer:
+        """Serve some volumes of the group no more; the newest journal that may speak of them."""
+        names = request.get("volumes")
+        if not isinstance(names, list):
+            raise UsageError("leave needs the names of volumes")
+        self._exports.remove(names)
+        try:
+            return {"position": asdict(self._write_path.leave(names))}
+        except BaseException:
+            self._exports.add(volume for volume in self._write_path.volumes.values() if volume.name in names)
+            raise
 
     def _writable(self, request: dict[str, Any]) -> Answer:
         name, writable = request.get("volume"), request.get("writable")

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from controller.errors import NotFoundError
+from controller.errors import ConflictError, NotFoundError
 from controller.volume.host_path import ServedVolume
 
 
@@ -45,13 +45,29 @@ class Exports:
         """What the empty export name stands for: the only volume, if there is one only; else nothing."""
         return self.names[0] if len(self._volumes) == 1 else ""
 
+    def add(self, volumes: Iterable[ServedVolume]) -> None:
+        """Export more volumes to those who connect from now on."""
+        with self._lock:
+            self._volumes = {**self._volumes, **{volume.name: volume for volume in volumes}}
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Export some no more; ConflictError while somebody is connected to one."""
+        gone = set(names)
+        with self._lock:
+            for session in self._sessions:
+                if session.volume.name in gone:
+                    raise ConflictError(
+                        f"a client is connected to volume {session.volume.name}", hint="Detach it first."
+                    )
+            self._volumes = {name: volume for name, volume in self._volumes.items() if name not in gone}
+
     def open(self, name: str, readonly: bool) -> Session:
         """A session on the volume of that name; NotFoundError for any other name."""
-        volume = self._volumes.get(name or self.default)
-        if volume is None:
-            raise NotFoundError(f"no export {name[:256]!r}", hint=f"There is: {', '.join(self.names)}.")
-        session = Session(volume, readonly)
         with self._lock:
+            volume = self._volumes.get(name or self.default)
+            if volume is None:
+                raise NotFoundError(f"no export {name[:256]!r}", hint=f"There is: {', '.join(self.names)}.")
+            session = Session(volume, readonly)
             self._sessions.add(session)
         return session
 

@@ -22,6 +22,8 @@ from controller.api.lifecycle import (
     DemoteResult,
     EpochOrder,
     JournalResize,
+    MembersJoin,
+    MembersLeave,
     Orphan,
     PromoteOrder,
     ResyncOrder,
@@ -198,6 +200,12 @@ class ControllerClient:
 
     def resize_journal(self, group: str, order: JournalResize) -> Group:
         return self._order(Group, f"/groups/{group}/journal/resize", order, TAKEOVER_SECONDS)
+
+    def join_volumes(self, group: str, order: MembersJoin) -> Group:
+        return self._order(Group, f"/groups/{group}/volumes/join", order)
+
+    def leave_volumes(self, group: str, order: MembersLeave) -> Group:
+        return self._order(Group, f"/groups/{group}/volumes/leave", order)
 
     def orphans(self, group: str) -> list[Orphan]:
         return self._ask(list[Orphan], f"/groups/{group}/orphans")

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from controller.api.models import ChangedRegions, CopySource, Count, Name, Position, Shape, SplitMode, SuspendedCause
+from controller.api.models import (
+    ChangedRegions,
+    CopySource,
+    Count,
+    GroupVolume,
+    Name,
+    Position,
+    Shape,
+    SplitMode,
+    SuspendedCause,
+)
 
 Generation = Annotated[int, Field(ge=1)]
 
@@ -51,6 +61,20 @@ class VolumeResize(Shape):
     size_bytes: Annotated[int, Field(gt=0)]
     group: Name | None = None
     check: bool = False  # only say whether it could be done
+
+
+class MembersJoin(Shape):
+    """Take volumes into a living group; at a secondary those that do not exist are made."""
+
+    volumes: Annotated[list[GroupVolume], Field(min_length=1, max_length=64)]
+    check: bool = False  # only say whether it could be done
+
+
+class MembersLeave(Shape):
+    """Let volumes of a living group go."""
+
+    volumes: Annotated[list[Name], Field(min_length=1, max_length=64)]
+    sequence: Count | None = None  # at a secondary: when this journal is restored
 
 
 class SplitOrder(Shape):

@@ -144,6 +144,8 @@ class Group(Shape):
     composition: Composition
     links: Links | None = None  # None while the journal server is down
     acquisition: bool
+    free_indices: list[int] = Field(default_factory=list)  # that a volume which joins may get
+    retired: dict[int, int] = Field(default_factory=dict)  # index: newest journal that may speak of a volume that left
 
 
 class InitialCopy(Shape):
@@ -207,6 +209,7 @@ class JournalState(Shape):
     changes_final: bool = False  # the set stands still: a differential copy may bring it over
     waiting_epoch: str | None = None  # a secondary's restore waits for the differential copy of this epoch
     safe_point: SafePoint = Field(default_factory=SafePoint)
+    volume_indices: list[int] = Field(default_factory=list)  # of its members
     journal_uuid: str | None = None  # of the journal volume in use; another one: the composition has changed
     orphans: Count = 0  # kept tails of earlier lives as primary
     drills: Count = 0  # open on this secondary's volumes: restore waits for their end

@@ -8,6 +8,7 @@ from controller.groups.journal_size import resize as resize_journal
 from controller.groups.journal_state import journal_state, wait_moved
 from controller.groups.marks import listed as list_markers
 from controller.groups.marks import put as put_marker
+from controller.groups.members import join, leave
 from controller.groups.orders import order_copy, order_initial_copy, order_restore, order_resync
 from controller.groups.orphans import drop as drop_orphan
 from controller.groups.orphans import listed as list_orphans
@@ -27,7 +28,9 @@ __all__ = [
     "demote",
     "drop_orphan",
     "fence",
+    "join",
     "journal_state",
+    "leave",
     "list_markers",
     "list_orphans",
     "order_copy",

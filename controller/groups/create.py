@@ -83,7 +83,7 @@ def _refuse_clients(appliance: Appliance, request: GroupCreate) -> None:
         return
     for volume in request.volumes:
         serving.refuse_connected(
-            appliance, plans.own_server(volume.name), f"put volume {volume.name} into group {request.name}"
+            appliance, _own_server(appliance, volume.name), f"put volume {volume.name} into group {request.name}"
         )
 
 
@@ -110,7 +110,7 @@ def _add(appliance: Appliance, document: StateDocument, request: GroupCreate) ->
                 hint="Both volumes of a pair have the same size: create it with that size.",
                 volume=volume.name,
             )
-    group_server = plans.group_server(request.volumes, request.name)
+    group_server = plans.new_group_server(document, request.volumes, request.name)
     for server in (group_server, plans.journal_server(request.name), plans.source_server(request.name)):
         appliance.paths.check_server(server)
     path, size_bytes, pool_volume = storage.choose_journal(appliance, document, request)
@@ -121,6 +121,7 @@ def _add(appliance: Appliance, document: StateDocument, request: GroupCreate) ->
         generation=request.generation,
         peer_site=request.peer_site,
         volumes=request.volumes,
+        server=group_server,
         journal_path=path,
         journal_bytes=size_bytes,
         journal_pool=pool_volume,
@@ -136,7 +137,7 @@ def _add(appliance: Appliance, document: StateDocument, request: GroupCreate) ->
 def _make_primary(appliance: Appliance, group: GroupRecord) -> None:
     storage.make_journal(appliance, group)
     settled = group.model_copy(update={"phase": Phase.READY})
-    server = plans.group_server(group.volumes, group.name)
+    server = plans.group_server(group)
     document = plans.group_document(settled, appliance.store.document, appliance.config, appliance.paths)
     if len(group.volumes) == 1:
         serving.wait_served(appliance, server)
@@ -144,7 +145,7 @@ def _make_primary(appliance: Appliance, group: GroupRecord) -> None:
         serving.command(appliance, server, "start", journal=document["journal"])
     else:
         for volume in group.volumes:
-            serving.retire(appliance, plans.own_server(volume.name))
+            serving.retire(appliance, _own_server(appliance, volume.name))
         serving.serve(appliance, server, document)
         serving.wait_served(appliance, server)
     appliance.permits.note(group)
@@ -157,6 +158,11 @@ def _make_secondary(appliance: Appliance, group: GroupRecord) -> None:
     document = appliance.store.document
     for volume in group.volumes:
         make_backing(document.volume(volume.name))
-        serving.retire(appliance, plans.own_server(volume.name))
+        serving.retire(appliance, _own_server(appliance, volume.name))
     storage.make_journal(appliance, group)
     appliance.workers.start(group, document)
+
+
+def _own_server(appliance: Appliance, volume: str) -> str:
+    known = appliance.store.document.volumes.get(volume)
+    return plans.own_server(known) if known is not None else f"v-{volume}"

@@ -55,7 +55,7 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
     appliance.permits.withdraw(name)
     if group.role is Role.SECONDARY:
         appliance.workers.stop(name)
-        serving.retire(appliance, plans.group_server(group.volumes, name))
+        serving.retire(appliance, plans.group_server(group))
     else:
         _release_volumes(appliance, group, force=force)
     storage.remove_journal(appliance, group)
@@ -65,10 +65,10 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
         del draft.groups[name]
     appliance.drivers.forget(name)
     document = appliance.store.document
-    for member in group.volumes:
+    for member in (*group.volumes, *group.joining):
         if member.name in document.volumes:
-            server = plans.own_server(member.name)
-            own = plans.own_document(document.volume(member.name), appliance.paths)
+            volume = document.volume(member.name)
+            server, own = plans.own_server(volume), plans.own_document(volume, appliance.paths)
             serving.serve(appliance, server, own)
 
 
@@ -80,8 +80,8 @@ def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
         except PairvolError:
             appliance.workers.renew(group, appliance.store.document)
             raise
-    elif len(group.volumes) > 1:
-        server = plans.group_server(group.volumes, group.name)
+    elif _shared(appliance, group):
+        server = plans.group_server(group)
         serving.refuse_connected(appliance, server, f"delete group {group.name}")
     if group.role is Role.FENCED:
         page = appliance.open_groups.get(group).page
@@ -126,7 +126,7 @@ def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -
     that is down is started with it, so that acknowledged writes that are only
     in the journal reach the volume.
     """
-    server = plans.group_server(group.volumes, group.name)
+    server = plans.group_server(group)
     told = serving.told(appliance, server)
     if told is not None and told["journal"] is not None and told["journal"]["group_uuid"] == group.uuid:
         told["journal"]["acquire"] = False
@@ -139,7 +139,7 @@ def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -
             if not force:
                 raise
             _abandon(appliance, server, group, error)
-    if len(group.volumes) > 1:
+    if _shared(appliance, group):
         serving.retire(appliance, server)
         return
     member = appliance.store.document.volume(group.volumes[0].name)
@@ -148,6 +148,12 @@ def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -
         if told is not None and told.get("tracking") is not None:
             serving.command(appliance, server, "stop")
         serving.command(appliance, server, "writable", volume=member.name, writable=True)
+
+
+def _shared(appliance: Appliance, group: GroupRecord) -> bool:
+    """Whether the volumes get other servers than the group's; the only volume of a group may have its own."""
+    first = appliance.store.document.volume(group.volumes[0].name)
+    return len(group.volumes) > 1 or plans.group_server(group) != plans.own_server(first)
 
 
 def _check_direct(appliance: Appliance, server: str, group: GroupRecord) -> None:

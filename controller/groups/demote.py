@@ -77,7 +77,7 @@ def finish(appliance: Appliance, name: str) -> DemoteResult:
         record.fenced_by, record.fence_reason, record.split = None, "", SplitMode.OFF
         record.way = record.next_generation = None
         record.composition = appliance.open_groups.get(record).composition()
-    serving.retire(appliance, plans.group_server(group.volumes, name))
+    serving.retire(appliance, plans.group_server(group))
     with suppress(PairvolError):  # what hinders it is told whenever the worker is asked for
         appliance.workers.start(appliance.store.document.group(name), appliance.store.document)
     result = _result(appliance, name)

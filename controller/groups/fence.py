@@ -47,7 +47,7 @@ def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:
 
 def stop_serving(appliance: Appliance, group: GroupRecord) -> None:
     """End the volume server. No write is acknowledged from here on, and what was is durable, in journal or volume."""
-    server = plans.group_server(group.volumes, group.name)
+    server = plans.group_server(group)
     told = serving.told(appliance, server)
     if told is not None:
         for volume in told["volumes"]:
@@ -78,7 +78,7 @@ def serve(appliance: Appliance, name: str, order: ServeOrder) -> None:
             draft.group(name).quiesced = not order.on
         appliance.permits.note(group)
         start_serving(appliance, name)
-        server = plans.group_server(group.volumes, name)
+        server = plans.group_server(group)
         for member in group.volumes:
             serving.command(appliance, server, "writable", volume=member.name, writable=order.on)
         if not order.on:
@@ -93,7 +93,7 @@ def start_serving(appliance: Appliance, name: str) -> None:
     """Begin to serve as the state says, and wait until it does."""
     document = appliance.store.document
     group = document.group(name)
-    server = plans.group_server(group.volumes, name)
+    server = plans.group_server(group)
     serving.serve(appliance, server, plans.group_document(group, document, appliance.config, appliance.paths))
     serving.wait_served(appliance, server)
 

@@ -143,7 +143,7 @@ def _name(appliance: Appliance, name: str) -> None:
     group = document.group(name)
     storage.link_exports(group, files)
     if plans.serves_volumes(group) and group.role is Role.PRIMARY:
-        server = plans.group_server(group.volumes, name)
+        server = plans.group_server(group)
         told = plans.group_document(group, document, appliance.config, appliance.paths)
         serving.tell(appliance, server, told)
 
@@ -190,7 +190,7 @@ def _switch(appliance: Appliance, name: str, carried: Position) -> None:
     if group.role is Role.PRIMARY:
         # Whoever reads the old volume must not go on reading it as if it were the journal.
         appliance.servers.stop(plans.journal_server(name))
-        server = plans.group_server(group.volumes, name)
+        server = plans.group_server(group)
         settings = plans.journal_settings(group, appliance.config, appliance.paths)
         laid_out = str(files.journal_next)
         serving.command(appliance, server, "move_journal", journal=settings, laid_out=laid_out, carried=asdict(carried))

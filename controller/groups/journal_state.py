@@ -55,7 +55,7 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "acquisition": group.acquisition and group.role in (Role.PRIMARY, Role.FENCED),
         "on_full": group.on_full,
         "gap_sequence": group.gap_sequence,
-        "volume_server": appliance.servers.state(plans.group_server(group.volumes, name)),
+        "volume_server": appliance.servers.state(plans.group_server(group)),
         "journal_server": appliance.servers.state(plans.journal_server(name)),
         "serving": plans.serves_volumes(group) and not appliance.permits.awaits(name),
         "awaits_serve": appliance.permits.awaits(name),
@@ -63,6 +63,7 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "split": group.split,
         "orphans": len(group.orphans),
         "drills": len(group.drills),
+        "volume_indices": [member.index for member in group.volumes],
         "driver": appliance.drivers.holder(name),
     }
     try:
@@ -144,7 +145,7 @@ def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
         return {key: getattr(snapshot, key) for key in _OF_THE_WORKER}
     if not plans.serves_volumes(group) or appliance.permits.awaits(group.name):
         return {"mode": mode_of(appliance, group)}
-    server = plans.group_server(group.volumes, group.name)
+    server = plans.group_server(group)
     try:
         status = appliance.statuses.get(server)
     except PairvolError as error:

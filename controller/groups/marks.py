@@ -22,7 +22,7 @@ def put(appliance: Appliance, name: str, order: MarkerOrder) -> NamedMarker:
                 hint="Markers are put where the volumes are written.",
                 group=name,
             )
-        server = plans.group_server(group.volumes, name)
+        server = plans.group_server(group)
         position = serving.command(appliance, server, "marker", marker=order.name)["position"]
         marker = NamedMarker(name=order.name, sequence=position["sequence"], time_ns=position["time_ns"])
         marker_list(appliance, name).add(marker)

@@ -39,7 +39,7 @@ def set_acquisition(appliance: Appliance, name: str, order: AcquisitionOrder) ->
 def _apply(appliance: Appliance, name: str, on: bool) -> None:
     document = appliance.store.document
     group = document.group(name)
-    server = plans.group_server(group.volumes, name)
+    server = plans.group_server(group)
     told = plans.group_document(group, document, appliance.config, appliance.paths)
     serving.tell(appliance, server, told)
     mode = appliance.statuses.get(server, fresh=True)["mode"]

@@ -12,6 +12,6 @@ def order_run(appliance: Appliance, name: str, order: RunOrder) -> RunState:
     """Begin a run, or let one that failed go on; the same order again changes nothing."""
     with appliance.locks.hold(groups=[name]):
         group = require_primary(appliance, name)
-        server = plans.group_server(group.volumes, name)
+        server = plans.group_server(group)
         answer = serving.command(appliance, server, "run", run=order.model_dump(mode="json"))
     return RunState.model_validate(answer["run"])

@@ -34,7 +34,7 @@ def split(appliance: Appliance, name: str, order: SplitOrder) -> None:
                 group=name,
             )
         worker = appliance.workers.get(group)
-        server = plans.group_server(group.volumes, name)
+        server = plans.group_server(group)
         if order.mode is not group.split:
             refuse_open(group, f"change the split of group {name}")
             if not order.force:
@@ -62,13 +62,13 @@ def _part(appliance: Appliance, group: GroupRecord, worker: SecondaryGroup, mode
     position = worker.hold(mode)
     if mode is SplitMode.WRITE and read_map(appliance, group) is None:
         _make_map(appliance, group, position)
-    serving.retire(appliance, plans.group_server(group.volumes, group.name))
+    serving.retire(appliance, plans.group_server(group))
     with appliance.store.change() as draft:
         draft.group(group.name).split = mode
 
 
 def _join(appliance: Appliance, group: GroupRecord, worker: SecondaryGroup) -> None:
-    serving.retire(appliance, plans.group_server(group.volumes, group.name))
+    serving.retire(appliance, plans.group_server(group))
     own = read_map(appliance, group)
     if own is not None and own.head.cause is SuspendedCause.SPLIT and not own.dirty_bytes():
         dirty.forget(own.path)  # nobody wrote

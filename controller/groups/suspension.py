@@ -24,9 +24,7 @@ def suspend(appliance: Appliance, name: str, order: SuspendOrder) -> None:
         raise UsageError(f"a group is not suspended by order for cause {order.cause}", hint="Leave the cause out.")
     with appliance.locks.hold(groups=[name]):
         group = require_primary(appliance, name)
-        serving.command(
-            appliance, plans.group_server(group.volumes, name), "suspend", cause=str(SuspendedCause.OPERATOR)
-        )
+        serving.command(appliance, plans.group_server(group), "suspend", cause=str(SuspendedCause.OPERATOR))
 
 
 def resume(appliance: Appliance, name: str) -> None:
@@ -40,7 +38,7 @@ def command_resume(appliance: Appliance, name: str) -> None:
     """Told durably, then commanded."""
     document = appliance.store.document
     group = document.group(name)
-    server = plans.group_server(group.volumes, name)
+    server = plans.group_server(group)
     told = plans.group_document(group, document, appliance.config, appliance.paths)
     serving.tell(appliance, server, told)
     serving.command(appliance, server, "resume", journal=told["journal"])
@@ -50,7 +48,7 @@ def clear_epoch(appliance: Appliance, name: str, order: EpochOrder) -> None:
     """Forget the changed regions of an epoch, which are at the other site. Another set is never forgotten."""
     with appliance.locks.hold(groups=[name]):
         group = require_primary(appliance, name)
-        serving.command(appliance, plans.group_server(group.volumes, name), "clear_epoch", epoch=order.epoch)
+        serving.command(appliance, plans.group_server(group), "clear_epoch", epoch=order.epoch)
 
 
 def changed_regions(appliance: Appliance, name: str) -> ChangedRegions:

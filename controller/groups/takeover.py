@@ -61,7 +61,7 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
     if way in (Way.RESTORE, Way.FORCED):
         journals = _restore(appliance, group, way)
     appliance.workers.stop(name)
-    serving.retire(appliance, plans.group_server(group.volumes, name))
+    serving.retire(appliance, plans.group_server(group))
     appliance.open_groups.drop(group)
     standing.make(appliance, group, generation, way)
     with appliance.store.change() as draft:
@@ -85,7 +85,7 @@ def _restore(appliance: Appliance, group: GroupRecord, way: Way) -> int:
     try:
         worker = appliance.workers.start(group, appliance.store.document)
         if group.split is not SplitMode.OFF:
-            serving.retire(appliance, plans.group_server(group.volumes, group.name))
+            serving.retire(appliance, plans.group_server(group))
             worker.hold(SplitMode.OFF)
         restored = worker.finish_restore()
         read = worker.snapshot().pointers["already_read"].sequence
@@ -133,7 +133,7 @@ def _call_off(appliance: Appliance, name: str, error: PairvolError) -> None:
 def _serve(appliance: Appliance, name: str) -> None:
     document = appliance.store.document
     group = document.group(name)
-    server = plans.group_server(group.volumes, name)
+    server = plans.group_server(group)
     serving.serve(appliance, server, plans.group_document(group, document, appliance.config, appliance.paths))
     serving.wait_served(appliance, server)
 

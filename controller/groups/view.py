@@ -8,7 +8,8 @@ from __future__ import annotations
 from controller import plans
 from controller.api.models import Group, Links, Role, ServerState
 from controller.appliance import Appliance
-from controller.errors import ConflictError
+from controller.errors import ConflictError, PairvolError
+from controller.groups.indices import free_indices
 from controller.state import GroupRecord
 
 
@@ -43,7 +44,16 @@ def view(appliance: Appliance, group: GroupRecord) -> Group:
         composition=group.composition,
         links=links,
         acquisition=group.acquisition,
+        free_indices=_free_indices(appliance, group),
+        retired=group.retired,
     )
+
+
+def _free_indices(appliance: Appliance, group: GroupRecord) -> list[int]:
+    try:
+        return free_indices(appliance, group)
+    except PairvolError:  # its files cannot be read: that is told elsewhere
+        return []
 
 
 def make_links(appliance: Appliance, group: GroupRecord) -> Links | None:

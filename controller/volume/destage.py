@@ -83,6 +83,14 @@ class Destager:
         self._checkpoint_wanted = max(self._checkpoint_wanted, sequence)
         self.want_destaged(sequence)
 
+    def take_on(self, index: int, backing: Backing) -> None:
+        """From now on journals may speak of one more volume."""
+        self._backings = {**self._backings, index: backing}
+
+    def let_go(self, index: int) -> None:
+        """No journal that is not destaged speaks of a volume, and none will."""
+        self._backings = {known: backing for known, backing in self._backings.items() if known != index}
+
     def stop(self) -> None:
         """End the thread after what it is doing; nothing more is destaged."""
         with self._changed:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from controller import durable
 from controller.api.models import Name, Shape
@@ -79,6 +79,14 @@ def parse_journal(document: Any) -> JournalSettings:
         return JournalSettings.model_validate(document)
     except ValidationError as error:
         raise UsageError(f"journal settings are wrong: {_words(error)}") from error
+
+
+def parse_volumes(document: Any) -> list[VolumeSettings]:
+    """Volumes that join, as the command carries them."""
+    try:
+        return TypeAdapter(list[VolumeSettings]).validate_python(document)
+    except ValidationError as error:
+        raise UsageError(f"settings of volumes are wrong: {_words(error)}") from error
 
 
 def parse_run(document: Any) -> RunOrder:

@@ -19,11 +19,11 @@ from controller.errors import CapacityError, ConflictError, NotFoundError, Stora
 from controller.inband.runs import Runs
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.journal.pointers import Position
-from controller.volume.changes import Changes
 from controller.volume.direct import DirectPath
 from controller.volume.dirty import MapState
 from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
 from controller.volume.journaled import JournaledPath
+from controller.volume.membership import Membership
 from controller.volume.opening import open_volumes
 from controller.volume.settings import JournalSettings, ServerSettings
 
@@ -31,7 +31,7 @@ REQUEST_BYTES_MAX: Final = 32 << 20
 BLOCK_MASK: Final = BLOCK_BYTES - 1
 
 
-class WritePath(Changes):
+class WritePath(Membership):
     """Serves all volumes of one group. Any thread may call anything."""
 
     def __init__(self, volumes: Sequence[ServedVolume], path: HostPath) -> None:

@@ -6,7 +6,20 @@ from fastapi import Depends, FastAPI
 
 from controller.api import problems
 from hostagent.api import forward
-from hostagent.api.routes import agent, drills, history, life, markers, metrics, pairs, peer, resize, storage, verify
+from hostagent.api.routes import (
+    agent,
+    drills,
+    history,
+    life,
+    markers,
+    members,
+    metrics,
+    pairs,
+    peer,
+    resize,
+    storage,
+    verify,
+)
 from hostagent.host import Host
 from hostagent.peers import stand_in_prefix
 
@@ -18,7 +31,7 @@ def make_app(host: Host) -> FastAPI:
     app.state.host = host
     problems.install(app)
     forward.install(app)
-    for noun in (agent, storage, life, history, resize, verify, pairs, peer, markers, drills):
+    for noun in (agent, storage, life, history, resize, members, verify, pairs, peer, markers, drills):
         guard = [Depends(forward.by_driver)]
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES, dependencies=guard)
     app.include_router(metrics.router)

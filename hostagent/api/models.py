@@ -189,50 +189,6 @@ class JournalSides(Shape):
     secondary: JournalState | None
 
 
-class ResizeSide(StrEnum):
-    PRIMARY = "primary"
-    SECONDARY = "secondary"
-    BOTH = "both"
-
-
-class JournalSize(Shape):
-    """The journals of a pair get another size, or lie on a pool volume of one side."""
-
-    size_bytes: Annotated[int, Field(gt=0)] | None = None
-    journal_volumes: list[Name] = Field(default_factory=list)
-    side: ResizeSide = ResizeSide.BOTH
-
-
-class VolumeSize(Shape):
-    """A volume grows, and with it the one at the other site."""
-
-    size_bytes: Annotated[int, Field(gt=0)]
-
-
-class VolumeSizes(Shape):
-    """What it has now, by site."""
-
-    volume: Name
-    group: Name | None
-    sizes: dict[str, int]
-
-
-class SideResize(Shape):
-    """One agent to the other: your volume of this index in the group."""
-
-    index: Count
-    size_bytes: Count
-    check: bool = False
-
-
-class JournalSizes(Shape):
-    """What they have now; None for a side that was not asked for."""
-
-    group: Name
-    primary: Count | None = None
-    secondary: Count | None = None
-
-
 class JournalFiles(Shape):
     """Where a site keeps the journals of a group: the one in use, and tails of earlier lives as primary."""
 

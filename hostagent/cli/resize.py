@@ -14,7 +14,7 @@ from hostagent.cli.volume import NameArgument
 from hostagent.cli.volume import app as volume_app
 
 if TYPE_CHECKING:
-    from hostagent.api.models import JournalSizes, VolumeSizes
+    from hostagent.api.volumes import JournalSizes, VolumeSizes
 
 
 @verb(journal_app, "resize")
@@ -28,7 +28,7 @@ def resize_journal(
     ] = None,
 ) -> None:
     """Give the journals of a pair another size. Journals that are still needed go along; hosts write on."""
-    from hostagent.api.models import JournalSize
+    from hostagent.api.volumes import JournalSize
 
     order = validated(
         JournalSize,

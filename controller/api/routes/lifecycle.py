@@ -9,6 +9,8 @@ from controller.api.lifecycle import (
     DemoteResult,
     EpochOrder,
     JournalResize,
+    MembersJoin,
+    MembersLeave,
     Orphan,
     PromoteOrder,
     ResyncOrder,
@@ -88,6 +90,18 @@ def serve(appliance: Here, name: Name, order: ServeOrder) -> JournalState:
 def resize_journal(appliance: Here, name: Name, order: JournalResize) -> Group:
     """Move the journal to a volume of another size; hosts write on."""
     return groups.resize_journal(appliance, name, order)
+
+
+@router.post("/{name}/volumes/join")
+def join(appliance: Here, name: Name, order: MembersJoin) -> Group:
+    """Take volumes into the group; the others are written meanwhile."""
+    return groups.join(appliance, name, order)
+
+
+@router.post("/{name}/volumes/leave")
+def leave(appliance: Here, name: Name, order: MembersLeave) -> Group:
+    """Let volumes of the group go."""
+    return groups.leave(appliance, name, order)
 
 
 @router.get("/{name}/orphans")

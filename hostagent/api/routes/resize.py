@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from controller.api.lifecycle import JournalResize
 from controller.api.models import Group, Name, Volume
 from hostagent import resize
-from hostagent.api.models import JournalSize, JournalSizes, SideResize, VolumeSize, VolumeSizes
 from hostagent.api.routes.dependencies import Here
+from hostagent.api.volumes import JournalSize, JournalSizes, SideResize, VolumeSize, VolumeSizes
 
 router = APIRouter(tags=["sizes"])
 

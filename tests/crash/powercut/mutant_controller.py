@@ -61,7 +61,7 @@ def served_before_generation() -> None:
     def make(appliance: Any, group: Any, generation: int, way: Any) -> None:
         kept(appliance, group, generation, way)
         early = group.model_copy(update={"role": Role.TAKEN_OVER, "generation": generation})
-        server = plans.group_server(group.volumes, group.name)
+        server = plans.group_server(group)
         document = plans.group_document(early, appliance.store.document, appliance.config, appliance.paths)
         serving.serve(appliance, server, document)
         serving.wait_served(appliance, server)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import ConflictError, UsageError
-from hostagent.api.models import JournalSize, PairSplit, PairState, ResizeSide
+from hostagent.api.models import PairSplit, PairState
+from hostagent.api.volumes import JournalSize, ResizeSide
 from tests.integration.hostagent.conftest import BLOCK, JOURNAL_BYTES, VOLUME_BYTES, Case
 from tests.support.nbdkit import connected
 
