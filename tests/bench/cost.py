@@ -1,7 +1,8 @@
-"""Rows 12 to 14: what it costs in memory, processor time and idle work."""
+"""Rows 12 to 14, and 16: what it costs in memory, processor time, idle work, and bytes for each byte of a host."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,14 +13,14 @@ import psutil
 from hostagent.cli.demo.sites import Site
 from tests.bench import fio
 from tests.bench.peers import MIB, filled_file
-from tests.bench.rows import Figure, Row, compare_cost, within
+from tests.bench.rows import Figure, Row, compare, compare_cost, within
 from tests.bench.sites import Bench, bench_sites
 from tests.support.nbdkit import running_nbdkit
 from tests.support.processes import Processes
 from tests.support.volume_server import GroupFiles, start_volume_server
 from tests.support.waiting import wait_until
 
-ROWS = ("12", "13", "14")
+ROWS = ("12", "13", "14", "16")
 GIB = 1 << 30
 SMALL_BYTES, LARGE_BYTES = 10 * GIB, 10 * 1024 * GIB
 MEMORY_MIB, GROWTH_MIB = 150.0, 20.0
@@ -32,13 +33,15 @@ WRITE = fio.Work("4k random write, depth 16, fsync every 32", "randwrite", 4096,
 def measure_rows(wanted: set[str], directory: Path, rounds: int, seconds: float) -> Iterator[Row]:
     if "12" in wanted:
         yield from memory(directory / "memory", seconds)
-    if wanted & {"13", "14"}:
+    if wanted & {"13", "14", "16"}:
         with bench_sites(directory) as bench:
             bench.pair("cost", ["cost"], 256 * MIB, 512 * MIB)
             if "14" in wanted:
                 yield from idle(bench)
             if "13" in wanted:
                 yield processor(bench, rounds, seconds)
+            if "16" in wanted:
+                yield from multiplied(bench, seconds)
 
 
 def memory(directory: Path, seconds: float) -> Iterator[Row]:
@@ -101,6 +104,31 @@ def idle(bench: Bench) -> Iterator[Row]:
             Figure.of([grown]), Figure.of([0]), float(grown > 0), 0.0, grown == 0, "at most",
         )  # fmt: skip
         yield row
+
+
+def multiplied(bench: Bench, seconds: float) -> Iterator[Row]:
+    """What one byte of a host becomes on the network and on the disk, both sites and everything else on it together."""
+    for work in (WRITE, fio.Work("128k sequential write, fsync every 32", "write", 131072, 8, flush_every=32)):
+        before = _settled_bytes(bench)
+        host = fio.run(work, bench.uri("cost"), seconds, seed=3) * seconds * work.block_bytes
+        after = _settled_bytes(bench)
+        for place, start, end in zip(("network", "disk, both sites"), before, after, strict=True):
+            text = f"bytes for each host byte, {work.text}: {place}"
+            share = Figure.of([(end - start) / host])
+            yield compare("16", text, "pair", "the host", "bytes", share, Figure.of([1.0]), None)
+
+
+def _settled_bytes(bench: Bench) -> tuple[float, float]:
+    """Sent over loopback and written to the disk so far, with nothing on its way.
+
+    The disk is asked and not the processes: to these, one page of a large
+    folio that is written through a map counts as the whole folio.
+    """
+    bench.quiet("cost")
+    os.sync()
+    device = os.stat(bench.directory).st_dev
+    fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+    return float(psutil.net_io_counters(pernic=True)["lo"].bytes_sent), float(fields[6]) * 512
 
 
 def _site_seconds(site: Site) -> float:

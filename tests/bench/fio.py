@@ -34,7 +34,7 @@ def command(work: Work, uri: str, seconds: float, seed: int) -> list[str]:
         f"--bs={work.block_bytes}",
         f"--iodepth={work.depth}",
         f"--randseed={seed}",
-        f"--runtime={seconds}",
+        f"--runtime={seconds * 1000:.0f}ms",
         "--time_based=1",
         "--randrepeat=0",
         "--norandommap=1",
