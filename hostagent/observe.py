@@ -142,6 +142,8 @@ def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Obser
             f"{secondary} reads more slowly than {primary} writes",
             f'See "pairvol journal status {facts.pair.group}".',
         )
+    if held is not None and held.fill_percent >= settings.high_water_percent:
+        return Observed(PairEvent.FILLING, f"{secondary} restores more slowly than {primary} writes")
     return Observed(PairEvent.PROTECTED)
 
 

@@ -87,8 +87,10 @@ def _protected(facts: Facts, now: Instant, settings: CopySettings, observed: Obs
 
 
 def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
-    group, state = facts.pair.group, facts.primary.state
+    group, state, held = facts.pair.group, facts.primary.state, facts.secondary.state
     fill = f"{int(state.fill_percent)} % full" if state else "filling"
+    if state and held and state.fill_percent < settings.high_water_percent:
+        fill = f"of {facts.pair.secondary.site} {int(held.fill_percent)} % full"
     if state and state.seconds_to_full is not None:
         fill += f", full in {format_duration(state.seconds_to_full)}"
     if state and state.on_full is OnFull.THROTTLE:
@@ -96,7 +98,10 @@ def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
     line = (
         f"{group} is protected, journal {fill}: {_direction(facts)}, lag {_lag_words(behind)}, {_restored(facts, now)}"
     )
-    return Verdict.WARN, line, observed.cause, f"pairvol journal status {group}"
+    if held and held.drills:
+        return Verdict.WARN, line, observed.cause, f"pairvol drill stop {group}"
+    later = facts.pair.policy.restore != "at_once"
+    return Verdict.WARN, line, observed.cause, f"pairvol journal {'restore' if later else 'status'} {group}"
 
 
 def _stopped(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:

@@ -93,6 +93,11 @@ def full(scene: Scene, facts: Facts) -> None:
     scene.look(facts)
 
 
+def full_beyond(scene: Scene, facts: Facts) -> None:
+    assert facts.secondary.state is not None
+    facts.secondary.state.fill_percent = 97.5
+
+
 def damaged(scene: Scene, facts: Facts) -> None:
     assert facts.secondary.state is not None
     facts.secondary.state.failure = Failure(
@@ -126,6 +131,7 @@ FOLLOWING = [
     (nothing, Verdict.OK, PairState.PAIR, "db is protected: tokyo -> osaka, "),
     (drilling, Verdict.OK, PairState.PAIR, "restore waits for 2 open drills"),
     (full, Verdict.WARN, PairState.PFUL, "db is protected, journal "),
+    (full_beyond, Verdict.WARN, PairState.PFUL, "db is protected, journal of osaka 97 % full"),
     (suspended, Verdict.CRIT, PairState.PFUS, "db is not protected: the journal of tokyo was full"),
     (split, Verdict.WARN, PairState.PSUS, "changes tracked (1 MiB); osaka is writable"),
     (stopped, Verdict.WARN, PairState.PSUS, "db is not protected: acquisition at tokyo is stopped"),
