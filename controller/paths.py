@@ -7,7 +7,8 @@ in the state directory, sockets and pid files in the run directory.
         state.json  lock  controller.json        (controller/state.py, controller/daemon.py)
         events.jsonl                              (controller/events.py)
         volumes/NAME.img  pool/NAME.img           stores that we made
-        groups/NAME/journal  journal.next  pointers  dirty  copy.json  markers.jsonl  export/  safepoint/  orphans/
+        groups/NAME/journal  journal.next  pointers  dirty  run  copy.json  verify.json  markers.jsonl
+        groups/NAME/export/  safepoint/  orphans/
         servers/ID.json                           what a volume server reads
         log/ID.log
         drills.jsonl  drills/                     the ledger of drills, and room for what is written to their images
@@ -133,6 +134,16 @@ class GroupPaths:
     @property
     def copy_state(self) -> Path:
         return self.directory / "copy.json"
+
+    @property
+    def run(self) -> Path:
+        """The record of the primary's in-band run."""
+        return self.directory / "run"
+
+    @property
+    def verify_results(self) -> Path:
+        """What a secondary found different from its primary."""
+        return self.directory / "verify.json"
 
     @property
     def markers(self) -> Path:

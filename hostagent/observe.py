@@ -21,6 +21,7 @@ from controller.api.models import (
     SplitMode,
     SuspendedCause,
 )
+from controller.api.runs import RunKind
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
@@ -224,6 +225,8 @@ def _side_fault(facts: Facts, site: str, side: SideFacts, role: Role) -> tuple[s
         return f"the initial copy failed: {reason.message if reason else 'no reason given'}", (
             (reason.hint or None) if reason else None
         )
+    if state.run is not None and state.run.kind is RunKind.BASE and state.run.failure is not None:
+        return f"{site}: volumes are not brought into the journal: {state.run.failure.message}", state.run.failure.hint
     if ServerState.FAILED in (state.volume_server, state.journal_server):
         which = "volume" if state.volume_server is ServerState.FAILED else "journal"
         return f"the {which} server of {group} at {site} does not run", "Look at the log of its controller."

@@ -12,11 +12,13 @@ from typing import Any
 from controller.api.models import JournalState
 from controller.api.runs import RunKind, RunOrder, RunPhase, VerifyState
 from controller.errors import ConflictError
+from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, Verdict
 from hostagent.api.verify import DifferentRange, VerifyOrder, VerifyPhase, VerifyReport
 from hostagent.host import Host
 from hostagent.journals import journal_sides
+from hostagent.lag import position
 from hostagent.life.inband import following, passed
 from hostagent.pairs import PairEvent, next_state
 
@@ -92,15 +94,21 @@ def report_of(pair: Pair, primary: JournalState | None, secondary: JournalState 
         step=step,
         bytes_done=done,
         bytes_total=run.bytes_total,
-        waits=run.waits or _held(secondary),
+        waits=run.waits or _held(pair, secondary),
         **facts,
     )
 
 
-def _held(secondary: JournalState) -> str | None:
+def _held(pair: Pair, secondary: JournalState) -> str | None:
+    """Why digests that have arrived are not looked at."""
     if secondary.drills:
         return "a drill holds restore"
-    return "restore waits for changed regions" if secondary.waiting_epoch else None
+    if secondary.waiting_epoch:
+        return "restore waits for changed regions"
+    reached = position(secondary, Pointer.ALREADY_RESTORED).sequence
+    if pair.policy.restore == "later" and reached < position(secondary, Pointer.ALREADY_READ).sequence:
+        return f'restore is on command: "pairvol journal restore {pair.group}"'
+    return None
 
 
 def _ended(pair: Pair, found: VerifyState, **facts: Any) -> VerifyReport:

@@ -91,4 +91,3 @@ class VerifyState(Shape):
     different_bytes: Count = 0
     unsure_bytes: Count = 0
     repaired_bytes: Count = 0
-    truncated: bool = False  # more was found than the lists hold

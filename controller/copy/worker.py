@@ -103,6 +103,7 @@ class SecondaryGroup:
                 self._targets,
                 lambda sequence: self._initial.comparable(sequence),
                 lambda run, done, ended: self._initial.passed(run, done, ended),
+                self._event,
             )
             program = RestoreProgram(
                 self._journal, self._pointers, self._targets, on_markers, self._gate, self._inspector

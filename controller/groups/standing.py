@@ -72,10 +72,11 @@ def head_of(appliance: Appliance, group: GroupRecord) -> MapHead:
 
 
 def forget_copies(files: GroupPaths) -> None:
-    """Nothing of earlier copies speaks of the volumes any more."""
+    """Nothing of earlier copies and verifies speaks of the volumes any more."""
     durable.remove(files.safe_point / "point.json")
     SafePoint.open(files.safe_point, {})
-    durable.remove(files.copy_state)
+    for path in (files.copy_state, files.run, files.verify_results):
+        durable.remove(path)
 
 
 def _map(

@@ -26,6 +26,7 @@ from controller.inband import findings
 from controller.inband.digests import Digest, differing
 from controller.journal.markers import MarkerKind
 from controller.restore.targets import Targets, refused
+from controller.units import format_size
 from controller.volume.backing import Backing
 
 SAVE_SECONDS: Final = 1.0
@@ -33,6 +34,8 @@ RUN_MARKERS: Final = frozenset((MarkerKind.RUN_BEGUN, MarkerKind.RUN_AT, MarkerK
 
 OnRun = Callable[[str, int, int | None], None]
 """(run, bytes done, sequence of its end or None): a run was passed so far."""
+OnEvent = Callable[[str, str, str, dict[str, Any]], None]
+"""As in controller/copy/loop.py."""
 
 
 class Inspector:
@@ -42,11 +45,19 @@ class Inspector:
     sequence, once everything up to it is applied.
     """
 
-    def __init__(self, path: Path, targets: Targets, comparable: Callable[[int], bool], on_run: OnRun) -> None:
+    def __init__(
+        self,
+        path: Path,
+        targets: Targets,
+        comparable: Callable[[int], bool],
+        on_run: OnRun,
+        on_event: OnEvent = lambda level, name, message, facts: None,
+    ) -> None:
         self._path = path
         self._targets = targets
         self._comparable = comparable
         self._on_run = on_run
+        self._on_event = on_event
         self._runs: dict[str, tuple[int, int | None]] = {}  # passed since the last `store`
         self._due = False  # something that must be durable before restore is said to have passed it
         self._saved_at = 0.0
@@ -94,7 +105,21 @@ class Inspector:
         if self.state is not self._kept and (self._due or time.monotonic() - self._saved_at >= SAVE_SECONDS):
             assert self.state is not None
             durable.write_json(self._path, self.state.model_dump(mode="json"))
+            kept, state = self._kept, self.state
+            ended = state.ended and (kept is None or (kept.run, kept.ended) != (state.run, True))
             self._kept, self._due, self._saved_at = self.state, False, time.monotonic()
+            if ended:
+                self._tell(self.state)
+
+    def _tell(self, state: VerifyState) -> None:
+        facts = {"task": state.task, "different_bytes": state.different_bytes, "unsure_bytes": state.unsure_bytes}
+        facts |= {"sequence": state.sequence, "repaired_bytes": state.repaired_bytes}
+        words, what = "nothing differs", ("info", "verify.done")
+        if state.different:
+            words, what = f"{format_size(state.different_bytes)} differ from the primary", ("error", "verify.different")
+        elif state.unsure:
+            words, what = f"{format_size(state.unsure_bytes)} could not be compared", ("warning", "verify.unsure")
+        self._on_event(*what, f"verify up to {state.sequence}: {words}", facts)
 
     def _begun(self, sequence: int, run: str, content: dict[str, Any]) -> None:
         """A run of the same task goes on with what the task found so far."""

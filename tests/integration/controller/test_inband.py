@@ -15,9 +15,10 @@ import pytest
 
 from controller.api.models import CopyState, InitialCopyMethod, JournalState, TakeoverRequest, VolumeCreate
 from controller.api.runs import RunKind, RunOrder, RunPhase
-from controller.errors import ConflictError, PairvolError
+from controller.errors import CapacityError, ConflictError, PairvolError
 from hostagent.life.inband import following, initial
 from tests.support.controllers import ControllerProcess, controllers
+from tests.support.lifecycle import Life, scribble
 from tests.support.nbdkit import connected, read_all
 from tests.support.pairs import ControllerPair
 from tests.support.waiting import wait_until
@@ -196,6 +197,44 @@ def test_a_copy_by_journals_that_are_shorter_than_the_volume_over_kills(fresh: C
     pair.wait_restored()
     pair.secondary.client.take_over("db", TakeoverRequest(generation=2))
     assert read_all(pair.secondary.wait_served("data")) == read_all(pair.primary.wait_served("data"))
+
+
+def test_regions_that_change_in_a_suspension_in_the_middle_of_it_come_over_too(fresh: ControllerPair) -> None:
+    """The differential copy and the rest of the run go on beside each other; the copy is done when both are."""
+    life, uri = Life(fresh), fresh.primary.wait_served("data")
+    with agents(fresh):
+        fresh.order_initial_copy(InitialCopyMethod.BASE)
+        wait_until(partial(copied, fresh, 6 * MIB), 60, "some of the copy")
+        fresh.primary.client.suspend("db")
+        scribble(uri, SIZE, 3)
+        state = fresh.primary.client.state("db")
+        assert (state.mode, state.run and state.run.phase) == ("suspended", RunPhase.RUNNING)
+        wait_until(lambda: resumed(fresh), what="room to resume")
+        changed = life.order_resync()
+        scribble(uri, SIZE, 4)
+
+        def told() -> bool:
+            primary, secondary = states(fresh)
+            copy, run = secondary.initial_copy, primary.run
+            assert copy.failure is None, copy.failure
+            done = copy.epoch == changed.epoch and copy.state is CopyState.DONE
+            return done and run is not None and run.phase is RunPhase.DONE
+
+        wait_until(told, 60, "the copy to end")
+        fresh.wait_restored()
+        state = verified(fresh, "after")
+        assert state.verify is not None
+        assert (state.verify.different, state.verify.unsure, state.verify.bytes_verified) == ([], [], SIZE)
+    fresh.secondary.client.take_over("db", TakeoverRequest(generation=2))
+    assert read_all(fresh.secondary.wait_served("data")) == read_all(uri)
+
+
+def resumed(pair: ControllerPair) -> bool:
+    try:
+        pair.primary.client.resume("db")
+    except CapacityError:
+        return False
+    return True
 
 
 def test_verify_under_load_gives_no_false_alarm_over_kills(pair: ControllerPair) -> None:
