@@ -71,6 +71,7 @@ class Watched:
     state: PairState
     seen: Instant
     minute: Minute
+    seconds: dict[PairState, float] = field(default_factory=dict)  # in each state, since this agent watches
 
 
 class History:
@@ -94,6 +95,7 @@ class History:
                 self._begin(pair, state, now, known)
                 return
             elapsed = now.seconds - known.seen.seconds
+            known.seconds[known.state] = known.seconds.get(known.state, 0.0) + elapsed
             if lag is not None and known.state in PROTECTED and state in PROTECTED:
                 known.minute.add(lag, now, elapsed)
             if state is not known.state:
@@ -127,6 +129,15 @@ class History:
                 found.append(known.minute.line(known.pair))
             return found, known.seen.wall_ns
 
+    def state_seconds(self) -> list[tuple[str, PairState, float]]:
+        """(group, state, seconds) since this agent watches: counters that begin at nothing with each agent."""
+        with self._lock:
+            return [
+                (group, state, seconds)
+                for group, known in sorted(self._watched.items())
+                for state, seconds in known.seconds.items()
+            ]
+
     def close(self) -> None:
         """The agent ends in order: nothing is lost, and the next one knows until when."""
         with self._lock:
@@ -152,7 +163,10 @@ class History:
             until = max(self._book(pair.group).last_end_ns(), self._marks.get(pair.group) or 0)
         line = StateLine(pair=pair.uuid, at_ns=now.wall_ns, state=state, recorded_until_ns=min(until, now.wall_ns))
         self._write(pair.group, line)
-        self._watched[pair.group] = Watched(pair.uuid, state, now, Minute(now.wall_ns, now.wall_ns))
+        watched = Watched(pair.uuid, state, now, Minute(now.wall_ns, now.wall_ns))
+        if known is not None:
+            watched.seconds = known.seconds
+        self._watched[pair.group] = watched
         self._marks.set(pair.group, now.wall_ns)
 
     def _end_minute(self, group: str, known: Watched, now: Instant) -> None:

@@ -16,7 +16,16 @@ from prometheus_client.registry import Collector
 from controller.metrics.page import build_info, families
 from hostagent.api.models import PairStatus
 from hostagent.host import Host
-from hostagent.metrics.figures import PAIR_LABELS, PAIRS, PEER_LABELS, PEERS, SIDE_LABELS, SIDES
+from hostagent.metrics.figures import (
+    PAIR_LABELS,
+    PAIRS,
+    PEER_LABELS,
+    PEERS,
+    SIDE_LABELS,
+    SIDES,
+    STATE_LABELS,
+    STATES,
+)
 
 
 class HostCollector(Collector):
@@ -36,6 +45,8 @@ class HostCollector(Collector):
         yield from families(PAIRS, PAIR_LABELS, [((status.group,), status) for status in statuses])
         sides = [((status.group, side.site, side.side), side) for status in statuses for side in status.sides]
         yield from families(SIDES, SIDE_LABELS, sides)
+        times = [((group, str(state)), seconds) for group, state, seconds in host.history.state_seconds()]
+        yield from families(STATES, STATE_LABELS, times)
         heard = [peer for peer in host.peers.known() if peer.last_contact_ns or peer.failure]
         yield from families(PEERS, PEER_LABELS, [((peer.site,), peer) for peer in heard])
 

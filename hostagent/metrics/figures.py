@@ -99,5 +99,15 @@ PEERS: Final[tuple[Figure[PeerContact], ...]] = (
 )
 
 
+STATE_LABELS: Final = ("group", "state")
+STATES: Final = (
+    Figure[float](
+        "pairvol_pair_state_seconds_total",
+        "Time that the pair was in a state since this agent began to watch it.",
+        lambda seconds: seconds,
+    ),
+)
+
+
 def _ratio(percent: float | None) -> float | None:
     return None if percent is None else percent / 100

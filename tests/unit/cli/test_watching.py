@@ -81,11 +81,14 @@ def test_watching_as_json_is_an_object_a_line(capsys: pytest.CaptureFixture[str]
     assert [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()] == ["PAIR", "COPY"]
 
 
-@pytest.mark.parametrize("words", [["pair", "status"], ["pair", "status", "db"]])
-def test_interrupted_on_a_terminal_it_ends_at_once_and_cleanly(agent: FakeAgent, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "code"), [(["pair", "status", "--watch"], 1), (["pair", "status", "db", "--watch"], 1), (["top"], 0)]
+)
+def test_interrupted_on_a_terminal_it_ends_at_once_and_cleanly(agent: FakeAgent, words: list[str], code: int) -> None:
     agent.statuses = [copying(41)]
+    agent.answers["GET /v1/journals/db"] = journal_sides(TIME_NS, 10_000).model_dump(mode="json")
     control, terminal = pty.openpty()
-    program = [sys.executable, "-m", "hostagent.cli.main", *words, "--watch", "--agent", agent.url]
+    program = [sys.executable, "-m", "hostagent.cli.main", *words, "--agent", agent.url]
     child = subprocess.Popen(program, stdout=terminal, stderr=terminal, stdin=terminal, cwd=PROJECT)
     os.close(terminal)
     seen = b""
@@ -93,7 +96,7 @@ def test_interrupted_on_a_terminal_it_ends_at_once_and_cleanly(agent: FakeAgent,
         while b"copying 41" not in seen:
             seen += os.read(control, 4096)
         child.send_signal(signal.SIGINT)
-        assert child.wait(30) == 1
+        assert child.wait(30) == code
         while chunk := read_rest(control):
             seen += chunk
     finally:

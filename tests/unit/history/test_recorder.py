@@ -108,6 +108,7 @@ def test_time_in_each_state_and_the_longest_without_protection(agent: Agent) -> 
     assert (found.recorded_seconds, found.protected_seconds, found.unprotected_seconds_max) == (200, 140, 30)
     assert [each.state for each in found.changes] == ["COPY", "PAIR", "PSUE", "PFUS", "PAIR"]
     assert [each.ended for each in found.changes] == [True, True, True, True, False]
+    assert {state: seconds for _, state, seconds in agent.history.state_seconds()} == agent.times()
 
 
 def test_percentiles_weigh_the_lag_by_time(agent: Agent) -> None:

@@ -23,6 +23,7 @@ LABELS: dict[str, set[str]] = {
         (of_agent.PAIRS, of_agent.PAIR_LABELS),
         (of_agent.SIDES, of_agent.SIDE_LABELS),
         (of_agent.PEERS, of_agent.PEER_LABELS),
+        (of_agent.STATES, of_agent.STATE_LABELS),
     )
     for figure in figures
 }
@@ -30,7 +31,7 @@ LABELS: dict[str, set[str]] = {
 
 def test_names_are_given_once() -> None:
     tables = (of_controller.GROUPS, of_controller.SERVERS, of_controller.DRILLS)
-    tables += (of_agent.PAIRS, of_agent.SIDES, of_agent.PEERS)  # type: ignore[assignment]
+    tables += (of_agent.PAIRS, of_agent.SIDES, of_agent.PEERS, of_agent.STATES)  # type: ignore[assignment]
     assert sum(map(len, tables)) == len(LABELS)
 
 
