@@ -149,6 +149,7 @@ def test_following_goes_on_over_a_restart_of_the_agent(capsys: pytest.CaptureFix
 def test_following_begins_anew_where_the_numbers_do() -> None:
     log = Log([7, 8], PeerError("gone"), [1, 2], [1, 2], [3])
     assert numbers(log, 5) == [7, 8, 1, 2, 3]
+    assert [after for after, _ in log.asked] == [0, 8, 0, 0, 2]
 
 
 def test_following_an_agent_without_events_waits_there() -> None:
