@@ -1,4 +1,7 @@
-"""Journals and volumes of another size: hosts write on, the other site follows, deaths are settled."""
+"""Journals and volumes of another size: hosts write on, the other site follows, deaths are settled.
+
+With PAIRVOL_EVERY_STEP set, every step of each command is died at.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ MIB = 1 << 20
 SIZE = 4 * MIB
 JOURNAL = 2 * MIB
 AMPLE = 16 * MIB  # for a load that nobody confirms for seconds
-STRIDE_GROWTH = 1 if os.environ.get("PAIRVOL_EVERY_STEP") else 2
-STRIDE = 1 if os.environ.get("PAIRVOL_EVERY_STEP") else 4
+STRIDE_GROWTH = 1 if os.environ.get("PAIRVOL_EVERY_STEP") else 5
+STRIDE = 1 if os.environ.get("PAIRVOL_EVERY_STEP") else 6
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +165,7 @@ def test_a_controller_that_dies_at_any_step(sites: list[ControllerProcess], at: 
     write()
     hit = at_every_step(victim, command, check, back, stride=STRIDE)
     check()
-    assert hit >= 2
+    assert hit >= 1
     command()  # given again it is done
     assert victim.client.group("db").journal_bytes == wanted[0]
 
@@ -268,4 +271,4 @@ def test_a_growth_cut_short_at_any_step(sites: list[ControllerProcess], at: str)
 
     hit = at_every_step(victim, command, check, back, stride=STRIDE_GROWTH)
     check()
-    assert hit >= 2
+    assert hit >= 1
