@@ -18,9 +18,15 @@ always restored first, from the local journal.
 
 Order (I8): the generation is durable at the secondary's controller before the
 first write under it. A primary that could not be told is fenced by its own
-agent at its first exchange with this one. Given again, the command converges.
-A crash in the middle may leave a primary that refuses writes: its status says
-so, and how to end that either way.
+agent at its first exchange with this one.
+
+| step | a crash after it leaves | the same command again |
+|---|---|---|
+| 1 the primary refuses writes | PSUE, its status says how to end that either way | goes on |
+| 2 drained: that nothing is lost is kept with the pair | the same | begins anew |
+| 3 the own controller takes over | SSWS | planned: goes on with 4; forced: says what is missing |
+| 4 the takeover kept, the old primary fenced | SSWS | the same |
+| 5 planned: the turned pair kept | both managers make it so | refused with --to; else the way back |
 """
 
 from __future__ import annotations
@@ -122,7 +128,7 @@ class _Takeover:
                 hint='Start it ("pairvol controller run"), then give the command again.',
             )
         if own.role is Role.TAKEN_OVER:
-            return self._finish(own.generation, None, planned=False, again=True)
+            return self._finish(own.generation, None, planned=self._was_planned(own.generation), again=True)
         self._refuse_uncopied()
         generation = max(own.generation + 1, self._runner.ask(lambda facts: facts.generation_known))
         primary = self._runner.exchange(ANSWER_SECONDS)
@@ -142,6 +148,10 @@ class _Takeover:
             if quiet and primary.role is Role.PRIMARY:
                 self._serve(primary.generation, on=True)
             raise
+
+    def _was_planned(self, generation: int) -> bool:
+        """Whether the takeover that made this generation, cut short or not, was one that loses nothing."""
+        return self._runner.pair.planned_generation == generation
 
     def _refuse_uncopied(self) -> None:
         def way_back(facts: Facts) -> bool:
@@ -264,6 +274,9 @@ class _Takeover:
         self, generation: int, missing: Missing | None, *, planned: bool, again: bool = False
     ) -> TakeoverReport:
         request = TakeoverRequest(generation=generation, force=self._force)
+        if planned != self._was_planned(generation):  # durable first: whoever goes on must know it
+            self._pair = self._pair.model_copy(update={"planned_generation": generation if planned else None})
+            self._runner.keep(self._pair)
         result = self._host.controller.take_over(self._group, request)
         self._runner.keep(
             self._pair.model_copy(update={"generation": result.generation, "taken_over": True})
@@ -314,7 +327,6 @@ class _Takeover:
         elif again:  # what the old primary says now, if it does
             behind = self._runner.ask(lambda facts: None if facts.peer.failure else facts.behind)
             journals, size = (behind.journals, behind.data_bytes) if behind else (None, None)
-            planned = journals == 0
         return TakeoverReport(
             group=self._group,
             kind="planned" if planned else "forced",

@@ -102,6 +102,7 @@ class Pair(Shape):
     initial_copy: InitialCopyMethod
     policy: PairPolicy
     taken_over: bool = False  # the secondary site serves the volumes
+    planned_generation: int | None = None  # of a takeover of this site that loses nothing, once that is certain
     turns: Count = 0  # how often the direction was reversed; the higher of two records of one pair is the newer
     created_ns: Count
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from controller.errors import PeerError
 from controller.units import parse_duration, parse_size, parse_time
 from hostagent.cli.session import Session, noun, validated, verb
 
@@ -173,7 +174,15 @@ def takeover(
     """
     from hostagent.cli.pair_view import takeover_text
 
-    report = session.agent.take_over(group, force=force, to=to)
+    # Named here, so that the command cannot turn the pair back when it is carried out twice.
+    goal = to or next((pair.secondary.site for pair in session.agent.pairs() if pair.group == group), None)
+    try:
+        report = session.agent.take_over(group, force=force, to=goal)
+    except PeerError as error:
+        if goal is not None:
+            again = f'If it was cut short, "pairvol pair takeover {group} --to {goal}" goes on and never turns back.'
+            error.hint = f"{error.hint} {again}".strip()
+        raise
     session.show(report, lambda: takeover_text(report))
 
 

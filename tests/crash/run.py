@@ -41,6 +41,10 @@ SUITES = {
     "kills": Suite("tests.crash.others:run_kills", 1000, "SIGKILL at system calls of the write path"),
     "bytecodes": Suite("tests.crash.bytecodes.suite:run", 540, "SIGKILL at bytecodes of the write path"),
     "histories": Suite("tests.crash.others:run_histories", 10_000, "simulated agents, controllers and networks"),
+    "transitions": Suite("tests.crash.transitions.suite:run", 200, "agents killed after every step of every command"),
+    "programs": Suite(
+        "tests.crash.transitions.programs:run", 200, "controllers killed at every step of copy and resync"
+    ),
     "powercut": Suite("tests.crash.powercut.suite:run_full", 5200, "disks as a power cut leaves them, both sites"),
     "order": Suite("tests.crash.order.suite:run", 1000, "writers over two to four volumes, cut and killed"),
     "suspended": Suite("tests.crash.suspended.suite:run", 500, "a full journal, writes tracked by region, cut"),

@@ -136,7 +136,7 @@ class ControllerProcess:
 
     @property
     def _order(self) -> Path:
-        return self.config.with_name("die")
+        return self.config.with_suffix(".die")
 
     @property
     def pid(self) -> int:

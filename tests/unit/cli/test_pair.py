@@ -24,6 +24,16 @@ REPORT = {
     "missing_bytes": 0,
     "seconds": 0.42,
 }
+PAIR = {
+    "group": "db",
+    "uuid": "6a0f2c0e-7a44-4a1e-9f8e-0d7b7e6b1c11",
+    "generation": 1,
+    "primary": {"site": "tokyo", "volumes": ["data"]},
+    "secondary": {"site": "osaka", "volumes": ["data"]},
+    "initial_copy": "direct",
+    "policy": {},
+    "created_ns": TIME_NS,
+}
 
 
 def test_status_is_verdict_first_then_both_ends_on_adjacent_lines(agent: FakeAgent, pairvol: Pairvol) -> None:
@@ -159,7 +169,14 @@ def test_takeover_says_which_kind_and_what_is_missing(agent: FakeAgent, pairvol:
     shown = pairvol("pair", "takeover", "db", "--force")
     assert shown.lines[0].startswith("WARN  db is taken over (forced")
     assert "missing here: 131 journals (1.1 MiB)" in shown.lines[-1]
-    assert agent.requests[-1][2] == {"force": True, "to": None}
+    assert agent.requests[-1][2] == {"force": True, "to": None}  # the agent knows no such pair
+
+
+def test_a_takeover_names_its_site_so_that_twice_is_once(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.pairs = [Pair.model_validate(PAIR)]
+    agent.answers["POST /v1/pairs/db/takeover"] = REPORT
+    pairvol("pair", "takeover", "db")
+    assert agent.requests[-1][2] == {"force": False, "to": "osaka"}
 
 
 def test_a_refused_takeover_is_one_line_and_a_hint(agent: FakeAgent, pairvol: Pairvol) -> None:
@@ -172,21 +189,7 @@ def test_a_refused_takeover_is_one_line_and_a_hint(agent: FakeAgent, pairvol: Pa
 
 def test_list_says_who_serves(agent: FakeAgent, pairvol: Pairvol) -> None:
     assert pairvol("pair", "list").out == "no pairs\n"
-    agent.pairs = [
-        Pair.model_validate(
-            {
-                "group": "db",
-                "uuid": "6a0f2c0e-7a44-4a1e-9f8e-0d7b7e6b1c11",
-                "generation": 2,
-                "primary": {"site": "tokyo", "volumes": ["data"]},
-                "secondary": {"site": "osaka", "volumes": ["data"]},
-                "initial_copy": "direct",
-                "policy": {},
-                "taken_over": True,
-                "created_ns": TIME_NS,
-            }
-        )
-    ]
+    agent.pairs = [Pair.model_validate(PAIR | {"taken_over": True, "generation": 2})]
     assert "taken over by osaka from tokyo" in pairvol("pair", "list").lines[1]
 
 

@@ -1,0 +1,86 @@
+"""A host agent that dies at a chosen step of a command: python -m tests.support.mortal_agent CONFIG
+
+A step is a call, made by a command and not by the copy manager's own thread,
+that leaves something behind outside the thread: the pairs kept, an order to
+the controller or to the other agent, a device. How it is told when to die is
+tests/support/mortal.py's. PAIRVOL_MUTANT makes one mistake, for the controls.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+from controller.api.client import ControllerClient
+from hostagent import daemon, delete, sides
+from hostagent.attach.devices import Devices
+from hostagent.host import Host
+from hostagent.pairs import PairStore
+from hostagent.peers import AgentClient
+from hostagent.runner import PairRunner
+from tests.support.mortal import Death, wrap
+
+STEPS: Final = (
+    (PairStore, ("_write",)),
+    (PairRunner, ("order_resync",)),
+    (Devices, ("attach", "detach")),
+    (
+        ControllerClient,
+        (
+            *("create_volume", "delete_volume", "create_group", "delete_group", "set_acquisition", "order_restore"),
+            *("purge", "take_over", "fence", "suspend", "resume", "split", "serve", "start_drill", "stamp_drill"),
+            "stop_drill",
+        ),
+    ),
+    (
+        AgentClient,
+        (
+            *("make_side", "remove_side", "serve", "fence", "take_over", "split", "resync", "split_side"),
+            *("resync_side", "journal_command", "start_drill", "stop_drill"),
+        ),
+    ),
+)
+
+
+class DeathOfCommands(Death):
+    """Of what the copy manager does by itself nothing counts: it comes at any time."""
+
+    def step(self, name: str, *, named: bool = False) -> None:
+        if not threading.current_thread().name.startswith("pair "):
+            super().step(name, named=named)
+
+
+def forgets(store: PairStore, pairs: object) -> None:
+    """Keeps the pairs in memory only."""
+    store._pairs = pairs  # type: ignore[assignment]
+
+
+def forgets_first(host: Host, group: str, *, force: bool) -> None:
+    """Ends a pair in the wrong order: nobody knows any more what is left to be deleted."""
+    pair = host.store.get(group)
+    sides.forget(host, group, pair.uuid)
+    site = pair.secondary.site if pair.primary.site == host.site else pair.primary.site
+    host.peers.get(site).remove_side(group, pair.uuid, force=force)
+    with sides.at_rest(host, pair):
+        sides.remove_group(host, group, pair.uuid, force=force)
+
+
+MUTANTS: Final = {"forgets": (PairStore, "_write", forgets), "forgets-first": (delete, "delete", forgets_first)}
+
+
+def main(config: str) -> None:
+    mutant = MUTANTS.get(os.environ.get("PAIRVOL_MUTANT", ""))
+    if mutant is not None:
+        setattr(*mutant)
+    death = DeathOfCommands(Path(config).with_suffix(".die"))
+    for owner, names in STEPS:
+        for name in names:
+            wrap(owner, name, death)
+    daemon.run(config)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
