@@ -117,8 +117,20 @@ class WritePath(Membership):
             raise ConflictError("cannot run: no journal is written", hint="Start acquisition first.")
         return self._open_runs(settings).order(order)
 
+    def start(self, settings: JournalSettings) -> Position:
+        """Acquisition on; a run that it stopped in goes on."""
+        position = super().start(settings)
+        self._open_runs(settings)
+        return position
+
+    def resume(self, settings: JournalSettings) -> Position:
+        """Journal first again; so does a run."""
+        position = super().resume(settings)
+        self._open_runs(settings)
+        return position
+
     def stop(self) -> None:
-        """Acquisition off; a run ends with it."""
+        """Acquisition off; a run rests."""
         super().stop()
         self._drop_runs()
 

@@ -13,6 +13,7 @@ from hostagent.actions import OrderRun
 from hostagent.api.models import PairState, Verdict
 from hostagent.api.verify import VerifyPhase
 from hostagent.life.inband import ROUNDS_MAX, following, initial, of_primary
+from hostagent.life.resync import restore_goal
 from hostagent.pace import Pace
 from hostagent.pairs import PairEvent, next_state
 from hostagent.verify import report_of
@@ -141,3 +142,13 @@ def test_a_side_that_does_not_answer_is_unknown(scene: Scene) -> None:
     report = report_of(scene.pair, primary, None)
     assert (report.phase, report.verdict) == (VerifyPhase.UNKNOWN, Verdict.WARN)
     assert "osaka does not answer" in report.line
+
+
+def test_restore_on_command_does_not_hold_a_copy_by_journals(scene: Scene) -> None:
+    """Its volumes are no state of the primary before the end, and journals shorter than they would fill up."""
+    scene.writes(5)
+    scene.copies(3)
+    facts = scene.facts("osaka")
+    _, state = waiting(scene, None)
+    assert restore_goal(facts, state) == 3
+    assert restore_goal(facts, scene.secondary.state(scene.now)) is None

@@ -312,6 +312,19 @@ def test_a_server_that_died_goes_on_where_the_record_says(files: GroupFiles, mon
     server.close()
 
 
+def test_acquisition_off_and_on_lets_a_run_go_on(files: GroupFiles, server: WritePath, monkeypatch: Any) -> None:
+    take = chunk.Chunk.take
+    monkeypatch.setattr(chunk.Chunk, "take", lambda *_: None)
+    server.order_run(RunOrder(run="r", kind=RunKind.VERIFY))
+    server.stop()
+    assert server.status()["run"] is None
+    monkeypatch.setattr(chunk.Chunk, "take", take)
+    settings = files.settings.journal
+    assert settings is not None
+    server.start(settings)
+    ended(server, "r")
+
+
 def test_another_generation_interrupts_a_run(files: GroupFiles, monkeypatch: Any) -> None:
     monkeypatch.setattr(chunk.Chunk, "take", lambda *_: None)
     server = WritePath.open(files.settings)
