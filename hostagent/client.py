@@ -11,9 +11,8 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
-from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
-from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerSides
+from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerPut, MarkerSides, PutMarker
 from hostagent.api.history import PairHistory
 from hostagent.api.models import (
     AgentInfo,
@@ -236,10 +235,10 @@ class Agent:
         """GET /markers/{group}: as both sites know them; None for a site that does not answer."""
         return self._channel.call(MarkerSides, "GET", f"/markers/{group}")
 
-    def put_marker(self, group: str, name: str) -> NamedMarker:
+    def put_marker(self, group: str, name: str, *, freeze: bool = False) -> PutMarker:
         """POST /markers/{group}: behind every write acknowledged by now; durable at the primary."""
-        order = MarkerOrder(name=name)
-        return self._channel.call(NamedMarker, "POST", f"/markers/{group}", body=order, seconds=ORDER_SECONDS)
+        order = MarkerPut(name=name, freeze=freeze)
+        return self._channel.call(PutMarker, "POST", f"/markers/{group}", body=order, seconds=ORDER_SECONDS)
 
     def drills(self, group: str | None = None) -> DrillLedger:
         """GET /drills: those of a group, or all, at whichever site they were."""

@@ -74,6 +74,16 @@ class CopySettings(BaseModel):
     lag_warn_seconds: Seconds = 30.0
 
 
+class HookSettings(BaseModel):
+    """The user's commands around a moment that is to be consistent for applications."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    before: list[str] = Field(default_factory=list)
+    after: list[str] = Field(default_factory=list)
+    timeout_seconds: Annotated[float, Field(gt=0, le=25)] = 10.0  # of each stage, and of a freeze
+
+
 class Config(BaseModel):
     """Settings of one host agent."""
 
@@ -86,6 +96,7 @@ class Config(BaseModel):
     listen: list[str] = Field(default=["unix:/run/pairvol/agent.sock"], min_length=1)
     controller: str = "unix:/run/pairvol/controller.sock"
     peers: dict[Name, PeerSettings] = Field(default_factory=dict)
+    hooks: HookSettings = Field(default_factory=HookSettings)
     hosts: dict[Name, HostSettings] = Field(default_factory=dict)  # the other hosts at the same controller
     copying: CopySettings = Field(default_factory=CopySettings, alias="copy")
 

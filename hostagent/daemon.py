@@ -53,6 +53,7 @@ def run_config(config: Config) -> None:
 
 def begin(host: Host) -> None:
     """Take up what an earlier agent left: attached devices and pairs."""
+    host.quiet.recover()  # first of all: hosts may be waiting at a frozen file system
     for line in host.devices.adopt():
         host.events.emit("warning", "volume.attachment_stale", line)
     host.history.forget_old({pair.group for pair in host.store.all()})

@@ -23,6 +23,7 @@ from hostagent.api.models import Pair
 from hostagent.attach.devices import Devices
 from hostagent.config import Config
 from hostagent.history.recorder import History
+from hostagent.hooks.quiet import Quiet
 from hostagent.monitor import Monitor
 from hostagent.pairs import PairStore
 from hostagent.peers import Peers
@@ -53,6 +54,11 @@ class Host:
     stands_in: bool = False
     runners: Runners = field(default_factory=Runners)
     locks: KeyedLocks = field(default_factory=lambda: KeyedLocks(BUSY_SECONDS))
+
+    @cached_property
+    def quiet(self) -> Quiet:
+        path = self.config.state_directory / "moments.json"
+        return Quiet(path, self.config.hooks, self.devices, self.events)
 
     @cached_property
     def adoption(self) -> Adoption:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import time
+
 from controller.api.markers import MarkerOrder, NamedMarker
 from controller.errors import ConflictError, PeerError
-from hostagent.api.drills import MarkerSides
+from hostagent.api.drills import MarkerPut, MarkerSides, PutMarker
 from hostagent.api.models import Pair
+from hostagent.hooks import site
 from hostagent.host import Host
 
 
-def put(host: Host, group: str, order: MarkerOrder, *, forwarded: bool = False) -> NamedMarker:
-    """Put a marker here, or let the agent of the site that writes do it."""
+def put(host: Host, group: str, order: MarkerPut, *, forwarded: bool = False) -> PutMarker:
+    """Put a marker here, or let the agent of the site that writes do it; with the hooks of its hosts around it."""
     writer, _ = _sites(host.store.get(group))
-    if writer == host.site:
-        return host.controller.put_marker(group, order)
-    if forwarded:
-        raise ConflictError(f"{host.site} does not write the volumes of {group}", hint='See "pairvol pair list".')
-    return host.peers.get(writer).put_marker(group, order)
+    if writer != host.site:
+        if forwarded:
+            raise ConflictError(f"{host.site} does not write the volumes of {group}", hint='See "pairvol pair list".')
+        return host.peers.get(writer).put_marker(group, order)
+    marker = MarkerOrder(name=order.name)
+    if not (order.freeze or host.quiet.configured):
+        return PutMarker(**host.controller.put_marker(group, marker).model_dump())
+    with site.quiet(host, group, "marker", order.name, freeze=order.freeze) as still:
+        began = time.monotonic()
+        found = host.controller.put_marker(group, marker)
+    return PutMarker(
+        **found.model_dump(),
+        frozen=still.frozen,
+        silent=still.silent,
+        quiet_seconds=round(time.monotonic() - began, 3),
+    )
 
 
 def here(host: Host, group: str) -> list[NamedMarker]:
@@ -27,13 +41,13 @@ def here(host: Host, group: str) -> list[NamedMarker]:
 
 def both(host: Host, group: str) -> MarkerSides:
     """As both sites know them."""
-    primary, secondary = (_of_site(host, group, site) for site in _sites(host.store.get(group)))
+    primary, secondary = (_of_site(host, group, each) for each in _sites(host.store.get(group)))
     return MarkerSides(primary=primary, secondary=secondary)
 
 
-def _of_site(host: Host, group: str, site: str) -> list[NamedMarker] | None:
+def _of_site(host: Host, group: str, place: str) -> list[NamedMarker] | None:
     try:
-        return here(host, group) if site == host.site else host.peers.get(site).markers(group)
+        return here(host, group) if place == host.site else host.peers.get(place).markers(group)
     except PeerError:
         return None
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from controller.api.lifecycle import JournalResize, MembersJoin, MembersLeave, ServeOrder, SplitOrder
-from controller.api.markers import MarkerOrder, NamedMarker
+from controller.api.markers import NamedMarker
 from controller.api.models import FenceRequest, Group, JournalState, Volume
 from controller.errors import PairvolError, UsageError
-from hostagent.api.drills import DrillOrder, DrillReport
+from hostagent.api.drills import DrillOrder, DrillReport, MarkerPut, PutMarker
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import (
     Attachment,
@@ -221,10 +221,10 @@ class AgentClient:
         """The markers known at that site."""
         return self._noted(lambda: self._channel.call(list[NamedMarker], "GET", f"/peer/markers/{group}"))
 
-    def put_marker(self, group: str, order: MarkerOrder) -> NamedMarker:
+    def put_marker(self, group: str, order: MarkerPut) -> PutMarker:
         """Forward a marker to the site whose volumes are written."""
         path = f"/peer/markers/{group}"
-        return self._noted(lambda: self._channel.call(NamedMarker, "POST", path, body=order, seconds=ORDER_SECONDS))
+        return self._noted(lambda: self._channel.call(PutMarker, "POST", path, body=order, seconds=ORDER_SECONDS))
 
     def drills(self, group: str | None) -> list[DrillReport]:
         """The ledger of that site."""

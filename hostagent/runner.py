@@ -25,6 +25,7 @@ from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, Pair
 from hostagent.calls import call
 from hostagent.clock import now
 from hostagent.config import CopySettings
+from hostagent.copied_marker import CopiedMarker
 from hostagent.driving import Driving
 from hostagent.facts import Facts
 from hostagent.history.recorder import History
@@ -73,6 +74,7 @@ class PairRunner:
         self._facts = Facts(around.site, pair, now(), host=host, stands_in=around.stands_in)
         self._manager = CopyManager(around.settings)
         self._watch = Watch(around.settings)
+        self._copied = CopiedMarker()
         seat = Seat(host, around.settings.driver_seconds, around.settings.beat_seconds, around.stands_in)
         self.driving = Driving(pair.group, around.site, seat, around.controller, around.events)
         self._state = PairState.SMPL
@@ -210,12 +212,20 @@ class PairRunner:
             if not self.driving.stands_by:
                 self._report()
                 self._remember()
+                self._mark_copied()
             for action in actions:
                 self._carry_out(action, worker)
             with self._changed:
                 if not actions and not self._stopping:
                     rest = min(worker.rest_seconds(), self.driving.rest_seconds(now()))
                     self._changed.wait_for(lambda: self._woken or self._stopping, rest)
+
+    def _mark_copied(self) -> None:
+        """In band, for people: from here on the other site has a consistent copy."""
+        with self._changed:
+            order = self._copied.wanted(now(), self._facts, self._state)
+        if order is not None:
+            self._copied.put(now(), self._facts, order, self.driving.controller)
 
     def _claim(self, *, wanted: bool = False) -> None:
         """Renew the lease, and go on with the pair as the driver before this one left it."""

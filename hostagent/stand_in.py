@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from hostagent.config import Config, HostSettings, PeerSettings
+from hostagent.config import Config, HookSettings, HostSettings, PeerSettings
 
 
 def stand_in_config(config: Config, site: str) -> Config:
@@ -21,6 +21,7 @@ def stand_in_config(config: Config, site: str) -> Config:
             "controller": controller,
             "peers": {config.site: PeerSettings(agent=config.listen[0])},
             "hosts": dict[str, HostSettings](),
+            "hooks": HookSettings(),
         }
     )
 

@@ -96,10 +96,10 @@ class Commands:
         return {}
 
     def _marker(self, request: dict[str, Any]) -> Answer:
-        name = request.get("marker")
-        if not isinstance(name, str) or not name:
-            raise UsageError("marker needs a name")
-        return {"position": asdict(self._write_path.mark(pack_marker(MarkerKind.NAMED, name=name)))}
+        name, kind = request.get("marker"), request.get("kind", MarkerKind.NAMED)
+        if not isinstance(name, str) or not name or kind not in (MarkerKind.NAMED, MarkerKind.COPIED):
+            raise UsageError("marker needs a name, and a kind that can be ordered")
+        return {"position": asdict(self._write_path.mark(pack_marker(kind, name=name)))}
 
     def _run(self, request: dict[str, Any]) -> Answer:
         return {"run": self._write_path.order_run(parse_run(request.get("run"))).model_dump(mode="json")}

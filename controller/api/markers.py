@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from controller.api.models import Count, Name, Shape
+from controller.journal.markers import MarkerKind
 
 
 class MarkerOrder(Shape):
     """Put a marker with this name behind every write that is acknowledged by now."""
 
     name: Name
+    kind: MarkerKind = MarkerKind.NAMED
+    once_after: Count | None = None  # not again when one of that kind is known after this journal
 
 
 class NamedMarker(Shape):
@@ -17,3 +20,4 @@ class NamedMarker(Shape):
     name: Name
     sequence: Count
     time_ns: Count  # of its journal: the primary's clock
+    kind: MarkerKind = MarkerKind.NAMED  # the others come by themselves

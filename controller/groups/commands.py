@@ -7,6 +7,7 @@ from controller.groups.fence import fence, serve
 from controller.groups.journal_size import resize as resize_journal
 from controller.groups.journal_state import journal_state, wait_moved
 from controller.groups.marks import listed as list_markers
+from controller.groups.marks import note_suspension
 from controller.groups.marks import put as put_marker
 from controller.groups.members import join, leave
 from controller.groups.orders import order_copy, order_initial_copy, order_restore, order_resync
@@ -33,6 +34,7 @@ __all__ = [
     "leave",
     "list_markers",
     "list_orphans",
+    "note_suspension",
     "order_copy",
     "order_initial_copy",
     "order_restore",

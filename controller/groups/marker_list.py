@@ -1,4 +1,4 @@
-"""The named markers that a site knows of a group, in a file of JSON lines of its own.
+"""The markers that a site knows of a group, in a file of JSON lines of its own.
 
 The order of the list is the order of the journal. A marker that restore
 passes again after a crash is in the list once.
@@ -14,7 +14,7 @@ from typing import Final
 
 from controller import durable
 from controller.api.markers import NamedMarker
-from controller.journal.markers import MarkerKind, parse_marker
+from controller.journal.markers import LISTED, parse_marker
 from controller.lines import append_line, parsed_lines
 from controller.restore.program import Marker
 
@@ -57,8 +57,8 @@ class MarkerList:
         durable.write_bytes(self._path, b"".join(each.model_dump_json().encode() + b"\n" for each in markers))
 
     def collect(self, markers: Iterable[Marker]) -> None:
-        """Restore comes past these: keep the named ones that are not known yet."""
-        named = [found for marker in markers if (found := _named(marker)) is not None]
+        """Restore comes past these: keep those that are listed and not known yet."""
+        named = [found for marker in markers if (found := _listed(marker)) is not None]
         if named:
             known = {(marker.sequence, marker.time_ns) for marker in self.all()}
             for marker in named:
@@ -66,11 +66,15 @@ class MarkerList:
                     self.add(marker)
 
 
-def _named(marker: Marker) -> NamedMarker | None:
+def _listed(marker: Marker) -> NamedMarker | None:
     content = parse_marker(marker.payload)
-    if content.get("what") != MarkerKind.NAMED:
+    kind = next((each for each in LISTED if each == content.get("what")), None)
+    if kind is None:
         return None
+    name = LISTED[kind] or content.get("name")
     try:
-        return NamedMarker(name=content.get("name"), sequence=marker.sequence, time_ns=marker.time_ns)
+        return NamedMarker.model_validate(
+            {"name": name, "sequence": marker.sequence, "time_ns": marker.time_ns, "kind": kind}
+        )
     except ValueError:
         return None  # of a version that names them differently

@@ -17,12 +17,23 @@ PAYLOAD_BYTES_MAX: Final = 64 << 10
 class MarkerKind(StrEnum):
     """The markers that pairvol itself writes."""
 
+    SUSPENDED = "suspended"  # after it, until "resumed", regions change without journals
+    COPIED = "initial copy done"  # the other site had a consistent copy when this was put
     RESUMED = "resumed"  # before it, regions changed without journals: restore waits for their copy
     NAMED = "named"  # put by a person or a program, to be found again by its name
     RUN_BEGUN = "run begun"  # an in-band run begins
     RUN_AT = "run at"  # so much of it lies before this
     DIGEST = "digest"  # what a range of a volume holds here
     RUN_ENDED = "run ended"  # all of it lies before this
+
+
+# Those that a list of markers shows, and the name of those that come by themselves.
+LISTED: Final = {
+    MarkerKind.SUSPENDED: "suspended",
+    MarkerKind.RESUMED: "resumed",
+    MarkerKind.COPIED: "initial-copy-done",
+    MarkerKind.NAMED: None,
+}
 
 
 def pack_marker(what: str, **facts: Any) -> bytes:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -229,6 +230,8 @@ class Modes:
     def _suspend(self, path: JournaledPath, cause: SuspendedCause) -> None:
         """Give up journaling (I9). The journal keeps what the other site has not confirmed."""
         path.close_gate()
+        with suppress(PairvolError):  # for people: without room, or on a disk that refuses, there is none
+            path.put_marker(pack_marker(MarkerKind.SUSPENDED, cause=str(cause)))
         try:
             position = path.take_checkpoint()
             self._store_map(MapHead(position, MapState.SUSPENDED, cause), {})

@@ -16,6 +16,7 @@ from hostagent.api.routes import (
     metrics,
     pairs,
     peer,
+    quiet,
     resize,
     storage,
     verify,
@@ -34,6 +35,7 @@ def make_app(host: Host) -> FastAPI:
     for noun in (agent, storage, life, history, resize, members, verify, pairs, peer, markers, drills):
         guard = [Depends(forward.by_driver)]
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES, dependencies=guard)
+    app.include_router(quiet.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(metrics.router)
     for each in host.stand_ins:
         app.mount(stand_in_prefix(each.site), make_app(each))

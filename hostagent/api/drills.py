@@ -18,6 +18,35 @@ class MarkerSides(Shape):
     secondary: list[NamedMarker] | None
 
 
+class MarkerPut(Shape):
+    """Put a marker; with `freeze`, while the file systems on the group's volumes stand still."""
+
+    name: Name
+    freeze: bool = False
+
+
+class PutMarker(NamedMarker):
+    """A marker, and how quiet it was when it was put."""
+
+    frozen: list[str] = Field(default_factory=list)  # HOST:MOUNT-POINT
+    silent: list[Name] = Field(default_factory=list)  # hosts that did not answer
+    quiet_seconds: float | None = None
+
+
+class QuietOrder(Shape):
+    """One host of a site to another: be quiet for a moment, or go on."""
+
+    volumes: list[Name]
+    environment: dict[str, str]
+    freeze: bool
+
+
+class QuietHost(Shape):
+    """What is frozen at a host."""
+
+    points: list[str]
+
+
 class DrillOrder(Shape):
     """Open a drill at the present moment; with a command, check it."""
 

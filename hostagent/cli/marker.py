@@ -12,7 +12,7 @@ from hostagent.cli.output import NONE, clock_tenths, count, table
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
-    from hostagent.api.drills import MarkerSides
+    from hostagent.api.drills import MarkerSides, PutMarker
 
 app = noun("marker", "Markers: names for moments in the order of writes, known at both sites.")
 
@@ -26,20 +26,32 @@ def put(
     session: Session,
     group: GroupArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, dots, hyphens, underscores.")],
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="While the file systems on the volumes stand still (fsfreeze).")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until it is restored at the secondary.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="At most so long.")] = 60.0,
 ) -> None:
     """Put a marker behind every write that is acknowledged by now."""
-    from controller.api.markers import MarkerOrder
+    from hostagent.api.drills import MarkerPut
 
-    order = validated(MarkerOrder, name=name)
-    marker = session.agent.put_marker(group, order.name)
+    order = validated(MarkerPut, name=name, freeze=freeze)
+    marker = session.agent.put_marker(group, order.name, freeze=order.freeze)
     if wait:
         wait_restored(session, group, marker.sequence, timeout)
-    state = ", restored at the secondary" if wait else ""
-    session.show(
-        marker, lambda: f"{marker.name}: sequence {count(marker.sequence)}, {clock_tenths(marker.time_ns)}{state}"
-    )
+    session.show(marker, lambda: put_text(marker, restored=wait))
+
+
+def put_text(marker: PutMarker, *, restored: bool) -> str:
+    """What was put where, and what stood still."""
+    line = f"{marker.name}: sequence {count(marker.sequence)}, {clock_tenths(marker.time_ns)}"
+    if marker.frozen:
+        line += f", {' and '.join(marker.frozen)} frozen for {marker.quiet_seconds:.2f} s"
+    elif marker.quiet_seconds is not None:
+        line += f", hooks run in {marker.quiet_seconds:.2f} s"
+    if restored:
+        line += ", restored at the secondary"
+    return "\n".join([line, *(f"host {name} did not answer, nothing was frozen there" for name in marker.silent)])
 
 
 @verb(app, "list")

@@ -29,6 +29,7 @@ router = APIRouter(prefix="/groups", tags=["lifecycle"])
 def suspend(appliance: Here, name: Name, order: SuspendOrder) -> JournalState:
     """Give up journaling at a primary: host writes go on, changed regions are tracked."""
     groups.suspend(appliance, name, order)
+    groups.note_suspension(appliance, name)
     return groups.journal_state(appliance, name)
 
 
@@ -36,6 +37,7 @@ def suspend(appliance: Here, name: Name, order: SuspendOrder) -> JournalState:
 def resume(appliance: Here, name: Name) -> JournalState:
     """Journal first again; the changed regions stand still for a differential copy."""
     groups.resume(appliance, name)
+    groups.note_suspension(appliance, name)
     return groups.journal_state(appliance, name)
 
 
@@ -69,6 +71,7 @@ def demote(appliance: Here, name: Name, order: DemoteOrder) -> DemoteResult:
 def promote(appliance: Here, name: Name, order: PromoteOrder) -> JournalState:
     """Become the primary of the pair: write journals for the site that follows."""
     groups.promote(appliance, name, order)
+    groups.note_suspension(appliance, name)
     return groups.journal_state(appliance, name)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from controller.api.markers import MarkerOrder, NamedMarker
+from controller.api.markers import NamedMarker
 from controller.api.models import Name
 from hostagent import markers
-from hostagent.api.drills import MarkerSides
+from hostagent.api.drills import MarkerPut, MarkerSides, PutMarker
 from hostagent.api.routes.dependencies import Here
 
 router = APIRouter(tags=["markers"])
@@ -20,7 +20,7 @@ def both(host: Here, group: Name) -> MarkerSides:
 
 
 @router.post("/markers/{group}", status_code=201)
-def put(host: Here, group: Name, order: MarkerOrder) -> NamedMarker:
+def put(host: Here, group: Name, order: MarkerPut) -> PutMarker:
     """Put a marker behind every write that is acknowledged by now."""
     return markers.put(host, group, order)
 
@@ -32,6 +32,6 @@ def here(host: Here, group: Name) -> list[NamedMarker]:
 
 
 @router.post("/peer/markers/{group}", status_code=201)
-def put_forwarded(host: Here, group: Name, order: MarkerOrder) -> NamedMarker:
+def put_forwarded(host: Here, group: Name, order: MarkerPut) -> PutMarker:
     """A marker that the other agent was given."""
     return markers.put(host, group, order, forwarded=True)

@@ -23,6 +23,7 @@ from hostagent.api.models import (
 )
 from hostagent.api.routes.agent import program_version
 from hostagent.api.routes.dependencies import Here
+from hostagent.hooks import site
 from hostagent.journals import Verb
 
 Made = Annotated[list[Name] | None, Query()]
@@ -75,7 +76,10 @@ def remove_side(host: Here, group: Name, uuid: str, force: bool = False, made: M
 @router.post("/pairs/{group}/serve")
 def serve(host: Here, group: Name, order: ServeOrder) -> JournalState:
     """Take host writes, or refuse them for a planned takeover; the state after the last of them."""
-    return host.controller.serve(group, order)
+    if order.on or not (host.quiet.configured or host.hosts):
+        return host.controller.serve(group, order)
+    with site.quiet(host, group, "takeover", freeze=False, strict=False):
+        return host.controller.serve(group, order)
 
 
 @router.post("/pairs/{group}/fence")

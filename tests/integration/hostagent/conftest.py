@@ -69,6 +69,16 @@ class Case:
         self.linked.join_data_link(self.name)
         if protected:
             self.wait_state(PairState.PAIR)
+            self.wait_marked(restored=(policy or PairPolicy()) == PairPolicy())
+
+    def wait_marked(self, *, restored: bool) -> None:
+        """The marker of the initial copy is journal 1, from here on."""
+
+        def marked() -> bool:
+            sides = self.tokyo.markers(self.name)
+            return bool(sides.secondary if restored else sides.primary)
+
+        wait_until(marked, 30, "the marker of the initial copy", interval=0.1)
 
     def status(self, agent: Agent | None = None) -> PairStatus:
         return (agent or self.tokyo).pair_status(self.name)

@@ -119,17 +119,18 @@ def test_markers_are_known_at_both_sites_in_order(case: Case, capsys: pytest.Cap
     case.write(1, count=3)
     words = ["--agent", case.linked.second.agent_url, "marker"]  # given to the side that does not own it
     assert pairvol([*words, "put", case.name, "first", "--wait"]) == 0
-    assert "first: sequence 4" in capsys.readouterr().out
+    assert "first: sequence 5" in capsys.readouterr().out
     assert case.number_at(case.linked.second, 2) == 1  # everything before the marker is there when --wait is over
     case.write(2, count=3)
     second = case.tokyo.put_marker(case.name, "second")
     third = case.tokyo.put_marker(case.name, "second")  # a name may come again
-    assert (second.sequence, third.sequence) == (8, 9)
-    wait_until(lambda: pointer(case, "already_restored") >= 9, 20, "the markers to be restored")
+    assert (second.sequence, third.sequence) == (9, 10)
+    wait_until(lambda: pointer(case, "already_restored") >= 10, 20, "the markers to be restored")
     sides = case.osaka.markers(case.name)
     assert sides == case.tokyo.markers(case.name)
     assert sides.primary == sides.secondary
-    assert [(each.name, each.sequence) for each in sides.primary or []] == [("first", 4), ("second", 8), ("second", 9)]
+    named = [(each.name, each.sequence) for each in sides.primary or []]
+    assert named == [("initial-copy-done", 1), ("first", 5), ("second", 9), ("second", 10)]
     times = [each.time_ns for each in sides.primary or []]
     assert times == sorted(times)
     assert pairvol([*words, "list", case.name]) == 0

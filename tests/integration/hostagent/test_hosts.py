@@ -96,13 +96,16 @@ def test_a_command_given_to_the_stand_by_is_carried_out_by_the_driver(three: Thr
     three.wait_driver(GROUP, "tokyo-a")
     other = three.agent(three.b)
     marker = other.put_marker(GROUP, "noon")
-    assert [each.name for each in three.agent(three.a).markers(GROUP).primary or []] == ["noon"]
+    assert [each.name for each in three.agent(three.a).markers(GROUP).primary or []] == ["initial-copy-done", "noon"]
     assert marker.sequence > 0
     assert other.split_pair(GROUP).state is PairState.PSUS
     assert "is split" in " ".join(event.message for event in three.agent(three.a).events())
     assert "is split" not in " ".join(event.message for event in other.events())
     other.resync_pair(GROUP)
     three.wait_status(three.b, GROUP, PairState.PAIR)
+    wanted = ["initial-copy-done", "noon", "suspended", "resumed"]
+    for known in (three.agent(three.b).markers(GROUP).primary, three.agent(three.osaka).markers(GROUP).secondary):
+        assert [each.name for each in known or []] == wanted
 
 
 def test_the_other_host_drives_when_the_driver_dies(three: ThreeHosts) -> None:

@@ -48,11 +48,12 @@ def test_markers_that_restore_passes_again_are_listed_once_in_order(tmp_path: Pa
     markers.collect([marker(3, "first"), Marker(4, 1, pack_marker(MarkerKind.RESUMED, epoch="e")), marker(9, "last")])
     markers.collect([marker(3, "first"), marker(9, "last"), marker(12, "first")])
     markers.collect([Marker(13, 1, b"not JSON"), Marker(14, 1, pack_marker(MarkerKind.NAMED, name=7))])
-    assert [(each.name, each.sequence) for each in markers.all()] == [("first", 3), ("last", 9), ("first", 12)]
+    listed = [(each.name, each.sequence) for each in markers.all()]
+    assert listed == [("first", 3), ("resumed", 4), ("last", 9), ("first", 12)]
     markers.cut(9)
-    assert [each.sequence for each in markers.all()] == [3, 9]
+    assert [each.sequence for each in markers.all()] == [3, 4, 9]
     markers.add(NamedMarker(name="other", sequence=12, time_ns=5))
-    assert [each.name for each in markers.all()] == ["first", "last", "other"]
+    assert [each.name for each in markers.all()] == ["first", "resumed", "last", "other"]
 
 
 def test_the_ledger_keeps_the_last_word_on_each_drill(tmp_path: Path) -> None:
