@@ -134,7 +134,7 @@ def test_markers_are_known_at_both_sites_in_order(case: Case, capsys: pytest.Cap
     times = [each.time_ns for each in sides.primary or []]
     assert times == sorted(times)
     assert pairvol([*words, "list", case.name]) == 0
-    assert capsys.readouterr().out.count("yes") == 6
+    assert capsys.readouterr().out.count("yes") == 8
 
 
 def test_images_of_one_moment_while_a_writer_goes_on(case: Case) -> None:

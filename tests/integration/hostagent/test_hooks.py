@@ -117,7 +117,7 @@ def test_writes_wait_from_before_to_after(bench: Bench) -> None:
 def test_a_hook_that_fails_or_hangs_leaves_nothing_frozen_and_after_runs(bench: Bench) -> None:
     with pytest.raises(StorageError, match="hook before failed with exit code 3: exit 3"):
         bench.begin(bench.quiet(before="exit 3"))
-    with pytest.raises(StorageError, match="did not end within 0.3 s: sleep 60"):
+    with pytest.raises(StorageError, match=r"did not end within 0\.3 s: sleep 60"):
         bench.begin(bench.quiet(0.3, before="sleep 60"))
     bench.write()
     bench.wait_thawed()

@@ -83,6 +83,11 @@ def test_both_hosts_know_the_pair_and_mount_volumes_of_their_own(three: ThreeHos
         subprocess.run(["sync", "-f", first], check=True)
         with pytest.raises(ConflictError, match="host tokyo-a has it as /dev/"):
             other.attach(AttachOrder(volume=GROUP))
+        marker = other.put_marker(GROUP, "still", freeze=True)
+        assert marker.frozen == [f"tokyo-a:{first}"]
+        marker = one.put_marker("home", "still", freeze=True)
+        assert marker.frozen == [f"tokyo-b:{second}"]
+        (first / "file").write_bytes(b"go on")
     device = one.attach(AttachOrder(volume="home"), on="tokyo-b").device
     assert [each.device for each in other.attachments()] == [device]
     assert one.attachments() == []
@@ -96,14 +101,18 @@ def test_a_command_given_to_the_stand_by_is_carried_out_by_the_driver(three: Thr
     three.wait_driver(GROUP, "tokyo-a")
     other = three.agent(three.b)
     marker = other.put_marker(GROUP, "noon")
-    assert [each.name for each in three.agent(three.a).markers(GROUP).primary or []] == ["initial-copy-done", "noon"]
+    assert [each.name for each in three.agent(three.a).markers(GROUP).primary or []] == [
+        "initial-copy-done",
+        "still",
+        "noon",
+    ]
     assert marker.sequence > 0
     assert other.split_pair(GROUP).state is PairState.PSUS
     assert "is split" in " ".join(event.message for event in three.agent(three.a).events())
     assert "is split" not in " ".join(event.message for event in other.events())
     other.resync_pair(GROUP)
     three.wait_status(three.b, GROUP, PairState.PAIR)
-    wanted = ["initial-copy-done", "noon", "suspended", "resumed"]
+    wanted = ["initial-copy-done", "still", "noon", "suspended", "resumed"]
     for known in (three.agent(three.b).markers(GROUP).primary, three.agent(three.osaka).markers(GROUP).secondary):
         assert [each.name for each in known or []] == wanted
 

@@ -86,14 +86,14 @@ def test_behind_is_refused_and_changes_nothing_and_force_counts_what_stays(case:
     case.write(2, count=3)
     with pytest.raises(ConflictError) as caught:
         case.osaka.take_over(case.name)
-    assert caught.value.message.startswith(f"cannot take over {case.name}: tokyo holds journals 5..7 not yet at osaka")
+    assert caught.value.message.startswith(f"cannot take over {case.name}: tokyo holds journals 6..8 not yet at osaka")
     assert "add --force to drop 3 journals (12 KiB)" in caught.value.hint
     assert case.tokyo.volume(case.name).role is Role.PRIMARY
     case.write(3)  # the primary serves as before
 
     report = case.osaka.take_over(case.name, force=True)
     assert (report.kind, report.missing_journals, report.missing_bytes) == ("forced", 4, 16 << 10)
-    assert report.restored_sequence == 4
+    assert report.restored_sequence == 5
     assert case.number_at(case.linked.second) == 1
     status = case.wait_state(PairState.SSWS)
     assert "tokyo is fenced and keeps 4 journals (16 KiB) that never reached osaka" in status.line
