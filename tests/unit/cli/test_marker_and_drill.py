@@ -48,7 +48,7 @@ def test_marker_put_says_where_it_is(agent: FakeAgent, pairvol: Pairvol) -> None
     done = pairvol("marker", "put", "db", "before-upgrade")
     assert done.code == 0
     assert unstyled(done.out).startswith("before-upgrade: sequence 4\N{THIN SPACE}711, ")
-    assert agent.requests[-1][2] == {"name": "before-upgrade"}
+    assert agent.requests[-1][2] == {"name": "before-upgrade", "freeze": False}
     assert pairvol("marker", "put", "db", "before-upgrade", "--json").json["sequence"] == 4711
 
 
