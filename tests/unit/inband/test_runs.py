@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from controller.api.models import SuspendedCause
+from controller.api.models import AcquisitionMode, SuspendedCause
 from controller.api.runs import Range, RunKind, RunOrder, RunPhase, RunState
 from controller.errors import ConflictError, UsageError
 from controller.inband import chunk, runs
@@ -20,6 +21,7 @@ from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
 from controller.volume.backing import Backing
 from controller.volume.journaled import JournaledPath
+from controller.volume.settings import ServerSettings
 from controller.volume.write_path import WritePath
 from tests.support.inband import Account, account
 from tests.support.volume_server import GroupFiles
@@ -284,6 +286,66 @@ def test_a_suspension_pauses_the_run_and_what_is_left_follows(files: GroupFiles,
     ended(server, "r")
     records = journal_of(server).records(before + 1, last(server))
     assert int(records[records["kind"] == Kind.BASE]["block_count"].sum()) * 512 >= 3 * MIB
+    server.close()
+
+
+def refuse(*_: object) -> NoReturn:
+    raise OSError(errno.EIO, "gone")
+
+
+def read_all(server: WritePath) -> dict[int, bytes]:
+    found = {}
+    for volume in server.volumes.values():
+        content = bytearray(volume.size_bytes)
+        server.read(volume, memoryview(content), 0)
+        found[volume.index] = bytes(content)
+    return found
+
+
+def test_a_journal_that_broke_in_the_middle_loses_nothing_of_the_copy(
+    files: GroupFiles, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """What the secondary gets: journals up to the break, the regions marked then, and what the run brings after it."""
+    document = files.document
+    document["journal"]["on_error"] = "suspend"
+    settings = ServerSettings.model_validate(document)
+    assert settings.journal is not None
+    monkeypatch.setattr(runs, "SAVE_SECONDS", 0.0)
+    take = chunk.Chunk.take
+    monkeypatch.setattr(chunk.Chunk, "take", lambda *a: take(*a) if a[3] < MIB else None)
+    server = WritePath.open(settings)
+    data, path = server.volumes["data"], server._path
+    assert isinstance(path, JournaledPath)
+    server.order_run(RunOrder(run="r", kind=RunKind.BASE))
+    wait_until(lambda: server.status()["run"]["bytes_done"] == MIB)
+    server.flush(data)
+    files.confirm_all()
+    with monkeypatch.context() as broken:
+        broken.setattr(path.commit, "_sync", refuse)
+        monkeypatch.setattr(chunk.Chunk, "take", take)
+        wait_until(lambda: server.mode is AcquisitionMode.SUSPENDED, what="the journal to be given up")
+    assert server._marks is not None
+    last_good = server._marks.head.position.sequence
+    targets = {}
+    for index, content in contents(files).items():
+        (tmp_path / f"svol{index}").write_bytes(random.Random(index).randbytes(len(content)))
+        targets[index] = Backing.open(str(tmp_path / f"svol{index}"), len(content))
+    journal = JournalVolume.open(str(files.journal), writable=False)
+    apply(journal, targets, 1, last_good)
+    server.write(data, memoryview(b"d" * 4096), 4096)
+    server.resume(settings.journal)
+    held = read_all(server)
+    for index, backing in targets.items():
+        for start, length in server._marks.regions(index):
+            backing.pwrite(held[index][start : start + length], start)
+    ended(server, "r")
+    apply(journal, targets, last_good + 1, last(server))
+    for index, expected in read_all(server).items():
+        found = bytearray(len(expected))
+        targets[index].pread_into(found, 0)
+        assert found == expected, f"volume {index}"
+        targets[index].close()
+    journal.close()
     server.close()
 
 
