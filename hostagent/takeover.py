@@ -53,10 +53,9 @@ from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
-from hostagent.clock import now
 from hostagent.drills.commands import release_devices
 from hostagent.facts import Facts
-from hostagent.history.takeovers import takeover_entry
+from hostagent.history.commands import remember_takeover
 from hostagent.host import Host
 from hostagent.lag import position
 from hostagent.life.commands import turn
@@ -286,7 +285,7 @@ class _Takeover:
         self._runner.look()
         self._runner.exchange(ANSWER_SECONDS)
         report = self._report(result, missing, planned, again)
-        self._remember(report, again)
+        remember_takeover(self._host, self._runner, self._pair, report, again=again)
         if planned and self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state)):
             # Nothing was lost, so nothing is to be decided: the pair runs in the other direction at once.
             report = report.model_copy(update={"reversed": turn(self._host, self._runner)})
@@ -310,12 +309,6 @@ class _Takeover:
                 if attachment.volume in self._pair.primary.volumes and not attachment.facts.get("readonly"):
                     points += attachment.facts.get("mounted_at", [])
         return points
-
-    def _remember(self, report: TakeoverReport, again: bool) -> None:
-        """In the ledger of achieved RPO and RTO."""
-        site = self._host.site
-        entry = self._runner.ask(lambda facts: takeover_entry(site, report, facts, now(), again=again))
-        self._host.history.took_over(self._pair, entry)
 
     def _report(self, result: TakeoverResult, missing: Missing | None, planned: bool, again: bool) -> TakeoverReport:
         journals: int | None = None

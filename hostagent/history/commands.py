@@ -1,4 +1,6 @@
-"""The past of a pair, asked at either site: its own ledger, and takeovers and drills of the other."""
+"""The past of a pair, asked at either site: its own ledger, and takeovers and drills of the other.
+
+Also what a takeover leaves in the ledger."""
 
 from __future__ import annotations
 
@@ -7,10 +9,13 @@ import time
 from controller.errors import PairvolError
 from hostagent.api.drills import DrillReport
 from hostagent.api.history import PairHistory, TakeoverEntry
-from hostagent.api.models import Pair
+from hostagent.api.models import Pair, TakeoverReport
+from hostagent.clock import now
 from hostagent.drills import commands as drills
 from hostagent.history.report import Figures, figures, of_values
+from hostagent.history.takeovers import takeover_entry
 from hostagent.host import Host
+from hostagent.runner import PairRunner
 
 
 def history(host: Host, group: str, since_ns: int) -> PairHistory:
@@ -47,6 +52,12 @@ def history(host: Host, group: str, since_ns: int) -> PairHistory:
         drill_ready_seconds=of_values(each.ready_seconds for each in rehearsed),
         silent=sorted(silent),
     )
+
+
+def remember_takeover(host: Host, runner: PairRunner, pair: Pair, report: TakeoverReport, *, again: bool) -> None:
+    """Durable when this returns. `again`: the command found the takeover done."""
+    entry = runner.ask(lambda facts: takeover_entry(host.site, report, facts, now(), again=again))
+    host.history.took_over(pair, entry)
 
 
 def takeovers_here(host: Host, group: str, since_ns: int) -> list[TakeoverEntry]:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 from hostagent.api.drills import DrillOrder
@@ -9,6 +16,9 @@ from hostagent.api.history import PairHistory
 from hostagent.api.models import PairState
 from hostagent.cli.demo.sites import Daemon
 from tests.integration.hostagent.conftest import Case
+from tests.support.processes import PROJECT
+from tests.support.replication import agent_socket
+from tests.support.scrapes import Scrape
 from tests.support.stamps import StampLog
 from tests.support.waiting import wait_until
 from tests.support.writers import StampedWriter
@@ -24,6 +34,21 @@ def restart_agents(case: Case) -> None:
         site.wait_ready()
 
 
+@contextmanager
+def following(case: Case) -> Iterator[Path]:
+    """What `events --follow` prints meanwhile, asked at osaka over its Unix socket."""
+    path = case.linked.sites.directory / "followed"
+    words = ["events", "--follow", "--agent", agent_socket(case.linked.second)]
+    with path.open("wb") as file:
+        program = subprocess.Popen([sys.executable, "-m", "hostagent.cli.main", *words], stdout=file, cwd=PROJECT)
+    try:
+        wait_until(lambda: "agent.started" in path.read_text(), 20, "the first events")
+        yield path
+    finally:
+        program.terminate()
+        program.wait(20)
+
+
 def seen_lag(case: Case) -> bool:
     lag = case.tokyo.pair_history(case.name).lag_bytes
     return lag is not None and lag.max > 0
@@ -37,11 +62,19 @@ def test_a_drill_and_a_planned_takeover_after_which_the_agents_were_killed(case:
     with StampedWriter(uri, 0, StampLog(), seed=3):
         wait_until(lambda: seen_lag(case), 20, "a lag in the ledger")
         drill = case.tokyo.start_drill(case.name, DrillOrder(check="true"))
+    drilled = Scrape.of(f"{case.linked.second.agent_url}/metrics/controller")
+    assert drilled.value("pairvol_drill_last_check_passed", group=case.name) == 1
+    assert drilled.value("pairvol_drill_last_ready_seconds", group=case.name) == drill.ready_seconds
+    assert drilled.value("pairvol_group_drills_open", group=case.name) == 1
     case.tokyo.stop_drill(case.name)
     report = case.tokyo.take_over(case.name)
     assert report.kind == "planned"
     before = {site.name: case.linked.agent(site).pair_history(case.name) for site in case.linked.sites}
-    restart_agents(case)
+    with following(case) as events:
+        restart_agents(case)
+        wait_until(lambda: events.read_text().count("agent.started") >= 2, 20, "the event of the new agent")
+    numbers = [json.loads(line)["number"] for line in events.read_text().splitlines()]
+    assert numbers == sorted(set(numbers))
     for site in case.linked.sites:
         past = case.linked.agent(site).pair_history(case.name)
         check(past, before[site.name])

@@ -17,6 +17,7 @@ from controller.api.models import Event, JournalState, PoolVolume, Volume
 from hostagent.api.drills import DrillLedger, DrillReport, MarkerSides
 from hostagent.api.history import PairHistory
 from hostagent.api.models import Attachment, JournalSides, Pair, PairStatus, TakeoverReport
+from hostagent.api.verify import VerifyReport
 from hostagent.cli.journal_view import journal_report
 from hostagent.cli.top_view import Look, row
 from tests.unit.cli.samples import TIME_NS, journal_sides, pair_status
@@ -29,6 +30,7 @@ SHAPES: Final[dict[str, type[BaseModel]]] = {
     "pair create, status, wait, split, resync": PairStatus,
     "pair status --history": PairHistory,
     "pair list": Pair,
+    "pair verify": VerifyReport,
     "pair takeover": TakeoverReport,
     "journal start, stop, copy, restore, purge": JournalState,
     "marker put": NamedMarker,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -58,8 +59,9 @@ def test_every_alert_says_what_to_type_next() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian package prometheus)")
-def test_prometheus_takes_the_rules() -> None:
+def test_the_rules_fire_when_they_should() -> None:
     subprocess.run(["promtool", "check", "rules", scrapes.path_of("alerts.yml")], check=True, capture_output=True)
+    subprocess.run(["promtool", "test", "rules", Path(__file__).with_name("alerts_test.yml")], check=True)
 
 
 def test_scrapes_go_where_the_agent_listens() -> None:
