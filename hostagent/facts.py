@@ -77,6 +77,7 @@ class Facts:
     peer_pair: Pair | None = None
     peer_lacks_pair: bool = False  # it answers, and has no such pair
     peer_generation: int = 0
+    divided_generation: int = 0  # of the newest takeover after which the old primary was seen to serve on
     peer_host: str = ""  # which agent of the other site was heard last
     peer_stands_in: bool = False  # and whether it only speaks for that site
     peer_drives: bool = True
@@ -231,11 +232,23 @@ class Facts:
             self.peer.absent = self.peer.failure.error == NotFoundError.__name__
             return
         fresh = self.peer_state(now, message.state)
+        self.divided_generation = max(self.divided_generation, message.divided_generation, self._divided())
         if message.regions is not None and not self.is_primary:
             self.regions = message.regions
         if fresh and not self.is_primary and message.composition is not None and message.links is not None:
             self.composition, self.links = message.composition, message.links
             self.source_generation = message.state.generation
+
+    def _divided(self) -> int:
+        """The takeover's generation, when by the newest word of both controllers the old primary serves beside it.
+
+        One agent may see only what follows, such as a fenced primary; so who sees it tells the other.
+        """
+        old, new = self.primary.state, self.secondary.state
+        if not self.taken_over or old is None or new is None or old.uuid != new.uuid:
+            return 0
+        served = old.role is Role.PRIMARY and old.serving and old.generation < new.generation
+        return new.generation if served else 0
 
     def peer_state(self, now: Instant, state: JournalState) -> bool:
         """The other site's controller told its state; whether that was news."""

@@ -111,6 +111,17 @@ def observe(facts: Facts, now: Instant, settings: CopySettings) -> Observed:
     return _healthy(facts, state, settings)
 
 
+def two_primaries(facts: Facts) -> str | None:
+    """In words, that the old primary was seen to serve on beside the new one; None when it was not."""
+    if not facts.taken_over or facts.divided_generation < facts.generation_known:
+        return None
+    old, new = facts.pair.primary.site, facts.pair.secondary.site
+    return (
+        f"{facts.pair.group} has two primaries: {old} served it on after {new} took over as generation "
+        f"{facts.divided_generation}; {old} is fenced, and nothing of either is merged or dropped"
+    )
+
+
 def _turning(facts: Facts) -> bool:
     """Whether the direction was reversed and a side has not become what the pair says yet."""
     primary, secondary = facts.primary.state, facts.secondary.state

@@ -171,6 +171,7 @@ def message(facts: Facts) -> Exchange:
         composition=facts.composition if facts.is_primary else None,
         links=facts.links if facts.is_primary else None,
         generation_known=facts.generation_known,
+        divided_generation=facts.divided_generation,
         regions=_untaken(facts),
         host=facts.host,
         stands_in=facts.stands_in,

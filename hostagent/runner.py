@@ -30,7 +30,7 @@ from hostagent.driving import Driving
 from hostagent.facts import Facts
 from hostagent.history.recorder import History
 from hostagent.manager import CopyManager
-from hostagent.observe import observe, peer_silent
+from hostagent.observe import observe, peer_silent, two_primaries
 from hostagent.pairs import PairStore, next_state
 from hostagent.peers import AgentClient
 from hostagent.primary import message
@@ -79,6 +79,7 @@ class PairRunner:
         self.driving = Driving(pair.group, around.site, seat, around.controller, around.events)
         self._state = PairState.SMPL
         self._turns = pair.turns
+        self._divided = 0  # the generation whose two primaries were told of
         self._woken = self._stopping = False
         self._thread = threading.Thread(target=self._main, name=f"pair {pair.group}", daemon=True)
 
@@ -105,6 +106,7 @@ class PairRunner:
             self._facts.heard(now(), told)
             answer = message(self._facts)
             self._wake()
+        self._look_for_two()
         return ExchangeAnswer.model_validate(answer.model_dump())
 
     def look(self) -> JournalState | None:
@@ -126,7 +128,8 @@ class PairRunner:
         with self._changed:
             self._facts.heard(now(), answer)
             self._wake()
-            return self._facts.peer.state if answer.state is not None else None
+        self._look_for_two()
+        return answer.state and self._facts.peer.state
 
     def peer_state(self, state: JournalState) -> None:
         """The other agent's controller answered something else than an exchange."""
@@ -258,6 +261,8 @@ class PairRunner:
                 self._facts.noted(now(), action, result)
             if worker is not None:
                 worker.ended(now(), action, not isinstance(result, PairvolError))
+        if isinstance(result, ExchangeAnswer):
+            self._look_for_two()
 
     def _call(self, action: Action) -> object:
         return call(action, self.group, self.driving.controller, self._peer, self._save)
@@ -302,6 +307,16 @@ class PairRunner:
             {"from": before.value, "to": status.state.value, "seconds_to_full": status.seconds_to_full},
             group=self.group,
         )
+
+    def _look_for_two(self) -> None:
+        """After a word from the other agent: an event when there are, or were, two primaries, once for a takeover."""
+        with self._changed:
+            words = two_primaries(self._facts)
+            generation = self._facts.divided_generation
+            if words is None or generation <= self._divided:
+                return
+            self._divided = generation
+        self._around.events.emit("error", "pair.two_primaries", words, {"generation": generation}, group=self.group)
 
     def _remember(self) -> None:
         """Tell the ledger what is seen now."""

@@ -169,10 +169,10 @@ def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: 
             f"{old} is fenced and keeps {orphans.journals} journals ({format_size(orphans.data_bytes)}) "
             f"that never reached {new}"
         )
-        return Verdict.WARN, f"{line}; {cause}", cause, f"{swap} --force"
+        return Verdict.CRIT, f"{line}; {cause}", cause, f"{swap} --force"
     if state.dirty_bytes:
         cause = f"{old} is fenced and has {format_size(state.dirty_bytes)} of changes that never reached {new}"
-        return Verdict.WARN, f"{line}; {cause}", cause, f"{swap} --force"
+        return Verdict.CRIT, f"{line}; {cause}", cause, f"{swap} --force"
     return Verdict.WARN, f"{line}; {old} is fenced, nothing was lost", f"{old} was superseded by {new}", swap
 
 

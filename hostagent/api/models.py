@@ -297,6 +297,7 @@ class Exchange(Shape):
     host: str = ""  # the agent that says this
     stands_in: bool = False  # it speaks for a site whose own agent is silent
     drives: bool = True  # its orders are the ones that count there
+    divided_generation: Count = 0  # of the newest takeover after which the old primary was seen to serve on
 
 
 class ExchangeAnswer(Shape):
@@ -311,3 +312,4 @@ class ExchangeAnswer(Shape):
     host: str = ""  # the agent that says this
     stands_in: bool = False  # it speaks for a site whose own agent is silent
     drives: bool = True  # its orders are the ones that count there
+    divided_generation: Count = 0  # of the newest takeover after which the old primary was seen to serve on

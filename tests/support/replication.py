@@ -117,9 +117,9 @@ class LinkedSites:
         self.join_data_link(group)
         self.wait_protected(group)
 
-    def join_data_link(self, group: str) -> None:
-        """Listen at the advertised address, at every port of the group's data servers."""
-        links = wait_until(lambda: self.group(self.first, group).links, 30, "the data servers to be up")
+    def join_data_link(self, group: str, site: Site | None = None) -> None:
+        """Listen at the advertised address, at every port of the group's data servers at its primary."""
+        links = wait_until(lambda: self.group(site or self.first, group).links, 30, "the data servers to be up")
         assert links is not None
         uris = [links.journal_uri, links.pointers_uri, *links.volume_uris.values()]
         known = {proxy.address for proxy in self.data_links}

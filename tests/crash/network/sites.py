@@ -84,5 +84,5 @@ class NetworkedSites(LinkedSites):
         side = self.agent(self.second).journal("order").secondary
         return side.pointers["already_read"].sequence if side else 0
 
-    def join_data_link(self, group: str) -> None:
+    def join_data_link(self, group: str, site: Site | None = None) -> None:
         """Every port is on the wire already."""

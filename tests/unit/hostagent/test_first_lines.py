@@ -198,7 +198,7 @@ def test_taken_over(scene: Scene, site: str) -> None:
     scene.writes(20)
     scene.copies(15)
     status = told(scene, taken, site)
-    assert (status.verdict, status.state) == (Verdict.WARN, PairState.SSWS)
+    assert (status.verdict, status.state) == (Verdict.CRIT, PairState.SSWS)
     assert "tokyo is fenced and keeps 5 journals (20 KiB) that never reached osaka" in status.line
     assert status.next_command == "pairvol pair resync db --swap --force"
     assert (status.lag_seconds, status.lag_bytes) == (None, None)

@@ -233,5 +233,5 @@ def test_an_orphan_tail_asks_for_force(scene: Scene) -> None:
     scene.secondary.take_over(2)
     scene.primary.role = Role.FENCED
     verdict, state, line, command = said(scene, scene.facts("osaka"))
-    assert (verdict, state, command) == (Verdict.WARN, PairState.SSWS, "pairvol pair resync db --swap --force")
+    assert (verdict, state, command) == (Verdict.CRIT, PairState.SSWS, "pairvol pair resync db --swap --force")
     assert "tokyo is fenced and keeps 2 journals (8 KiB) that never reached osaka" in line

@@ -208,7 +208,7 @@ def test_taken_over_counts_what_never_arrived(scene: Scene) -> None:
     scene.primary.role = Role.FENCED
     scene.look(facts)
     said = status(scene, facts)
-    assert said.verdict is Verdict.WARN
+    assert said.verdict is Verdict.CRIT
     assert said.line == (
         "db is taken over: osaka serves it as primary, generation 2; "
         "tokyo is fenced and keeps 4 journals (16 KiB) that never reached osaka"
