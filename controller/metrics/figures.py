@@ -108,6 +108,16 @@ GROUPS: Final[tuple[Figure[JournalState], ...]] = (
         lambda state: _copied(state) if state.role is Role.SECONDARY else None,
     ),
     Figure(
+        "pairvol_verify_different_bytes",
+        "What the last verify found different at the secondary and is not repaired; absent before the first.",
+        lambda state: state.verify.different_bytes if state.verify else None,
+    ),
+    Figure(
+        "pairvol_verify_repaired_bytes",
+        "What the last verify found different and repaired.",
+        lambda state: state.verify.repaired_bytes if state.verify else None,
+    ),
+    Figure(
         "pairvol_initial_copy_failed",
         "1 after an initial copy or a resync failed.",
         lambda state: state.initial_copy.state is CopyState.FAILED if state.role is Role.SECONDARY else None,

@@ -44,7 +44,7 @@ def test_alerts_and_dashboard_name_what_there_is() -> None:
 
 def test_words_of_an_alert_use_labels_that_it_has() -> None:
     alerts = list(scrapes.words())
-    assert len(alerts) == 16
+    assert len(alerts) == 17
     for name, expression, used in alerts:
         if "up{" in expression and "pairvol_" not in expression.replace("pairvol-", ""):
             assert used <= scrapes.ADDED_BY_PROMETHEUS, name
