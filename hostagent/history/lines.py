@@ -9,6 +9,13 @@
 
 A minute without a lag has no line: what a state line says goes on, and the lag was nothing. So an idle pair writes
 nothing. Times are UTC nanoseconds of this host.
+
+| killed | the next agent sees | and counts |
+|---|---|---|
+| while the pair was idle | the mark of the last look (marks.py) | up to that look; without marks, up to the last line |
+| in a minute with a lag | the mark of the beginning of that minute | up to there |
+| while a line was written | a cut line | without it; the next line begins after it |
+| after a takeover, before its line | no line | it when the command is given again, with an RTO that is not known |
 """
 
 from __future__ import annotations

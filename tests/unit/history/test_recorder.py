@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from controller.api.models import InitialCopyMethod
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairPolicy, PairState, SiteVolumes
 from hostagent.facts import Instant
-from hostagent.history import book, recorder
+from hostagent.history import book, marks, recorder
 from hostagent.history.book import Book
 from hostagent.history.lines import LagLine, StateLine
 from hostagent.history.recorder import History
@@ -255,6 +256,13 @@ def test_a_pair_that_flaps_for_days_is_bounded_too(agent: Agent, monkeypatch: py
     changes = agent.figures().changes
     assert [each.state for each in changes[-2:]] == [PairState.PAIR, PairState.PSUE]
     assert len(changes) > 20
+
+
+def test_marks_are_kept_only_where_they_cost_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [SimpleNamespace(mountpoint="/", fstype="ext4"), SimpleNamespace(mountpoint="/run", fstype="tmpfs")]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: parts)
+    assert marks.in_memory(Path("/run/pairvol-agent/not/there/yet"))
+    assert not marks.in_memory(Path("/var/lib/pairvol-agent/run"))
 
 
 STATES = st.sampled_from([PairState.COPY, PairState.PAIR, PairState.PFUL, PairState.PSUE])
