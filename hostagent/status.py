@@ -78,6 +78,10 @@ def _copying(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
 def _protected(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:
     group = facts.pair.group
     tail = f"{_direction(facts)}, lag {_lag_words(behind)}, {_restored(facts, now)}"
+    found = facts.secondary.state.verify if facts.secondary.state is not None else None
+    if found is not None and found.different:
+        cause = f"a verify found {format_size(found.different_bytes)} different at {facts.pair.secondary.site}"
+        return Verdict.CRIT, f"{group} is not whole: {tail}", cause, f"pairvol pair verify {group} --repair"
     if behind is not None and behind.seconds > settings.lag_warn_seconds:
         cause = f"{facts.pair.secondary.site} reads more slowly than {facts.pair.primary.site} writes"
         if facts.pair.policy.trigger.value != "notification":

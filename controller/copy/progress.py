@@ -25,7 +25,8 @@ class Progress:
     copy, begun, makes up for. `own_epoch`: of the own dirty map that the order
     takes in. `run`: the primary's in-band run that brings the volumes over; it
     is passed so far, and ended at a sequence. A differential copy beside it is
-    right from `part_sequence` on when it is done first.
+    right from `part_sequence` on when it is done first. `whole_sequence`: where
+    the last copy of whole volumes ended; what was found different before is void.
     """
 
     state: CopyState = CopyState.NONE
@@ -40,6 +41,7 @@ class Progress:
     run_bytes: int = 0
     run_sequence: int | None = None
     part_sequence: int | None = None
+    whole_sequence: int = 0
 
     @property
     def method(self) -> InitialCopyMethod:
@@ -72,7 +74,9 @@ class Progress:
     def complete(self, consistent_sequence: int) -> Progress:
         """What was read from the primary's volumes is all here."""
         if self.run is None:
-            return replace(self, state=CopyState.DONE, consistent_sequence=consistent_sequence)
+            whole = self.whole_sequence if self.method is InitialCopyMethod.DIFFERENTIAL else consistent_sequence
+            done = CopyState.DONE
+            return replace(self, state=done, consistent_sequence=consistent_sequence, whole_sequence=whole)
         return replace(self, part_sequence=consistent_sequence).joined()
 
     def passed(self, bytes_done: int, ended: int | None) -> Progress:
@@ -83,7 +87,8 @@ class Progress:
         """Done when both the run and the copy beside it are."""
         if self.state is not CopyState.RUNNING or self.run_sequence is None or self.copies:
             return self
-        return replace(self, state=CopyState.DONE, consistent_sequence=max(self.run_sequence, self.part_sequence or 0))
+        end = max(self.run_sequence, self.part_sequence or 0)
+        return replace(self, state=CopyState.DONE, consistent_sequence=end, whole_sequence=end)
 
     def same_source(self, order: InitialCopyOrder) -> bool:
         """Whether an order is for the very copy that this is about.
@@ -137,6 +142,7 @@ def load(path: str | Path) -> Progress:
             run_bytes=document.get("run_bytes", 0),
             run_sequence=document.get("run_sequence"),
             part_sequence=document.get("part_sequence"),
+            whole_sequence=document.get("whole_sequence", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
@@ -163,5 +169,6 @@ def store(path: str | Path, progress: Progress) -> None:
             "run_bytes": progress.run_bytes,
             "run_sequence": progress.run_sequence,
             "part_sequence": progress.part_sequence,
+            "whole_sequence": progress.whole_sequence,
         },
     )

@@ -112,6 +112,7 @@ class Resync:
             own_epoch=own.head.epoch if own is not None else None,
             run=previous.run if previous.waits_for_run else None,
             run_bytes=previous.run_bytes,
+            whole_sequence=previous.whole_sequence,
         )
 
     @property

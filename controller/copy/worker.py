@@ -266,7 +266,7 @@ class SecondaryGroup:
             split=self._split,
             waiting_epoch=self._waiting_epoch(),
             safe_point=self._resync.safe_point(),
-            verify=self._inspector.state,
+            verify=self._inspector.since(self._initial.stored.whole_sequence),
         )
 
     def wait_already_read(self, after: int, timeout: float) -> Position:

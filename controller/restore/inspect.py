@@ -12,6 +12,7 @@ applied (restore was cut off and repeats), or is no state of the PVOL at all
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,17 @@ class Inspector:
         self._saved_at = 0.0
         self.state = _load(path)
         self._kept = self.state
+
+    def since(self, sequence: int) -> VerifyState | None:
+        """What was found, as far as it is not of volumes that were copied anew, whole, up to a sequence."""
+        state = self.state
+        if state is None or not any(each.sequence < sequence for each in (*state.different, *state.unsure)):
+            return state
+        different, unsure = (
+            [each for each in kind if each.sequence >= sequence] for kind in (state.different, state.unsure)
+        )
+        sizes = {"different_bytes": findings.bytes_of(different), "unsure_bytes": findings.bytes_of(unsure)}
+        return state.model_copy(update={"different": different, "unsure": unsure, **sizes})
 
     def reset(self) -> None:
         """Restore goes back to its durable point."""
@@ -183,6 +195,8 @@ class Inspector:
 
 
 def _read(backing: Backing, offset: int, length: int) -> memoryview:
+    """What the disk holds, not what memory remembers of it, as far as it was synced."""
+    os.posix_fadvise(backing.file, offset, length, os.POSIX_FADV_DONTNEED)
     content = memoryview(bytearray(length))
     backing.pread_into(content, offset)
     return content

@@ -35,6 +35,7 @@ def test_it_is_done_where_the_run_ended(order: InitialCopyOrder) -> None:
     assert (passed.state, passed.run_bytes) == (CopyState.RUNNING, 512)
     done = passed.passed(1024, 77)
     assert (done.state, done.consistent_sequence, done.waits_for_run) == (CopyState.DONE, 77, False)
+    assert done.whole_sequence == 77
 
 
 def test_two_orders_never_wait_for_the_same_run(order: InitialCopyOrder) -> None:

@@ -12,10 +12,12 @@ from controller.errors import ConflictError
 from hostagent.actions import OrderRun
 from hostagent.api.models import PairState, Verdict
 from hostagent.api.verify import VerifyPhase
+from hostagent.config import CopySettings
 from hostagent.life.inband import ROUNDS_MAX, following, initial, of_primary
 from hostagent.life.resync import restore_goal
 from hostagent.pace import Pace
 from hostagent.pairs import PairEvent, next_state
+from hostagent.status import pair_status
 from hostagent.verify import report_of
 from tests.unit.hostagent.conftest import Scene
 
@@ -152,3 +154,12 @@ def test_restore_on_command_does_not_hold_a_copy_by_journals(scene: Scene) -> No
     _, state = waiting(scene, None)
     assert restore_goal(facts, state) == 3
     assert restore_goal(facts, scene.secondary.state(scene.now)) is None
+
+
+def test_a_pair_that_is_known_to_differ_is_not_called_protected(scene: Scene) -> None:
+    facts = scene.facts()
+    _, facts.peer.state = states(scene, run(), found(different=HERE, different_bytes=65536))
+    status = pair_status(facts, scene.instant, CopySettings())
+    assert (status.state, status.verdict) == (PairState.PAIR, Verdict.CRIT)
+    assert status.cause == "a verify found 64 KiB different at osaka"
+    assert status.next_command == "pairvol pair verify db --repair"

@@ -241,3 +241,16 @@ def test_a_digest_of_more_than_is_here_is_a_difference(group: Group) -> None:
     group.primary.volumes[0] += bytes(VOLUME_BYTES)
     group.primary.digest("r", 0, VOLUME_BYTES - 64 * KIB, 128 * KIB)
     assert places(group.restore()) == [(VOLUME_BYTES - 64 * KIB, 128 * KIB)]
+
+
+def test_what_was_found_before_the_volumes_were_copied_anew_is_void(group: Group) -> None:
+    group.begin()
+    group.restore()
+    group.flip(0)
+    at = group.primary.digest("r", 0, 0, VOLUME_BYTES)
+    group.restore()
+    old, new = group.inspector.since(at), group.inspector.since(at + 1)
+    assert old is not None
+    assert new is not None
+    assert (places(old), old.different_bytes) == ([(0, 64 * KIB)], 64 * KIB)
+    assert (places(new), new.different_bytes) == ([], 0)
