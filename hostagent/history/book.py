@@ -8,18 +8,19 @@ passed over. For one thread at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from controller import durable
-from controller.lines import parsed_lines
 from hostagent.history.lines import LINE, LagLine, Line, Spreading, TakeoverLine, end_of
 
 FILE_BYTES_MAX: Final = 2 << 20
 HOUR_NS: Final = 3_600_000_000_000
-MINUTES_KEPT_NS: Final = 24 * HOUR_NS  # older lag lines become hours when room is needed
+DAY_NS: Final = 24 * HOUR_NS
+MINUTES_KEPT_NS: Final = 2 * HOUR_NS  # older lag lines become hours when room is needed, then days
+HOURS_KEPT_NS: Final = 7 * DAY_NS
 TAKEOVERS_MAX: Final = 500
+TAIL_BYTES: Final = 64 << 10
 
 
 class Book:
@@ -27,13 +28,24 @@ class Book:
         self._path = path
         self._bytes_max = bytes_max
 
+    def content(self) -> bytes:
+        """The file as it is; `parsed` understands it, and takes longer."""
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return b""
+
     def lines(self) -> list[Line]:
         """Everything that is remembered, in the order in which it was written."""
-        return list(self._read())
+        return parsed(self.content())
+
+    def takeovers(self) -> list[TakeoverLine]:
+        lines = [line for line in self.content().splitlines() if b'"takeover"' in line]
+        return [line for line in parsed(b"\n".join(lines)) if isinstance(line, TakeoverLine)]
 
     def last_end_ns(self) -> int:
-        """Up to when its lines tell; 0 when there is none."""
-        return max((end_of(line) for line in self._read()), default=0)
+        """Up to when its lines tell; 0 when there is none. The newest is among the last few."""
+        return max(map(end_of, parsed(self.content()[-TAIL_BYTES:])), default=0)
 
     def append(self, line: Line, *, synced: bool = False) -> None:
         """OSError when the disk refuses."""
@@ -52,16 +64,10 @@ class Book:
         if size + len(content) > self._bytes_max:
             self._compact(line)
 
-    def _read(self) -> Iterator[Line]:
-        for parsed in parsed_lines(self._path):
-            try:
-                yield LINE.validate_python(parsed)
-            except ValueError:  # of a newer version
-                continue
-
     def _compact(self, newest: Line) -> None:
-        """Old minutes become hours; then what is oldest goes, until half of the room is free."""
-        lines = _hours(self.lines(), end_of(newest) - MINUTES_KEPT_NS)
+        """Old minutes become hours, old hours days; then what is oldest goes, until half of the room is free."""
+        lines = _together(self.lines(), HOUR_NS, end_of(newest) - MINUTES_KEPT_NS)
+        lines = _together(lines, DAY_NS, end_of(newest) - HOURS_KEPT_NS)
         takeovers = [line for line in lines if isinstance(line, TakeoverLine)][-TAKEOVERS_MAX:]
         room = self._bytes_max // 2 - sum(map(_length, takeovers))
         kept: list[Line] = []
@@ -81,26 +87,37 @@ def _length(line: Line) -> int:
     return len(line.model_dump_json()) + 1
 
 
-def _hours(lines: list[Line], before_ns: int) -> list[Line]:
-    """Lag lines that are older put together, each hour at the place of its first."""
+def parsed(content: bytes) -> list[Line]:
+    """The lines that can be understood: one may be cut, or of a newer version."""
+    found = []
+    for line in content.splitlines():
+        try:
+            found.append(LINE.validate_json(line))
+        except ValueError:
+            continue
+    return found
+
+
+def _together(lines: list[Line], span_ns: int, before_ns: int) -> list[Line]:
+    """Lag lines that are older put together, those of each span at the place of the first."""
     found: list[Line] = []
     places: dict[tuple[str, int], int] = {}
     for line in lines:
         if not isinstance(line, LagLine) or line.until_ns >= before_ns:
             found.append(line)
             continue
-        key = (line.pair, line.at_ns // HOUR_NS)
+        key = (line.pair, line.at_ns // span_ns)
         if key in places:
-            hour = found[places[key]]
-            assert isinstance(hour, LagLine)
-            found[places[key]] = _together(hour, line)
+            first = found[places[key]]
+            assert isinstance(first, LagLine)
+            found[places[key]] = _sum(first, line)
         else:
             places[key] = len(found)
             found.append(line)
     return found
 
 
-def _together(one: LagLine, other: LagLine) -> LagLine:
+def _sum(one: LagLine, other: LagLine) -> LagLine:
     def sum_of(a: Spreading, b: Spreading) -> Spreading:
         weights = dict(a.weights)
         for bucket, seconds in b.weights.items():

@@ -3,7 +3,7 @@
 | kind | when it is written |
 |---|---|
 | state | the state changed, or recording began anew |
-| lag | at the end of a minute in which the secondary was behind; older ones are put together to hours |
+| lag | at the end of a minute in which the secondary was behind; older ones are put together to hours, then days |
 | takeover | this site took over |
 | end | the agent ended in order |
 

@@ -18,7 +18,7 @@ from typing import Final
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairState
 from hostagent.facts import Instant
-from hostagent.history.book import Book
+from hostagent.history.book import Book, parsed
 from hostagent.history.lines import EndLine, LagLine, Line, Spreading, StateLine, TakeoverLine
 from hostagent.history.marks import Marks, in_memory
 from hostagent.history.spread import Spread
@@ -109,25 +109,21 @@ class History:
     def took_over(self, pair: Pair, entry: TakeoverEntry) -> None:
         """Durable when this returns; a generation is taken once, so the first entry of it counts."""
         with self._lock:
-            lines = self._book(pair.group).lines()
-            if not any(
-                isinstance(line, TakeoverLine)
-                and (line.pair, line.takeover.generation) == (pair.uuid, entry.generation)
-                for line in lines
-            ):
+            known = {(line.pair, line.takeover.generation) for line in self._book(pair.group).takeovers()}
+            if (pair.uuid, entry.generation) not in known:
                 line = TakeoverLine(pair=pair.uuid, at_ns=entry.ended_ns, takeover=entry)
                 self._write(pair.group, line, synced=True)
 
     def lines(self, pair: Pair) -> tuple[list[Line], int]:
         """What is remembered of a pair, the minute under way too; and up to when it is known to last."""
-        with self._lock:
-            found = [line for line in self._book(pair.group).lines() if line.pair == pair.uuid]
+        with self._lock:  # for a moment: pairs are watched meanwhile
+            content = self._book(pair.group).content()
             known = self._watched.get(pair.group)
-            if known is None or known.pair != pair.uuid:
-                return found, self._marks.get(pair.group) or 0
-            if not known.minute.quiet:
-                found.append(known.minute.line(known.pair))
-            return found, known.seen.wall_ns
+            watched = known is not None and known.pair == pair.uuid
+            minute = known.minute.line(known.pair) if known and watched and not known.minute.quiet else None
+            until = known.seen.wall_ns if known and watched else self._marks.get(pair.group) or 0
+        found = [line for line in parsed(content) if line.pair == pair.uuid]
+        return [*found, minute] if minute else found, until
 
     def state_seconds(self) -> list[tuple[str, PairState, float]]:
         """(group, state, seconds) since this agent watches: counters that begin at nothing with each agent."""

@@ -110,7 +110,7 @@ def _clipped(spell: Spell, since_ns: int, until_ns: int) -> Spell | None:
 
 
 def _lags(lines: Iterable[Line], since_ns: int, until_ns: int, protected: float) -> tuple[Spread, Spread]:
-    """A line on the edge counts whole: it is a minute, or an old hour."""
+    """A line on the edge counts whole: it is a minute, or an old hour or day."""
     seconds, data = Spread(SECONDS_FLOOR), Spread(BYTES_FLOOR)
     told = 0.0
     for line in lines:

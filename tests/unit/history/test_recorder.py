@@ -236,6 +236,7 @@ def test_a_line_that_a_crash_cut_is_passed_over(agent: Agent) -> None:
 
 def test_the_file_is_bounded_and_keeps_takeovers_and_the_newest(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book, "MINUTES_KEPT_NS", book.HOUR_NS)
+    monkeypatch.setattr(book, "HOURS_KEPT_NS", 6 * book.HOUR_NS)
     monkeypatch.setattr(agent.history, "_book", lambda group: Book(agent.file, 40_000))
     agent.history.took_over(agent.pair, entry(2, 0.4))
     for number in range(600):
@@ -245,7 +246,11 @@ def test_the_file_is_bounded_and_keeps_takeovers_and_the_newest(agent: Agent, mo
     assert [each.generation for each in found.takeovers] == [2]
     lines = [line for line in Book(agent.file).lines() if isinstance(line, LagLine)]
     assert lines[-1].until_ns >= agent.now.wall_ns - 61 * SECOND_NS
-    assert any(line.until_ns - line.at_ns > 600 * SECOND_NS for line in lines)  # old ones became hours
+    spans = [(line.until_ns - line.at_ns) / book.HOUR_NS for line in lines]
+    assert any(span > 12 for span in spans)  # the oldest became days
+    assert any(0.5 < span <= 1.1 for span in spans)  # younger ones hours
+    assert found.recorded_seconds == pytest.approx(agent.seconds)  # and nothing was dropped for the room
+    assert sum(line.seconds for line in lines) == pytest.approx(agent.seconds, abs=61)
 
 
 def test_a_pair_that_flaps_for_days_is_bounded_too(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
