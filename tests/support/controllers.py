@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from controller.api.models import Event, ServerState
 from controller.errors import PeerError
 from controller.state import Phase, StateStore
 from controller.stopping import stop_all
-from tests.support.processes import Processes
+from tests.support.processes import AnyProcess, Processes
 from tests.support.waiting import wait_until
+from tests.support.zygote import zygote
 
 
 class ControllerProcess:
@@ -34,7 +34,7 @@ class ControllerProcess:
         self.configure("")
         self.client = ControllerClient(f"unix:{self.run_directory}/controller.sock", seconds=20.0)
         self._processes = processes
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: AnyProcess | None = None
 
     def configure(self, more: str) -> None:
         """Write its configuration file, for its next start, with some more tables."""
@@ -57,14 +57,14 @@ class ControllerProcess:
         wait_until(answers, what=f"controller {self.site} to answer")
 
     def _launch(self) -> None:
-        run = ["-c", "import sys; from controller.daemon import run; run(sys.argv[1])"]
-        if self.mortal:
-            run = ["-m", "tests.support.mortal"]
         module, mutant = self.program
         if module:
-            run = ["-m", module]
-        environment = {"PAIRVOL_MUTANT": mutant} if mutant else None
-        self._process = self._processes.start([sys.executable, *run, self.config], self.site, environment)
+            environment = {"PAIRVOL_MUTANT": mutant}
+            self._process = self._processes.start([sys.executable, "-m", module, self.config], self.site, environment)
+        else:
+            self._process = self._processes.adopt(
+                zygote.start(self.config, self.mortal, self._processes.log_of(self.site))
+            )
 
     def _answers(self) -> bool:
         try:

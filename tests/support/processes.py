@@ -12,9 +12,12 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.support.waiting import wait_until
+from tests.support.zygote import ForkedProcess
 
 PROJECT = Path(__file__).resolve().parents[2]
 VENV_BIN = Path(sys.executable).parent
+
+AnyProcess = subprocess.Popen[bytes] | ForkedProcess
 
 
 def free_port() -> int:
@@ -53,14 +56,13 @@ class Processes:
 
     def __init__(self, log_directory: Path) -> None:
         self.log_directory = log_directory
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[AnyProcess] = []
 
     def start(
         self, command: Sequence[str | Path], name: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         """Start a process of its own session; stdout and stderr are appended to NAME.log."""
-        self.log_directory.mkdir(parents=True, exist_ok=True)
-        with (self.log_directory / f"{name}.log").open("ab") as log:
+        with self.log_of(name).open("ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,
@@ -72,12 +74,22 @@ class Processes:
         self._started.append(process)
         return process
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def log_of(self, name: str) -> Path:
+        """Where a process of that name says what it has to say."""
+        self.log_directory.mkdir(parents=True, exist_ok=True)
+        return self.log_directory / f"{name}.log"
+
+    def adopt(self, process: ForkedProcess) -> ForkedProcess:
+        """Take a process that was started otherwise for one of these."""
+        self._started.append(process)
+        return process
+
+    def kill(self, process: AnyProcess) -> None:
         """SIGKILL, and reap."""
         process.kill()
         process.wait(10)
 
-    def stop(self, process: subprocess.Popen[bytes], timeout: float = 20.0) -> int:
+    def stop(self, process: AnyProcess, timeout: float = 20.0) -> int:
         """SIGTERM, and reap; a process that does not end in time is killed and fails the test."""
         if process.poll() is None:
             process.terminate()
