@@ -57,6 +57,15 @@ class Row:
         if not caught:
             self._note(f"control not caught: {name}")
 
+    def add(self, other: Row) -> None:
+        """Count what another row found, of the same suite."""
+        self.attempted += other.attempted
+        self.reached += other.reached
+        self.lost += other.lost
+        self.order_violations += other.order_violations
+        for words in other.examples:
+            self._note(words)
+
     def _note(self, words: str) -> None:
         if len(self.examples) < EXAMPLES_MAX:
             self.examples.append(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.support.processes import Processes
 MUTANT_SCRIPT = Path(__file__).parent.with_name("powercut") / "mutant_server.py"
 BRIEF_STARTS = ("state of another format", "directory that may not be written")
 
+LANES = 3  # most of a scenario is waiting for processes
 Scenario = Callable[[Row, Processes, Path], None]
 
 
@@ -60,13 +62,20 @@ def run(seed: int, directory: Path, brief: bool = False, controls: Controls = No
     """The matrix and its controls; `directory` should lie in memory and have a short name."""
     row = Row("disks", seed)
     with Processes(directory / "logs") as processes:
-        for number, (name, scenario) in enumerate(scenarios(brief)):
-            folder = directory / str(number)
+
+        def meet(number: int, name: str, scenario: Scenario) -> Row:
+            found, folder = Row("disks", seed), directory / str(number)
             folder.mkdir()
             try:
-                scenario(row, processes, folder)
+                scenario(found, processes, folder)
             except AssertionError as error:
-                row.lose(f"{name}: {error}")
+                found.lose(f"{name}: {error}")
+            return found
+
+        with ThreadPoolExecutor(LANES) as pool:
+            chosen = scenarios(brief)
+            for found in pool.map(meet, range(len(chosen)), *zip(*chosen, strict=True)):
+                row.add(found)
         for name in wanted(ERROR_MUTANTS, controls):
             folder = directory / name.split()[0]
             folder.mkdir()
