@@ -143,10 +143,19 @@ class _Takeover:
         quiet, missing = self._with_primary(generation, primary)
         try:
             return self._finish(generation, missing, planned=quiet and missing is None)
-        except ConflictError:  # refused by the own controller, so nothing happened here
-            if quiet and primary.role is Role.PRIMARY:
+        except PeerError:
+            raise  # not answered, so it may happen yet
+        except PairvolError:
+            if quiet and primary.role is Role.PRIMARY and self._nothing_happened():
                 self._serve(primary.generation, on=True)
             raise
+
+    def _nothing_happened(self) -> bool:
+        """Whether the own controller, having answered with an error, has not begun (or has called off) its takeover."""
+        with suppress(PairvolError):
+            group = self._host.controller.group(self._group)
+            return group.ready and group.role is Role.SECONDARY
+        return False
 
     def _was_planned(self, generation: int) -> bool:
         """Whether the takeover that made this generation, cut short or not, was one that loses nothing."""

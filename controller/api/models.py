@@ -144,6 +144,7 @@ class Group(Shape):
     composition: Composition
     links: Links | None = None  # None while the journal server is down
     acquisition: bool
+    ready: bool = True  # False in the middle of a command of several steps, which goes on
     free_indices: list[int] = Field(default_factory=list)  # that a volume which joins may get
     retired: dict[int, int] = Field(default_factory=dict)  # index: newest journal that may speak of a volume that left
 

@@ -106,8 +106,8 @@ def _check_room(appliance: Appliance, group: str, size_bytes: int) -> None:
     free = disk.f_bavail * disk.f_frsize
     if free < size_bytes + DISK_RESERVE_BYTES:
         raise CapacityError(
-            f"no room for the journal of group {group}: {format_size(size_bytes)} needed, "
-            f"{format_size(free)} free at {appliance.paths.state}",
+            f"no room for the journal of group {group}: {format_size(size_bytes)} and "
+            f"{format_size(DISK_RESERVE_BYTES)} to spare needed, {format_size(free)} free at {appliance.paths.state}",
             hint="Give a smaller journal size, name a pool volume, or free room there.",
             group=group,
             free_bytes=free,

@@ -31,19 +31,19 @@ def take_over(appliance: Appliance, name: str, request: TakeoverRequest) -> Take
         if group.phase is Phase.TAKING_OVER and group.next_generation == request.generation:
             return finish(appliance, name)  # what hindered it may be gone
         _refuse(group, request)
-        way = _choose(appliance, group, request)
-        with appliance.store.change() as draft:
-            record = draft.group(name)
-            record.phase, record.next_generation, record.way = Phase.TAKING_OVER, request.generation, way
+        _begin(appliance, group, request)
         return finish(appliance, name)
 
 
-def _choose(appliance: Appliance, group: GroupRecord, request: TakeoverRequest) -> Way:
-    """The way, and no copy that would make it a wrong one begins any more."""
+def _begin(appliance: Appliance, group: GroupRecord, request: TakeoverRequest) -> None:
+    """The intent with its way; no copy that would make it a wrong one begins any more."""
     worker = appliance.workers.get(group)
     worker.bar_copies(True)
     try:
-        return choose(worker, group, force=request.force)
+        way = choose(worker, group, force=request.force)
+        with appliance.store.change() as draft:
+            record = draft.group(group.name)
+            record.phase, record.next_generation, record.way = Phase.TAKING_OVER, request.generation, way
     except BaseException:
         worker.bar_copies(False)
         raise

@@ -10,7 +10,7 @@ from controller.api.models import Group, Links, Role, ServerState
 from controller.appliance import Appliance
 from controller.errors import ConflictError, PairvolError
 from controller.groups.indices import free_indices
-from controller.state import GroupRecord
+from controller.state import GroupRecord, Phase
 
 
 def show(appliance: Appliance, name: str) -> Group:
@@ -32,6 +32,7 @@ def view(appliance: Appliance, group: GroupRecord) -> Group:
     links = make_links(appliance, group)
     return Group(
         name=group.name,
+        ready=group.phase is Phase.READY,
         uuid=group.uuid,
         role=group.role,
         generation=group.generation,

@@ -10,7 +10,7 @@ import pytest
 from controller.api.client import ControllerClient
 from controller.api.lifecycle import ServeOrder
 from controller.api.models import Role, TakeoverRequest
-from controller.errors import ConflictError
+from controller.errors import ConflictError, StorageError
 from hostagent.api.models import PairState, Verdict
 from hostagent.cli.demo.sites import Daemon
 from tests.integration.hostagent.conftest import Case
@@ -119,6 +119,24 @@ def test_a_primary_left_refusing_writes_says_so_and_serves_again_by_command(case
     case.write(3)
     case.wait_state(PairState.PAIR)
     case.wait_restored(3)
+
+
+def test_a_planned_takeover_that_the_other_sites_disk_refuses_lets_the_primary_serve_again(case: Case) -> None:
+    case.pair()
+    case.write(1)
+    controller = case.linked.second.daemon_process(Daemon.CONTROLLER)
+    assert controller is not None
+    obstacle = case.linked.second.state_directory(Daemon.CONTROLLER) / f".state.json.{controller.pid}.new"
+    obstacle.mkdir()  # where the state is written before it takes the old one's place
+    try:
+        with pytest.raises(StorageError, match=r"state\.json"):
+            case.osaka.take_over(case.name)
+    finally:
+        obstacle.rmdir()
+    case.write(2)
+    case.wait_state(PairState.PAIR)
+    case.wait_restored(2)
+    assert case.osaka.take_over(case.name).kind == "planned"
 
 
 def test_the_initial_copy_must_be_done(case: Case) -> None:
