@@ -62,6 +62,7 @@ class JournalMove(Shape):
 
     journal_bytes: int
     pool: Name | None = None
+    members: list[Name] = Field(default_factory=list)  # pool volumes, when there are several
     path: str | None = None  # of the pool volume; None: a file in the group's directory
     journal_uuid: str | None = None  # known when it is laid out
 
@@ -95,6 +96,7 @@ class GroupRecord(Shape):
     journal_path: str
     journal_bytes: int
     journal_pool: Name | None = None  # the pool volume that holds the journal
+    journal_members: list[Name] = Field(default_factory=list)  # the pool volumes, when it is made of several
     journal_visible: bool = False
     on_full: OnFull = OnFull.SUSPEND
     acquisition: bool = False
@@ -123,8 +125,11 @@ class GroupRecord(Shape):
     @property
     def pool_volumes(self) -> set[str]:
         """Those that hold its journal or a kept tail."""
-        moving = self.journal_move.pool if self.journal_move is not None else None
-        names = (self.journal_pool, moving, *(orphan.pool for orphan in self.orphans))
+        names = [self.journal_pool, *self.journal_members]
+        if self.journal_move is not None:
+            names += [self.journal_move.pool, *self.journal_move.members]
+        for orphan in self.orphans:
+            names += [orphan.pool, *orphan.members]
         return {name for name in names if name is not None}
 
 

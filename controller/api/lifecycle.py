@@ -106,6 +106,7 @@ class Orphan(Shape):
     name: Name
     path: str
     pool: Name | None = None  # the pool volume that it lies on
+    members: list[Name] = Field(default_factory=list)  # the pool volumes, when there are several
     generation: int  # under which they were written
     superseded_by: int  # the generation that the group followed from then on
     first_sequence: Count

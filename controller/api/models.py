@@ -110,6 +110,14 @@ class GroupCreate(Shape):
     on_full: OnFull = OnFull.SUSPEND
 
 
+class Segment(Shape):
+    """A run of a journal's data on one of its volumes."""
+
+    member: Count
+    head_lba: Count
+    block_count: Count
+
+
 class Composition(Shape):
     """Where the areas of a journal volume lie (journal group composition command)."""
 
@@ -120,6 +128,7 @@ class Composition(Shape):
     metadata_block_count: Count
     data_head_lba: Count
     data_block_count: Count
+    segments: list[Segment] = Field(default_factory=list)  # of the data, in order; empty: all on one volume
 
 
 class Links(Shape):
@@ -127,6 +136,7 @@ class Links(Shape):
 
     journal_uri: str  # the whole journal volume, read-only
     pointers_uri: str  # the 4 KiB pointer page, read-only
+    member_uris: list[str] = Field(default_factory=list)  # of the journal's further volumes
     volume_uris: dict[str, str]  # by volume index as a string: PVOLs, read-only
 
 

@@ -40,7 +40,11 @@ class RemoteJournal:
         self.source = source
         self._journal = link_type(source.links.journal_uri, deadline_seconds=deadline_seconds, stop=stop)
         self._pages = link_type(source.links.pointers_uri, deadline_seconds=deadline_seconds, stop=stop)
+        self._members = [
+            link_type(uri, deadline_seconds=deadline_seconds, stop=stop) for uri in source.links.member_uris
+        ]
         area = source.composition
+        self._segments = area.segments
         self.slot_count = area.metadata_block_count * BLOCK_BYTES // RECORD_BYTES
         self._records_start = area.metadata_head_lba * BLOCK_BYTES
         self._data_start = area.data_head_lba * BLOCK_BYTES
@@ -107,7 +111,30 @@ class RemoteJournal:
 
     def read(self, *ranges: Iterator[Range]) -> None:
         """Fetch ranges at once, several reads in flight."""
-        self._journal.read_ranges(piece for group in ranges for piece in group)
+        pieces = (piece for group in ranges for piece in group)
+        if not self._segments:
+            self._journal.read_ranges(pieces)
+            return
+        of_member: dict[int, list[Range]] = {}
+        for offset, length, view in pieces:
+            for member, at, part in self._located(offset, length, view):
+                of_member.setdefault(member, []).append((at, len(part), part))
+        for member in sorted(of_member):
+            (self._journal if member == 0 else self._members[member - 1]).read_ranges(of_member[member])
+
+    def _located(self, offset: int, length: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+        """A range of the journal as pieces of its volumes: (member, byte offset there, part of the view)."""
+        if offset < self._data_start:
+            yield 0, offset, view
+            return
+        start = self._data_start
+        for segment in self._segments:
+            size = segment.block_count * BLOCK_BYTES
+            begin, end = max(offset, start), min(offset + length, start + size)
+            if begin < end:
+                at = segment.head_lba * BLOCK_BYTES + begin - start
+                yield segment.member, at, view[begin - offset : end - offset]
+            start += size
 
     def record(self, sequence: int) -> Records:
         """The one slot of a sequence, whatever it holds."""
@@ -117,8 +144,8 @@ class RemoteJournal:
 
     def close(self) -> None:
         """Drop the connections; the next use makes new ones."""
-        self._journal.close()
-        self._pages.close()
+        for link in (self._journal, *self._members, self._pages):
+            link.close()
 
 
 def read_durable(link: DataLink, buffer: bytearray) -> Position:

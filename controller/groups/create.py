@@ -113,7 +113,7 @@ def _add(appliance: Appliance, document: StateDocument, request: GroupCreate) ->
     group_server = plans.new_group_server(document, request.volumes, request.name)
     for server in (group_server, plans.journal_server(request.name), plans.source_server(request.name)):
         appliance.paths.check_server(server)
-    path, size_bytes, pool_volume = storage.choose_journal(appliance, document, request)
+    room = storage.choose_journal(appliance, document, request)
     document.groups[request.name] = GroupRecord(
         name=request.name,
         uuid=request.uuid,
@@ -122,9 +122,10 @@ def _add(appliance: Appliance, document: StateDocument, request: GroupCreate) ->
         peer_site=request.peer_site,
         volumes=request.volumes,
         server=group_server,
-        journal_path=path,
-        journal_bytes=size_bytes,
-        journal_pool=pool_volume,
+        journal_path=room.path,
+        journal_bytes=room.size_bytes,
+        journal_pool=room.pool,
+        journal_members=list(room.members),
         journal_visible=request.journal_visible,
         on_full=request.on_full,
         acquisition=request.role is Role.PRIMARY,

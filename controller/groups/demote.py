@@ -24,7 +24,6 @@ from controller.groups.marker_list import MarkerList
 from controller.groups.standing import forget_copies
 from controller.groups.suspension import read_map
 from controller.journal.pointers import Pointer, PointerPage, Position
-from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths
 from controller.state import Demotion, GroupRecord, Phase
 
@@ -122,7 +121,7 @@ def _make_room(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> 
     """A fresh journal under the new generation, and pointers that begin where the new primary's journal does."""
     files = GroupPaths(appliance.paths.group(group.name))
     storage.check_journal_room(appliance, group)
-    JournalVolume.create(group.journal_path, group.journal_bytes, group.uuid, demotion.generation)
+    storage.lay_out(appliance, group.model_copy(update={"generation": demotion.generation}))
     fresh = files.directory / ".pointers.new"
     fresh.unlink(missing_ok=True)
     page = PointerPage.create(str(fresh))

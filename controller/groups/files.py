@@ -17,6 +17,7 @@ from controller.api.models import Composition
 from controller.errors import IntegrityError
 from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, records_valid
 from controller.journal.pointers import PointerPage, Position
+from controller.journal.spanned import SpannedJournal
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord
@@ -41,6 +42,7 @@ class OpenGroup:
             metadata_block_count=header.metadata_block_count,
             data_head_lba=header.data_head_lba,
             data_block_count=header.data_block_count,
+            segments=self.journal.segments() if isinstance(self.journal, SpannedJournal) else [],
         )
 
     def position_of(self, sequence: int) -> Position:

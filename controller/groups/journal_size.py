@@ -82,6 +82,8 @@ def settle(appliance: Appliance, name: str) -> None:
         record.journal_move = None
         if header.journal_uuid == move.journal_uuid:
             record.journal_bytes, record.journal_pool = move.journal_bytes, move.pool
+            record.journal_members = move.members
+            storage.link_exports(record, files)
             record.composition = appliance.open_groups.get(record).composition()
     document = appliance.store.document
     group = document.group(name)
@@ -98,17 +100,17 @@ def _begin(appliance: Appliance, name: str, order: JournalResize) -> bool:
         settle(appliance, name)
         group = appliance.store.document.group(name)
         _refuse(appliance, group)
-        same_size = order.size_bytes in (None, group.journal_bytes)
-        if same_size and (
-            order.journal_volumes == [group.journal_pool] or (order.size_bytes and not order.journal_volumes)
-        ):
+        present = group.journal_members or [name for name in (group.journal_pool,) if name is not None]
+        named = order.journal_volumes == present if order.journal_volumes else order.size_bytes is not None
+        if named and order.size_bytes in (None, group.journal_bytes):
             return False
         with appliance.store.change() as draft:
-            path, size_bytes, pool_volume = storage.choose_room(
-                appliance, draft, name, order.size_bytes, order.journal_volumes
-            )
+            room = storage.choose_room(appliance, draft, name, order.size_bytes, order.journal_volumes)
             draft.group(name).journal_move = JournalMove(
-                journal_bytes=size_bytes, pool=pool_volume, path=path if pool_volume is not None else None
+                journal_bytes=room.size_bytes,
+                pool=room.pool,
+                members=list(room.members),
+                path=room.path if room.pool is not None else None,
             )
         _name(appliance, name)
     return True
@@ -154,10 +156,9 @@ def _prepare(appliance: Appliance, name: str) -> Position:
     move = group.journal_move
     assert move is not None
     files = GroupPaths(appliance.paths.group(name))
-    if move.path is None:
-        header = JournalVolume.create(str(files.journal_next), move.journal_bytes, group.uuid, group.generation)
-    else:
-        header = JournalVolume.create(move.path, move.journal_bytes, group.uuid, group.generation)
+    wanted = {"journal_bytes": move.journal_bytes, "journal_members": move.members}
+    header = storage.lay_out(appliance, group.model_copy(update=wanted), move.path or str(files.journal_next))
+    if move.path is not None:
         _link(move.path, files.journal_next)
     durable.sync_directory(files.directory)
     with appliance.store.change() as draft:

@@ -85,6 +85,7 @@ def judge(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
             record.orphans.append(orphan)
             if group.journal_pool is not None:  # that volume is taken: the fresh journal is a file of ours
                 record.journal_path, record.journal_pool = str(files.journal), None
+            record.journal_members = []  # they are taken in the same way
 
 
 def listed(appliance: Appliance, name: str) -> list[Orphan]:
@@ -125,6 +126,7 @@ def _orphan(group: GroupRecord, demotion: Demotion, tail: _Tail, files: GroupPat
         name=name,
         path=os.path.realpath(group.journal_path) if in_pool else os.fspath(files.orphans / name),
         pool=group.journal_pool,
+        members=group.journal_members,
         generation=group.generation,
         superseded_by=demotion.generation,
         first_sequence=first,

@@ -70,5 +70,6 @@ def make_links(appliance: Appliance, group: GroupRecord) -> Links | None:
     return Links(
         journal_uri=f"{journal}/journal",
         pointers_uri=f"{journal}/pointers",
+        member_uris=[f"{journal}/journal.{number}" for number in range(1, len(group.journal_members))],
         volume_uris={str(volume.index): f"nbd://{host}:{group.volume_port}/{volume.name}" for volume in group.volumes},
     )

@@ -8,28 +8,28 @@ and hold whatever lock makes that right.
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
-import stat
 import time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from typing_extensions import Buffer
 
 from controller import durable
-from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError, StorageError
+from controller.errors import ConflictError, IntegrityError, NotFoundError, StorageError
 from controller.journal.layout import (
     BLOCK_BYTES,
     HEADER_SLOT_LBAS,
     RECORD_BYTES,
     RECORD_DTYPE,
-    SIZE_BYTES_MIN,
     Header,
     Records,
     compose,
 )
+from controller.journal.store import allocate, lock, read_header, set_document
+from controller.journal.store import volume_size_bytes as volume_size_bytes
+from controller.journal.store import write_fully as write_fully
 
 MADV_POPULATE_READ: Final = 22  # Linux 5.14; the mmap module has no name for it
 
@@ -37,18 +37,11 @@ MADV_POPULATE_READ: Final = 22  # Linux 5.14; the mmap module has no name for it
 class Areas(NamedTuple):
     """The mapped journal volume and its areas: offsets and lengths in bytes, slots in records."""
 
-    map: mmap.mmap
+    map: mmap.mmap  # of several volumes: a view of one run over all of them
     data_start: int
     data_bytes: int
     slots_start: int
     slot_count: int
-
-
-def volume_size_bytes(file: int) -> int:
-    """Length of an open file or block device."""
-    if stat.S_ISBLK(os.fstat(file).st_mode):
-        return os.lseek(file, 0, os.SEEK_END)
-    return os.fstat(file).st_size
 
 
 class JournalVolume:
@@ -65,12 +58,13 @@ class JournalVolume:
         self.path = path
         self.header = header
         self.writable = writable
+        self.several = False  # volumes that it is made of
         self.slot_count = header.slot_count
         self.data_blocks = header.data_block_count
         self._data_start = header.data_head_lba * BLOCK_BYTES
         self._data_bytes = header.data_block_count * BLOCK_BYTES
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        self._map = mmap.mmap(file, header.end_bytes, access=access)
+        self._map: Any = mmap.mmap(file, header.end_bytes, access=access)
         self._view = memoryview(self._map)
         self._slots_start = header.metadata_head_lba * BLOCK_BYTES
         self._slots = np.frombuffer(self._map, RECORD_DTYPE, self.slot_count, self._slots_start)
@@ -86,7 +80,7 @@ class JournalVolume:
         made = not os.path.exists(path)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            size_bytes = cls._allocate(file, path, size_bytes)
+            size_bytes = allocate(file, path, size_bytes)
             header = compose(size_bytes, group_uuid, generation, time.time_ns())
             start = header.metadata_head_lba * BLOCK_BYTES
             if not made:  # a used volume may hold records of an earlier life
@@ -103,30 +97,6 @@ class JournalVolume:
         finally:
             os.close(file)
         return header
-
-    @staticmethod
-    def _allocate(file: int, path: str, size_bytes: int) -> int:
-        present = volume_size_bytes(file)
-        size_bytes = size_bytes or present
-        if size_bytes < SIZE_BYTES_MIN:
-            raise CapacityError(
-                f"a journal volume of {size_bytes} bytes is too small: {path}",
-                hint=f"Give it at least {SIZE_BYTES_MIN} bytes.",
-                path=path,
-            )
-        if stat.S_ISBLK(os.fstat(file).st_mode):
-            if present < size_bytes:
-                raise CapacityError(f"journal volume {path} is shorter than {size_bytes} bytes", path=path)
-            return size_bytes
-        try:
-            os.posix_fallocate(file, 0, size_bytes)
-        except OSError as error:
-            raise CapacityError(
-                f"cannot allocate {size_bytes} bytes for journal volume {path}: {os.strerror(error.errno or 0)}",
-                hint="Free room on that file system, or give a smaller journal size.",
-                path=path,
-            ) from error
-        return size_bytes
 
     @classmethod
     def open(cls, path: str, *, writable: bool, group_uuid: str | None = None) -> JournalVolume:
@@ -147,10 +117,16 @@ class JournalVolume:
                 hint=durable.hint_for(error),
                 path=path,
             ) from error
+        document = set_document(file)
+        if document is not None:
+            from controller.journal.spanned import open_spanned  # which is built upon this
+
+            os.close(file)
+            return open_spanned(path, document, writable=writable, group_uuid=group_uuid)
         try:
             if writable:
-                cls._lock(file, path)
-            header = cls._read_header(file, path)
+                lock(file, path)
+            header = read_header(file, path)
             if group_uuid is not None and header.group_uuid != group_uuid:
                 raise IntegrityError(
                     f"journal volume {path} belongs to group {header.group_uuid}, not to {group_uuid}",
@@ -176,35 +152,13 @@ class JournalVolume:
         except FileNotFoundError:
             raise NotFoundError(f"journal volume {path} is missing", hint="Put it back.", path=path) from None
         try:
-            return cls._read_header(file, path)
+            if set_document(file) is None:
+                return read_header(file, path)
         finally:
             os.close(file)
-
-    @staticmethod
-    def _lock(file: int, path: str) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConflictError(
-                f"journal volume {path} is in use by another process",
-                hint="One server writes a journal; end the other one first.",
-                path=path,
-            ) from None
-
-    @staticmethod
-    def _read_header(file: int, path: str) -> Header:
-        found: list[Header] = []
-        failure: IntegrityError | None = None
-        for lba in HEADER_SLOT_LBAS:
-            block = os.pread(file, BLOCK_BYTES, lba * BLOCK_BYTES).ljust(BLOCK_BYTES, b"\0")
-            try:
-                found.append(Header.unpack(block, path))
-            except IntegrityError as error:
-                failure = failure or error
-        if not found:
-            assert failure is not None
-            raise failure
-        return max(found, key=lambda header: header.serial)
+        journal = cls.open(path, writable=False)
+        journal.close()
+        return journal.header
 
     def set_generation(self, generation: int) -> None:
         """Raise the generation; durable before it returns. A lower one is refused."""
@@ -319,10 +273,3 @@ class JournalVolume:
         except BufferError:  # a view is still out; the map goes with it
             pass
         os.close(self.file)
-
-
-def write_fully(file: int, view: memoryview, offset: int) -> None:
-    """pwrite until all is written."""
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written

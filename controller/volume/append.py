@@ -187,7 +187,8 @@ AnyAppender = Union[Appender, "CompiledAppender"]
 
 def open_appender(journal: JournalVolume, tail: Position) -> AnyAppender:
     """The quickest append step there is here, after the record at `tail`."""
-    return Appender(journal, tail) if _Append is None else CompiledAppender(journal, tail)
+    plain = _Append is None or journal.several  # the compiled one knows one file
+    return Appender(journal, tail) if plain else CompiledAppender(journal, tail)
 
 
 def piece_bytes_max(journal: JournalVolume) -> int:

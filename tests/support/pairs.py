@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 
 from controller.api.models import (
     CopyMode,
@@ -32,7 +33,10 @@ class ControllerPair:
         secondary: ControllerProcess,
         volumes: dict[str, int],
         journal_bytes: int | None = None,
+        pools: Mapping[str, list[str]] | None = None,
     ) -> None:
+        """`pools`: by site, the pool volumes that its journal lies on."""
+        pools = pools or {}
         self.primary = primary
         self.secondary = secondary
         members = [GroupVolume(index=i, name=name, size_bytes=size) for i, (name, size) in enumerate(volumes.items())]
@@ -43,9 +47,11 @@ class ControllerPair:
             peer_site=primary.site,
             volumes=members,
             journal_bytes=journal_bytes,
+            journal_volumes=pools.get(secondary.site, []),
         )
         self.secondary.client.create_group(request)
-        self.request = request.model_copy(update={"role": Role.PRIMARY, "peer_site": secondary.site})
+        mine = {"role": Role.PRIMARY, "peer_site": secondary.site, "journal_volumes": pools.get(primary.site, [])}
+        self.request = request.model_copy(update=mine)
         self.primary.client.create_group(self.request)
 
     def source(self) -> CopySource:
