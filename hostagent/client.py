@@ -247,7 +247,7 @@ class Agent:
     def start_drill(self, group: str, order: DrillOrder | None = None) -> DrillReport:
         """POST /drills/{group}: writable images at the secondary site; the check, if any, has run when this returns."""
         order = order or DrillOrder()
-        seconds = ORDER_SECONDS + order.check_seconds
+        seconds = ORDER_SECONDS + order.wait_seconds + order.check_seconds
         return self._channel.call(DrillReport, "POST", f"/drills/{group}", body=order, seconds=seconds)
 
     def stop_drill(self, group: str, number: int | None = None) -> list[DrillReport]:

@@ -233,7 +233,7 @@ class AgentClient:
 
     def start_drill(self, group: str, order: DrillOrder) -> DrillReport:
         """Forward a drill to the secondary's agent; its check runs there, to its end."""
-        path, seconds = f"/peer/drills/{group}", ORDER_SECONDS + order.check_seconds
+        path, seconds = f"/peer/drills/{group}", ORDER_SECONDS + order.wait_seconds + order.check_seconds
         return self._noted(lambda: self._channel.call(DrillReport, "POST", path, body=order, seconds=seconds))
 
     def stop_drill(self, group: str, number: int | None) -> list[DrillReport]:

@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from controller.addresses import parse_address
-from controller.api.drills import Drill, DrillStamp, DrillStart
+from controller.api.drills import Drill, DrillStamp, DrillStart, RestoreEndOrder
 from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, KeptPair
 from controller.api.lifecycle import (
     DemoteOrder,
@@ -226,6 +226,10 @@ class ControllerClient:
 
     def drills(self, group: str | None = None) -> list[Drill]:
         return self._ask(list[Drill], "/drills" if group is None else f"/groups/{group}/drills")
+
+    def set_restore_end(self, group: str, order: RestoreEndOrder) -> JournalState:
+        """Let restore stand at a moment ahead, for as long as this is renewed."""
+        return self._order(JournalState, f"/groups/{group}/restore-end", order, self._seconds)
 
     def start_drill(self, group: str, order: DrillStart) -> Drill:
         return self._order(Drill, f"/groups/{group}/drills", order)

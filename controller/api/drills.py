@@ -56,9 +56,19 @@ class Drill(Shape):
     lag_bytes: Count | None = None
     ready_seconds: float | None = None  # achieved RTO: until the images could be used
     images: list[DrillImage]
+    at: str | None = None  # the moment that was asked for; None: the present one
     check: DrillCheck | None = None
     ended_ns: Count | None = None
     reason: str = ""  # why it is over
+
+
+class RestoreEndOrder(Shape):
+    """Let restore go on to one of these and stand there; none of them: let it go on."""
+
+    sequence: Count | None = None  # behind this journal
+    marker: Name | None = None  # behind the next marker of this name
+    time_ns: Count | None = None  # before the first later journal
+    hold_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0  # without a renewal
 
 
 class DrillStart(Shape):
@@ -66,6 +76,7 @@ class DrillStart(Shape):
 
     lag_seconds: float | None = None
     lag_bytes: Count | None = None
+    at: str | None = None
 
 
 class DrillStamp(Shape):

@@ -226,6 +226,7 @@ class JournalState(Shape):
     drills: Count = 0  # open on this secondary's volumes: restore waits for their end
     run: RunState | None = None  # a primary's in-band run: the one under way, or the last one
     verify: VerifyState | None = None  # a secondary's: what the last task of verify runs found here
+    restore_end: Count | None = None  # a secondary's restore was told to stand at this journal for a while
     driver: Name | None = None  # the host agent that drives this group; None when none has a lease
     append_records_per_second: float = 0.0  # exponential averages
     append_bytes_per_second: float = 0.0

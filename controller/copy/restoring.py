@@ -70,7 +70,8 @@ class Restoring(Loop):
             return 0.0
         if program.pending:
             return program.sync_due_seconds()
-        return self._persist_at_times()
+        rests = [self._persist_at_times(), program.end_seconds()]
+        return min((rest for rest in rests if rest is not None), default=None)
 
     def _persist_at_times(self) -> float | None:
         """Bound what a power cut makes us restore again; None when all of it is on the disk."""

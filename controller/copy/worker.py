@@ -36,6 +36,7 @@ from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import recover
 from controller.journal.volume import JournalVolume
+from controller.restore.ends import End
 from controller.restore.gate import RestoreGate
 from controller.restore.inspect import Inspector
 from controller.restore.program import Marker, RestoreProgram
@@ -174,6 +175,7 @@ class SecondaryGroup:
         self._initial.halt()
         before = self._pointers.read(Pointer.ALREADY_RESTORED).sequence
         self._gate.waiting = None  # noted again when restore comes to it
+        self._gate.end.set(None, 0.0)
         self._restore.restore(None)
         read = self._pointers.read(Pointer.ALREADY_READ).sequence
 
@@ -231,6 +233,17 @@ class SecondaryGroup:
             if not self._moved.wait_for(lambda: not (on and self._restore.program.pending), timeout):
                 raise PeerError(f"restore of {self.name} did not come to rest within {timeout} s", hint="Try again.")
         return self._pointers.read(Pointer.ALREADY_RESTORED)
+
+    def stand_at(self, end: End | None, seconds: float) -> None:
+        """Let restore go on to there and stand, for so long; None: let it go on. ConflictError when that is behind."""
+        with self._targets.lock:
+            self._gate.end.order(end, seconds, self._restore.program.applied)
+        self._restore.order(explicit=True)
+
+    @property
+    def restore_end(self) -> int | None:
+        """Where restore stands, or will, by an order; None when it was told none, or the place is not known yet."""
+        return self._gate.end.found
 
     def _refuse_inconsistent(self) -> None:
         consistent = self._initial.consistent_sequence

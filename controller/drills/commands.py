@@ -34,7 +34,7 @@ def start(appliance: Appliance, name: str, order: DrillStart) -> Drill:
             position = worker.hold_for_images(True)
             read = worker.snapshot().pointers[str(Pointer.ALREADY_READ)].sequence
             drill = _drill(appliance, group, position, started_ns).model_copy(
-                update={"lag_seconds": order.lag_seconds, "lag_bytes": order.lag_bytes, "read_sequence": read}
+                update=order.model_dump() | {"read_sequence": read}
             )
             for image in drill.images:
                 appliance.paths.check_server(image.server)

@@ -10,7 +10,7 @@ from controller.groups.marks import listed as list_markers
 from controller.groups.marks import note_suspension
 from controller.groups.marks import put as put_marker
 from controller.groups.members import join, leave
-from controller.groups.orders import order_copy, order_initial_copy, order_restore, order_resync
+from controller.groups.orders import order_copy, order_initial_copy, order_restore, order_resync, set_restore_end
 from controller.groups.orphans import drop as drop_orphan
 from controller.groups.orphans import listed as list_orphans
 from controller.groups.primary import purge, set_acquisition
@@ -47,6 +47,7 @@ __all__ = [
     "resume",
     "serve",
     "set_acquisition",
+    "set_restore_end",
     "show",
     "show_all",
     "split",

@@ -141,8 +141,9 @@ def _changes(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
 
 def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
     if group.role is Role.SECONDARY:
-        snapshot = appliance.workers.get(group).snapshot()
-        return {key: getattr(snapshot, key) for key in _OF_THE_WORKER}
+        worker = appliance.workers.get(group)
+        snapshot = worker.snapshot()
+        return {key: getattr(snapshot, key) for key in _OF_THE_WORKER} | {"restore_end": worker.restore_end}
     if not plans.serves_volumes(group) or appliance.permits.awaits(group.name):
         return {"mode": mode_of(appliance, group)}
     server = plans.group_server(group)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from controller.api.drills import RestoreEndOrder
 from controller.api.lifecycle import ResyncOrder
 from controller.api.models import CopyOrder, InitialCopyMethod, InitialCopyOrder, RestoreRequest, SplitMode
 from controller.appliance import Appliance
 from controller.copy.worker import SecondaryGroup
 from controller.errors import ConflictError
+from controller.restore.ends import End
 
 
 def order_copy(appliance: Appliance, name: str, order: CopyOrder) -> None:
@@ -40,6 +42,12 @@ def order_resync(appliance: Appliance, name: str, order: ResyncOrder) -> None:
 def order_restore(appliance: Appliance, name: str, request: RestoreRequest) -> None:
     """Restore what is read, or will be, up to a sequence."""
     _worker(appliance, name).order_restore(request.to_sequence)
+
+
+def set_restore_end(appliance: Appliance, name: str, order: RestoreEndOrder) -> None:
+    """Let restore stand at a moment ahead for a while, or go on."""
+    end = End(order.sequence, order.marker, order.time_ns)
+    _worker(appliance, name).stand_at(None if end == End() else end, order.hold_seconds)
 
 
 def _worker(appliance: Appliance, name: str) -> SecondaryGroup:

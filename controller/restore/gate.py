@@ -13,12 +13,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from controller.journal.layout import Kind, Records
 from controller.journal.markers import MarkerKind, parse_marker
 from controller.journal.volume import JournalVolume
+from controller.restore.ends import RestoreEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class RestoreGate:
         self.held = False  # images of the volumes are open: they must stand still
         self.own_changes = False  # regions here differ from every state of the primary
         self.waiting: Barrier | None = None  # restore stands before it
+        self.end = RestoreEnd()  # where restore is to stand for a while
         self._covers = 0
         self._lock = threading.Lock()
 
@@ -50,6 +53,11 @@ class RestoreGate:
     def covers(self) -> int:
         return self._covers
 
+    @property
+    def changes(self) -> int:
+        """Records that were found passable before this changed have to be asked for again."""
+        return self.end.changes
+
     def cover(self, sequence: int) -> None:
         """A copy has begun that makes up for every marker up to a sequence."""
         with self._lock:
@@ -59,11 +67,10 @@ class RestoreGate:
 
     def passable(self, journal: JournalVolume, records: Records) -> int:
         """How many of these verified records may be restored; notes the marker that the next one is."""
+        records = records[: self.end.passable(records, lambda record: _content(journal, record))]
         for at in np.flatnonzero(records["kind"] == Kind.MARKER).tolist():
-            record = records[at]
-            views = journal.data_views(int(record["data_position"]), int(record["data_blocks"]))
-            content = parse_marker(b"".join(views))
-            sequence = int(record["sequence"])
+            content = _content(journal, records[at])
+            sequence = int(records[at]["sequence"])
             if content.get("what") == MarkerKind.RESUMED and sequence > self._covers:
                 barred = False
                 with self._lock:
@@ -74,3 +81,8 @@ class RestoreGate:
                     self._on_barrier()
                     return int(at)
         return len(records)
+
+
+def _content(journal: JournalVolume, record: Any) -> dict[str, Any]:
+    views = journal.data_views(int(record["data_position"]), int(record["data_blocks"]))
+    return parse_marker(b"".join(views))

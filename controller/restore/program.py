@@ -98,7 +98,8 @@ class RestoreProgram:
         it are then restored and durable, and none after it is touched.
         """
         first = self.applied.sequence + 1
-        last = min(limit, self.applied.sequence + BATCH_RECORDS)
+        end = self._gate.end.found
+        last = min(limit if end is None else min(limit, end), self.applied.sequence + BATCH_RECORDS)
         if last < first or self._gate.held:  # nothing is even looked at, however much arrives meanwhile
             return False
         records, damage = self._usable(first, last)
@@ -110,13 +111,14 @@ class RestoreProgram:
                 sequence=first,
                 path=self._journal.path,
             )
+        seen = self._gate.changes
         records = records[: self._gate.passable(self._journal, records)]
         if not len(records):
             return False
         self._pointers.publish(Pointer.RESTORE_SCHEDULED, _end_of(records))
         stepped = False
         for part in self._parts(records):
-            if not self._apply(int(part[0]["sequence"]), _end_of(part), part):
+            if not self._apply(int(part[0]["sequence"]), _end_of(part), part, seen):
                 break
             stepped = True
         return stepped
@@ -170,10 +172,14 @@ class RestoreProgram:
     def _payload(self, record: np.void) -> bytes:
         return b"".join(self._journal.data_views(int(record["data_position"]), int(record["data_blocks"])))
 
-    def _apply(self, first: int, end: Position, records: Records) -> bool:
+    def end_seconds(self) -> float | None:
+        """Until restore goes on although it was told an end; None when it was not."""
+        return self._gate.end.seconds_left()
+
+    def _apply(self, first: int, end: Position, records: Records, seen: int) -> bool:
         """False when the gate was closed; who holds the lock finds `applied` true."""
         with self._targets.lock:
-            if self._gate.closed:
+            if self._gate.closed or self._gate.changes != seen:
                 return False
             self._apply_locked(first, end.sequence, records)
             self.applied = end

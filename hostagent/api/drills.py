@@ -48,7 +48,12 @@ class QuietHost(Shape):
 
 
 class DrillOrder(Shape):
-    """Open a drill at the present moment; with a command, check it."""
+    """Open a drill at the present moment, or at one that is ahead; with a command, check it."""
+
+    at: Annotated[str, Field(min_length=1)] | None = None  # a marker's name, a sequence, a time
+    marker: Name | None = None  # put this one now, and open the drill exactly there
+    freeze: bool = False  # with `marker`: while the file systems stand still
+    wait_seconds: Annotated[float, Field(gt=0, le=86400)] = 60.0  # for that moment
 
     check: Annotated[str, Field(min_length=1)] | None = None
     check_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0

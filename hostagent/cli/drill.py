@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from controller.errors import UsageError
 from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, table
+from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -23,6 +25,19 @@ GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The pair's 
 def start(
     session: Session,
     group: GroupArgument,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="MOMENT", help="A marker's name, a journal's sequence, or a time; it is ahead."),
+    ] = None,
+    marker: Annotated[
+        str | None, typer.Option("--marker", metavar="NAME", help="Put this marker now; the drill is exactly there.")
+    ] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="With --marker: while the file systems stand still.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0.1, metavar="SECONDS", help="For that moment to be restored.")
+    ] = 60.0,
     check: Annotated[
         str | None,
         typer.Option("--check", metavar="CMD", help='Run at the secondary, such as "fsck.ext4 -fp {device}".'),
@@ -31,11 +46,21 @@ def start(
         float, typer.Option("--timeout", min=1, metavar="SECONDS", help="After which the check is ended.")
     ] = 3600.0,
 ) -> None:
-    """Open images as they are now; --check runs a command on them and stamps the result. Exit code 2: it failed."""
+    """Open images as they are now, or at a moment ahead.
+
+    --check runs a command on them and stamps the result. Exit code 2: it failed.
+    """
     from hostagent.api.drills import DrillOrder
 
-    order = validated(DrillOrder, check=check, check_seconds=timeout)
-    drill = session.agent.start_drill(group, order)
+    if at is not None and marker is not None:
+        raise UsageError("--at and --marker exclude each other", hint="--marker puts the moment, --at waits for one.")
+    if freeze and marker is None:
+        raise UsageError("--freeze needs --marker", hint="Name the marker that is put meanwhile.")
+    order = validated(
+        DrillOrder, at=at, marker=marker, freeze=freeze, wait_seconds=wait, check=check, check_seconds=timeout
+    )
+    look = Journals(session, group, f"drill of {group}")
+    drill = watched(session, lambda: session.agent.start_drill(group, order), look)
     session.show(drill, lambda: drill_text(drill))
     if drill.check is not None and not drill.check.passed:
         raise typer.Exit(CHECK_FAILED)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hostagent.cli.output import count
+from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, verb
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 app = noun("journal", "Journals of a pair: acquisition, copy, restore, purge.")
 
 RATE_SECONDS = 0.5
+POLL_SECONDS = 0.2
 
 GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The pair's group.")]
 ToOption = Annotated[
@@ -54,19 +58,38 @@ def stop(session: Session, group: GroupArgument) -> None:
 @verb(app, "copy")
 def copy(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Let the secondary read journals now."""
-    _show(session, session.agent.copy_journal(group, to))
+    _show(session, _followed(session, session.agent.copy_journal(group, to), "already_read", to))
 
 
 @verb(app, "restore")
 def restore(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Apply journals that the secondary has read to the SVOL."""
-    _show(session, session.agent.restore_journal(group, to))
+    _show(session, _followed(session, session.agent.restore_journal(group, to), "already_restored", to))
 
 
 @verb(app, "purge")
 def purge(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Free journals of the primary that the secondary has confirmed."""
     _show(session, session.agent.purge_journal(group, to))
+
+
+def _followed(session: Session, state: JournalState, pointer: str, to: int | None) -> JournalState:
+    """On a terminal: the state when the journal named by --to is reached; Ctrl-C ends the display alone."""
+    if to is None or session.json or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return state
+    last = [state]
+
+    def follow() -> None:
+        while last[-1].failure is None and last[-1].pointers[pointer].sequence < to:
+            time.sleep(POLL_SECONDS)
+            found = session.agent.journal(state.group).secondary
+            if found is None:
+                return
+            last.append(found)
+
+    with suppress(KeyboardInterrupt):
+        watched(session, follow, Journals(session, state.group, f"{state.group} to journal {to}"))
+    return last[-1]
 
 
 def _show(session: Session, state: JournalState) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from controller.errors import NotFoundError
 from hostagent.cli.journal import app as journal_app
 from hostagent.cli.pair import GroupArgument, app
+from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def split(
     """Stop replication in a consistent state. The SVOL is readable; changes are tracked."""
     from hostagent.api.models import PairSplit
 
-    _show(session, session.agent.split_pair(group, PairSplit(writable=rw, force=force)))
+    look, order = Journals(session, group, f"split of {group}"), PairSplit(writable=rw, force=force)
+    _show(session, watched(session, lambda: session.agent.split_pair(group, order), look))
 
 
 @verb(app, "resync")
@@ -44,7 +47,13 @@ def resync(
     """Bring a pair back in step by what differs. Replication goes on from there."""
     from hostagent.api.models import PairResync
 
-    _show(session, session.agent.resync_pair(group, PairResync(swap=swap, force=force)))
+    look, order = Journals(session, group, f"resync of {group}"), PairResync(swap=swap, force=force)
+    status = watched(session, lambda: session.agent.resync_pair(group, order), look)
+    if sys.stdout.isatty() and not session.json:
+        from hostagent.cli.live import show_copy
+
+        status = show_copy(session, status, "resync")
+    _show(session, status)
 
 
 @verb(journal_app, "dump", data=False)

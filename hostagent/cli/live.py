@@ -15,11 +15,11 @@ import typer
 from controller.errors import ConflictError, PairvolError, PeerError
 from hostagent.api.models import PairState, PairStatus
 from hostagent.cli.pair_view import status_text
+from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, plain
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 0.5
-QUIET_SECONDS = 2.0  # a copy that is over by then needs no progress bar
 
 
 def watch_status(session: Session, ask: Callable[[], list[PairStatus]]) -> None:
@@ -68,17 +68,18 @@ def wait_for_state(session: Session, group: str, state: PairState, seconds: floa
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
 
 
-def show_initial_copy(session: Session, status: PairStatus) -> PairStatus:
-    """Show the progress of an initial copy until it ends, cannot be seen, or Ctrl-C; returns the last status."""
+def show_copy(session: Session, status: PairStatus, words: str) -> PairStatus:
+    """Show the progress of a copy until it ends, cannot be seen, or Ctrl-C; returns the last status."""
+    last = [status]
+
+    def follow() -> None:
+        last.extend(_while_copying(session, status))
+
     try:
-        deadline = time.monotonic() + QUIET_SECONDS
-        for now in _while_copying(session, status):
-            status = now
-            if time.monotonic() > deadline:
-                return _progress_bar(session, status)
+        watched(session, follow, Journals(session, status.group, f"{words} of {status.group}"))
     except KeyboardInterrupt:
         typer.echo(f'the copy goes on; "pairvol pair wait {status.group} --state PAIR" waits for it', err=True)
-    return status
+    return last[-1]
 
 
 def _while_copying(session: Session, status: PairStatus) -> Iterator[PairStatus]:
@@ -89,16 +90,3 @@ def _while_copying(session: Session, status: PairStatus) -> Iterator[PairStatus]
         except PeerError:  # the pair is made; that it cannot be watched is no failure
             return
         yield status
-
-
-def _progress_bar(session: Session, status: PairStatus) -> PairStatus:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task(f"initial copy of {status.group}", total=100)
-        for now in _while_copying(session, status):
-            status = now
-            done = [side.copy_percent for side in status.sides if side.copy_percent is not None]
-            progress.update(task, completed=done[0] if done else None)
-    return status

@@ -9,6 +9,7 @@ import typer
 
 from controller.errors import PeerError
 from hostagent.cli.output import NONE, clock_tenths, count, table
+from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def put(
     order = validated(MarkerPut, name=name, freeze=freeze)
     marker = session.agent.put_marker(group, order.name, freeze=order.freeze)
     if wait:
-        wait_restored(session, group, marker.sequence, timeout)
+        look = Journals(session, group, f"marker {marker.name} of {group}")
+        watched(session, lambda: wait_restored(session, group, marker.sequence, timeout), look)
     session.show(marker, lambda: put_text(marker, restored=wait))
 
 

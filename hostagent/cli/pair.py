@@ -9,6 +9,7 @@ import typer
 
 from controller.errors import PeerError
 from controller.units import parse_duration, parse_size, parse_time
+from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ def create(
     )
     status = session.agent.create_pair(order)
     if sys.stdout.isatty() and not session.json:
-        from hostagent.cli.live import show_initial_copy
+        from hostagent.cli.live import show_copy
 
-        status = show_initial_copy(session, status)
+        status = show_copy(session, status, "initial copy")
     _show(session, [status], single=True)
 
 
@@ -153,7 +154,9 @@ def wait(
 
     if state.upper() not in set(PairState):
         raise typer.BadParameter(f"{state} is not a state", param_hint="--state")
-    reached = wait_for_state(session, group, PairState(state.upper()), parse_duration(timeout))
+    seconds, wanted = parse_duration(timeout), PairState(state.upper())
+    look = Journals(session, group, f"waiting for {group} to be {wanted}")
+    reached = watched(session, lambda: wait_for_state(session, group, wanted, seconds), look)
     _show(session, [reached], single=True)
 
 
@@ -176,8 +179,9 @@ def takeover(
 
     # Named here, so that the command cannot turn the pair back when it is carried out twice.
     goal = to or next((pair.secondary.site for pair in session.agent.pairs() if pair.group == group), None)
+    look = Journals(session, group, f"takeover of {group}")
     try:
-        report = session.agent.take_over(group, force=force, to=goal)
+        report = watched(session, lambda: session.agent.take_over(group, force=force, to=goal), look)
     except PeerError as error:
         if goal is not None:
             again = f'If it was cut short, "pairvol pair takeover {group} --to {goal}" goes on and never turns back.'
@@ -193,7 +197,8 @@ def delete(
     force: Annotated[bool, typer.Option("--force", help="Also when the other site does not answer.")] = False,
 ) -> None:
     """End a pair. Both volumes stay, each with what it holds."""
-    session.agent.delete_pair(group, force=force)
+    look = Journals(session, group, f"end of {group}")
+    watched(session, lambda: session.agent.delete_pair(group, force=force), look)
 
 
 def site_volumes(text: str, option: str) -> SiteVolumes:

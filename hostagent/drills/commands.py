@@ -16,6 +16,7 @@ from controller.errors import ConflictError, NotFoundError, PairvolError, PeerEr
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport
 from hostagent.api.models import AttachOrder, Pair
 from hostagent.drills.check import run_check
+from hostagent.drills.moment import standing
 from hostagent.host import Host
 
 
@@ -24,10 +25,12 @@ def start(host: Host, group: str, order: DrillOrder, *, forwarded: bool = False)
     owner = _owner(host, group, forwarded)
     if owner != host.site:
         return host.peers.get(owner).start_drill(group, order)
-    began = time.monotonic()
-    status = host.runner(group).status()
-    ask = DrillStart(lag_seconds=status.lag_seconds, lag_bytes=status.lag_bytes)
-    drill = host.controller.start_drill(group, ask)
+    runner = host.runner(group)
+    with standing(host, runner, runner.pair, order):
+        began = time.monotonic()
+        status = runner.status()
+        ask = DrillStart(lag_seconds=status.lag_seconds, lag_bytes=status.lag_bytes, at=order.at or order.marker)
+        drill = host.controller.start_drill(group, ask)
     try:
         devices = {image.volume: _attach(host, image) for image in drill.images}
         drill = host.controller.stamp_drill(group, drill.number, DrillStamp(ready_seconds=time.monotonic() - began))

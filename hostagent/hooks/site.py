@@ -16,7 +16,6 @@ from controller.errors import PairvolError
 from hostagent.api.drills import QuietHost, QuietOrder
 from hostagent.hooks.quiet import Quiet
 from hostagent.host import Host
-from hostagent.sides import own_volumes
 from hostagent.transport import Channel, unanswered
 
 
@@ -37,8 +36,9 @@ def quiet(
     `strict`: raise at the end when the quiet did not last, or commands after
     it failed. An event tells of that in any case.
     """
+    pair = host.store.get(group)
     order = QuietOrder(
-        volumes=own_volumes(host, host.store.get(group)).volumes,
+        volumes=(pair.primary if pair.primary.site == host.site else pair.secondary).volumes,
         environment={"PAIRVOL_EVENT": event, "PAIRVOL_MARKER": marker},
         freeze=freeze,
     )

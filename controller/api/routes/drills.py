@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from controller.api.drills import Drill, DrillStamp, DrillStart
-from controller.api.models import Name
+from controller.api.drills import Drill, DrillStamp, DrillStart, RestoreEndOrder
+from controller.api.models import JournalState, Name
 from controller.api.routes.dependencies import Here
 from controller.drills import commands as drills
+from controller.groups import commands as groups
 
 router = APIRouter(tags=["drills"])
 
@@ -26,6 +27,13 @@ def all_drills(appliance: Here) -> list[Drill]:
 def of_group(appliance: Here, name: Name) -> list[Drill]:
     """The ledger of one group."""
     return drills.listed(appliance, name)
+
+
+@router.post("/groups/{name}/restore-end")
+def restore_end(appliance: Here, name: Name, order: RestoreEndOrder) -> JournalState:
+    """Let restore go on to a moment and stand there, for as long as this is renewed."""
+    groups.set_restore_end(appliance, name, order)
+    return groups.journal_state(appliance, name)
 
 
 @router.post("/groups/{name}/drills", status_code=201)

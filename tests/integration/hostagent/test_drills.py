@@ -14,7 +14,7 @@ import pytest
 
 from controller.api.drills import DrillState
 from controller.api.models import JournalState
-from controller.errors import ConflictError, PairvolError
+from controller.errors import ConflictError, PairvolError, PeerError
 from hostagent.api.drills import DrillOrder, DrillReport
 from hostagent.api.models import PairState
 from hostagent.cli.demo.sites import Daemon
@@ -135,6 +135,53 @@ def test_markers_are_known_at_both_sites_in_order(case: Case, capsys: pytest.Cap
     assert times == sorted(times)
     assert pairvol([*words, "list", case.name]) == 0
     assert capsys.readouterr().out.count("yes") == 8
+
+
+def test_a_drill_at_a_moment_that_is_ahead(case: Case) -> None:
+    """At a marker that is put later, at a sequence, at a time, and by one command; what is behind is refused."""
+    case.pair()
+    with drills_ended(case), Writer(pvol(case)) as writer:
+        wait_until(lambda: writer.number > 5, 20, "the writer to be at work")
+        found: list[DrillReport] = []
+        asked = threading.Thread(
+            target=lambda: found.append(case.tokyo.start_drill(case.name, DrillOrder(at="release")))
+        )
+        asked.start()
+        marker = case.tokyo.put_marker(case.name, "other")
+        wait_until(lambda: pointer(case, "already_restored") > marker.sequence, 20, "restore to pass another marker")
+        with writer.resting:
+            marker = case.tokyo.put_marker(case.name, "release")
+            content = content_of(pvol(case))
+            asked.join(30)
+        assert [each.sequence for each in found] == [marker.sequence]
+        assert found[0].at == "release"
+        assert device_of(case, found[0]).read_bytes() == content
+        again = case.tokyo.start_drill(case.name, DrillOrder(at="release"))  # a second image of the same moment
+        assert again.sequence == marker.sequence
+        assert device_of(case, again) != device_of(case, found[0])
+        with pytest.raises(ConflictError, match="a drill is open at journal"):
+            case.tokyo.start_drill(case.name, DrillOrder(marker="blocked"))
+        case.tokyo.stop_drill(case.name)
+
+        wait_until(lambda: pointer(case, "already_restored") > marker.sequence, 20, "restore to go on")
+        with pytest.raises(ConflictError, match="at marker release: it is behind"):
+            case.tokyo.start_drill(case.name, DrillOrder(at="release"))
+        ahead = pointer(case, "already_restored") + 300
+        assert case.osaka.start_drill(case.name, DrillOrder(at=str(ahead))).sequence == ahead
+        case.tokyo.stop_drill(case.name)
+
+        drill = case.osaka.start_drill(case.name, DrillOrder(marker="exact"))
+        marks = {each.name: each.sequence for each in case.tokyo.markers(case.name).primary or []}
+        assert drill.sequence == marks["exact"]
+        case.tokyo.stop_drill(case.name)
+        assert case.osaka.start_drill(case.name, DrillOrder(at="+1s")).at == "+1s"
+        case.tokyo.stop_drill(case.name)
+
+        with pytest.raises(PeerError, match=r"marker never of .* was not restored within"):
+            case.tokyo.start_drill(case.name, DrillOrder(at="never", wait_seconds=0.5))
+    assert secondary(case).restore_end is None
+    last = case.tokyo.put_marker(case.name, "last").sequence
+    wait_until(lambda: pointer(case, "already_restored") >= last, 20, "restore to go on")
 
 
 def test_images_of_one_moment_while_a_writer_goes_on(case: Case) -> None:

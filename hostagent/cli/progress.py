@@ -1,0 +1,120 @@
+"""Live progress of a command that takes longer than a moment: on a terminal, on standard error, never in data.
+
+Owns the thread that does the work and the bar. What is shown is asked of the
+agent meanwhile; that it cannot be asked is no failure of the work.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from controller.errors import PairvolError
+from controller.units import format_size
+from hostagent.cli.session import Session
+
+if TYPE_CHECKING:
+    from controller.api.models import JournalState
+
+QUIET_SECONDS: Final = 2.0  # what is over by then needs no bar
+LOOK_SECONDS: Final = 0.3
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How far something is: bytes when it can be told, and what is being done."""
+
+    words: str
+    done: int = 0
+    total: int | None = None
+
+
+def watched(session: Session, work: Callable[[], Result], look: Callable[[], Look | None]) -> Result:
+    """The result of `work`, with progress shown while it goes on; what it raises is raised."""
+    if not sys.stderr.isatty():
+        return work()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(QUIET_SECONDS)
+    if thread.is_alive():
+        _show(thread, look)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _show(thread: threading.Thread, look: Callable[[], Look | None]) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("...", total=None)
+        while thread.is_alive():
+            try:
+                found = look()
+            except PairvolError:
+                found = None
+            if found is not None:
+                progress.update(task, description=found.words, completed=found.done, total=found.total)
+            thread.join(LOOK_SECONDS)
+
+
+class Journals:
+    """Looks at both journals of a pair: what is copied, restored, or on its way to a sequence."""
+
+    def __init__(self, session: Session, group: str, words: str) -> None:
+        self._session, self._group, self._words = session, group, words
+        self._began: int | None = None
+
+    def __call__(self) -> Look | None:
+        """Bytes of journals that are restored since the first look, of those that were written."""
+        sides = self._session.agent.journal(self._group)
+        primary, secondary = sides.primary, sides.secondary
+        if secondary is None:
+            return Look(f"{self._words} (the secondary does not answer)")
+        copy = secondary.initial_copy
+        if copy.state == "running":
+            return Look(f"{self._words}: copying", copy.bytes_done, copy.bytes_total or None)
+        restored = _bytes(secondary, "already_restored")
+        if self._began is None:
+            self._began = restored
+        newest = max(_bytes(primary, "journal_in") if primary is not None else 0, _bytes(secondary, "already_read"))
+        left = max(0, newest - restored)
+        words = self._words if left == 0 else f"{self._words}: {format_size(left)} to restore"
+        done = restored - self._began
+        return Look(words, done, done + left if left else None)
+
+
+def _bytes(state: JournalState, pointer: str) -> int:
+    position = state.pointers.get(pointer)
+    return 512 * position.data_position if position is not None else 0
