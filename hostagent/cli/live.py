@@ -1,4 +1,4 @@
-"""Commands that go on for a while: watching, waiting, the progress of an initial copy.
+"""Commands that go on for a while: waiting, the progress of an initial copy. Watching is in watch.py.
 
 Owns polling and the live display. Ctrl-C ends the display, never the work
 that is shown.
@@ -6,42 +6,17 @@ that is shown.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import typer
 
 from controller.errors import ConflictError, PairvolError, PeerError
 from hostagent.api.models import PairState, PairStatus
-from hostagent.cli.pair_view import status_text
 from hostagent.cli.progress import Journals, watched
-from hostagent.cli.session import Session, plain
+from hostagent.cli.session import Session
 
 POLL_SECONDS = 0.2
-WATCH_SECONDS = 0.5
-
-
-def watch_status(session: Session, ask: Callable[[], list[PairStatus]]) -> None:
-    """Show the status again and again; as JSON one object a line."""
-    if session.json:
-        while True:
-            for status in ask():
-                typer.echo(json.dumps(plain(status)))
-            time.sleep(WATCH_SECONDS)
-    from rich.live import Live
-    from rich.text import Text
-
-    def picture() -> Text:
-        try:
-            return Text.from_ansi(status_text(ask()))
-        except PairvolError as error:  # the agent may come back, the pair may be in the making
-            return Text(f"{error.message}\nHINT: {error.hint}")
-
-    with Live(picture(), auto_refresh=False, transient=False) as live:
-        while True:
-            time.sleep(WATCH_SECONDS)
-            live.update(picture(), refresh=True)
 
 
 def wait_for_state(session: Session, group: str, state: PairState, seconds: float) -> PairStatus:

@@ -56,7 +56,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "journal purge": (*DATA, "--to"),
     "marker put": (*DATA, "--wait"),
     "marker list": DATA,
-    "drill start": (*DATA, "--check"),
+    "drill start": (*DATA, "--at", "--check"),
     "drill stop": DATA,
     "drill list": DATA,
     "events": (*DATA, "--follow"),
