@@ -36,8 +36,10 @@ class Taken:
 class Chunk:
     """Does chunks of one run on one journaled path; for one thread."""
 
-    def __init__(self, path: JournaledPath, run: str, kind: RunKind) -> None:
+    def __init__(self, path: JournaledPath, run: str, kind: RunKind, gates: int | None = None) -> None:
+        """`gates` of the path, read before the volume was looked up."""
         self._path = path
+        self._gates = path.gates if gates is None else gates
         self._run = run
         self._base = kind is not RunKind.VERIFY
         self._digest = kind is not RunKind.BASE
@@ -53,13 +55,13 @@ class Chunk:
         beyond = left.offset % UNIT_BYTES  # chunks end where units of the volume do, so these are named alike
         hole = 0 if beyond else self._hole_bytes(volume, left)
         if hole:
-            with self._path.hold_off(volume, left.offset, hole):
+            with self._path.hold_off(volume, left.offset, hole, self._gates):
                 if self._path.is_hole(volume, left.offset, hole):
                     end = self._put(volume, left.offset, None, hole, bytes_done)
                     return None if end is None else Taken(hole, self._records, end)
         length = min(left.length, self._chunk_bytes - beyond)
         content = memoryview(bytearray(length))
-        with self._path.hold_off(volume, left.offset, length):
+        with self._path.hold_off(volume, left.offset, length, self._gates):
             self._path.read(volume, content, left.offset)
             end = self._put(volume, left.offset, content, length, bytes_done)
         return None if end is None else Taken(length, self._records, end)

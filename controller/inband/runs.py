@@ -172,11 +172,12 @@ class Runs:
             return self._mark(path, present, MarkerKind.RUN_ENDED, "end_sequence", bytes_done=state.bytes_done)
         if not self._room(path):
             return 0.0
+        gates = path.gates
         volume = self._volumes().get(left.volume)
         if volume is None:
             raise ConflictError(f"volume {left.volume} left the group", hint="Give the command again.")
         before, began = path.appender.sequence, time.monotonic()
-        taken = Chunk(path, state.run, state.kind).take(volume, left, state.bytes_done)
+        taken = Chunk(path, state.run, state.kind, gates).take(volume, left, state.bytes_done)
         if taken is None:
             return self._no_room(path)
         elapsed = time.monotonic() - began

@@ -39,15 +39,21 @@ class InBand(HostPath):
     destager: Destager
     _changed: threading.Condition
     _closed: bool
+    gates: int = 0  # how often the gate was closed: what was read before is not appended after
     _held: tuple[int, int] | None = None  # blocks of the group, half-open: host writes wait
+    _held_since: int = 0  # value of `gates` before the volume was looked up
 
     @contextmanager
-    def hold_off(self, volume: ServedVolume, offset: int, length: int) -> Iterator[None]:
-        """While this lasts no host write touches the range; those to other places go on."""
+    def hold_off(self, volume: ServedVolume, offset: int, length: int, gates: int) -> Iterator[None]:
+        """While this lasts no host write touches the range; those to other places go on.
+
+        Nothing can be put under it once the gate was closed after `gates` was
+        read: the volume may have left the group.
+        """
         first = volume.first_block + offset // BLOCK_BYTES
         with self._changed:
             assert self._held is None
-            self._held = (first, first + length // BLOCK_BYTES)
+            self._held, self._held_since = (first, first + length // BLOCK_BYTES), gates
         try:
             yield
         finally:
@@ -135,6 +141,8 @@ class InBand(HostPath):
     def _may_put(self, blocks: int) -> bool:
         self.check_failure()
         if self._closed or self.broken is not None or self.overlay.frozen >= FROZEN_MAX:
+            return False
+        if self._held is not None and self.gates != self._held_since:
             return False
         return self.appender.fits(blocks)
 

@@ -160,6 +160,7 @@ class JournaledPath(InBand):
     def close_gate(self) -> None:
         with self._changed:
             self._closed = self._busy = True
+            self.gates += 1
             self._changed.notify_all()
 
     def open_gate(self) -> None:

@@ -24,18 +24,18 @@ from tests.support.pairs import ControllerPair
 from tests.support.waiting import wait_until
 
 MIB = 1 << 20
-SIZE = 48 * MIB
+SIZE = 32 * MIB
 JOURNAL = 8 * MIB
 
 
 @contextmanager
 def two_controllers(directory: Path) -> Iterator[ControllerPair]:
-    """A volume six times as long as its journals, with something in it, paired and not copied."""
+    """A volume four times as long as its journals, with something in it, paired and not copied."""
     with controllers(directory, "tokyo", "osaka") as (tokyo, osaka):
         volume = tokyo.client.create_volume(VolumeCreate(name="data", size_bytes=SIZE))
         assert volume.uri is not None
         with connected(volume.uri) as handle:
-            for start in range(0, 40, 4):
+            for start in range(0, 28, 4):
                 handle.pwrite(random.Random(start).randbytes(3 * MIB), start * MIB)
             handle.flush()
         yield ControllerPair(tokyo, osaka, {"data": SIZE}, JOURNAL)
@@ -183,7 +183,7 @@ def test_a_copy_by_journals_that_are_shorter_than_the_volume_over_kills(fresh: C
         assert (copy.state, copy.bytes_total, copy.method) == (CopyState.RUNNING, SIZE, "base")
         with pytest.raises(ConflictError, match="initial copy is not complete"):
             pair.secondary.client.take_over("db", TakeoverRequest(generation=2))
-        for goal, kill in zip((6 * MIB, 16 * MIB, 28 * MIB), KILLS, strict=True):
+        for goal, kill in zip((6 * MIB, 12 * MIB, 20 * MIB), KILLS, strict=True):
             wait_until(partial(copied, pair, goal), 60, f"{goal} bytes of the copy")
             kill(pair)
         wait_until(partial(copied, pair, SIZE), 90, "the copy to end")
@@ -260,7 +260,7 @@ def begun(pair: ControllerPair, task: str) -> bool:
 def test_what_was_flipped_is_named_kept_and_repaired(pair: ControllerPair) -> None:
     with agents(pair):
         pair.wait_restored()
-        flips = (5 * MIB + 70_000, 47 * MIB)  # the second in a hole, unless a host wrote there
+        flips = (5 * MIB + 70_000, 31 * MIB)  # the second in a hole, unless a host wrote there
         for place in flips:
             flip(pair.secondary, place)
         state = verified(pair, "dirty")

@@ -374,6 +374,25 @@ def test_a_server_that_died_goes_on_where_the_record_says(files: GroupFiles, mon
     server.close()
 
 
+@pytest.mark.parametrize("kind", RunKind)
+def test_a_volume_that_leaves_in_the_middle_of_a_chunk_is_spoken_of_no_more(
+    server: WritePath, monkeypatch: Any, kind: RunKind
+) -> None:
+    read = JournaledPath.read
+    left: list[int] = []
+
+    def leaves(path: JournaledPath, volume: Any, buffer: memoryview, offset: int) -> None:
+        read(path, volume, buffer, offset)
+        if not left:
+            left.append(server.leave(["log"]).sequence)
+
+    monkeypatch.setattr(JournaledPath, "read", leaves)
+    server.order_run(RunOrder(run="r", kind=kind, ranges=[Range(1, 0, 128 << 10)]))
+    wait_until(lambda: server.status()["run"]["phase"] == "failed")
+    assert "left the group" in server.status()["run"]["failure"]["message"]
+    assert last(server) == left[0]
+
+
 def test_acquisition_off_and_on_lets_a_run_go_on(files: GroupFiles, server: WritePath, monkeypatch: Any) -> None:
     take = chunk.Chunk.take
     monkeypatch.setattr(chunk.Chunk, "take", lambda *_: None)
