@@ -22,6 +22,7 @@ from controller.api.models import (
     SuspendedCause,
 )
 from controller.api.runs import RunKind
+from controller.errors import StorageError
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
@@ -228,7 +229,11 @@ def _side_fault(facts: Facts, site: str, side: SideFacts, role: Role) -> tuple[s
     if state.role is not role:
         return f"{site} is {state.role} of {group}, not {role}", None
     if state.failure is not None:
-        return f"{site}: {state.failure.message}", state.failure.hint or None
+        hint = state.failure.hint or None
+        if role is Role.SECONDARY and state.failure.error == StorageError.__name__:
+            orders = f'"pairvol journal copy {group}" and "pairvol journal restore {group}"'
+            hint = f"Mend that disk, then {orders}; the journals are kept."
+        return f"{site}: {state.failure.message}", hint
     if state.mode is AcquisitionMode.FAILED:
         return f"{site}: a disk of {group} refused", "Look at the log of its controller."
     if state.initial_copy.state is CopyState.FAILED:

@@ -9,6 +9,7 @@ of host requests.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -133,7 +134,8 @@ class Destager:
             self._fail(
                 StorageError(
                     f"cannot bring journals up to the backing store: {error.strerror or error}",
-                    hint="Every write is kept in the journal. Mend that disk and restart the volume server.",
+                    hint="Every write is kept in the journal. Mend that disk, then end this volume server "
+                    f"(process {os.getpid()}): its controller starts it again.",
                     destaged=self.destaged.sequence,
                 )
             )

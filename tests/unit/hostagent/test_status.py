@@ -179,6 +179,16 @@ def test_a_failed_side_is_named_with_its_cause(scene: Scene) -> None:
     assert said.next_command == "Look at the disk."
 
 
+def test_a_disk_that_refused_restore_is_gone_on_with_by_two_commands(scene: Scene) -> None:
+    facts = scene.facts()
+    secondary_state(scene, facts).failure = Failure(
+        error="StorageError", message="SVOL /srv/data: no space left on device", hint="Look at the disk.", time_ns=1
+    )
+    assert status(scene, facts).next_command == (
+        'Mend that disk, then "pairvol journal copy db" and "pairvol journal restore db"; the journals are kept.'
+    )
+
+
 def test_half_a_pair_says_how_to_end_it(scene: Scene) -> None:
     facts = scene.facts()
     facts.peer_lacks_pair = True
