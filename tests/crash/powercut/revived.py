@@ -144,7 +144,8 @@ class Revived:
     def read(self, volume: str) -> bytes:
         group, servers = self.group, self.appliance.servers
         assert isinstance(servers, OwnServers)
-        server = plans.own_server(volume) if group is None else plans.group_server(group)
+        record = self.appliance.store.document.volume(volume)
+        server = plans.own_server(record) if group is None else plans.group_server(group)
         return servers.read(server, volume)
 
     @property
