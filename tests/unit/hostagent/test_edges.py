@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -38,15 +39,32 @@ ANSWERS = {
 }
 
 
+PAUSE = threading.Event()
+
+
 class Scripted(http.server.BaseHTTPRequestHandler):
     """Answers what ANSWERS says for a path."""
 
     def do_GET(self) -> None:
+        if self.path == "/v1/drips":
+            self._drip()
+            return
         status, body = ANSWERS[self.path]
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self) -> None:
+        """A byte now and then, never silent for as long as a deadline, and never done."""
+        self.send_response(200)
+        self.send_header("content-length", "1000000")
+        self.end_headers()
+        with suppress(OSError):  # the other end gave up
+            while True:
+                self.wfile.write(b" ")
+                self.wfile.flush()
+                PAUSE.wait(0.02)
 
     def log_message(self, format: str, *args: object) -> None:
         """Quiet."""
@@ -115,3 +133,15 @@ def test_changes_of_links_are_told() -> None:
         ("c", "network link c is new", "info"),
     ]
     assert changes(before, before) == []
+
+
+def test_an_answer_that_comes_in_drips_ends_at_a_deadline_too(channel: Channel) -> None:
+    with pytest.raises(PeerError, match=r"did not answer within 0\.1 s") as caught:
+        channel.call(SiteInfo, "GET", "/drips", seconds=0.1)
+    assert unanswered(caught.value)
+
+
+def test_an_answer_without_end_is_not_taken_into_memory(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostagent.transport.ANSWER_BYTES_MAX", 10)
+    with pytest.raises(PeerError, match="longer than 10 bytes"):
+        channel.call(SiteInfo, "GET", "/problem")

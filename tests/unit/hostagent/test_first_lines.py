@@ -12,6 +12,7 @@ from controller.api.models import (
     CopyState,
     Failure,
     InitialCopy,
+    OnFull,
     Role,
     SafePoint,
     SplitMode,
@@ -127,10 +128,23 @@ def taken(scene: Scene, facts: Facts) -> None:
     scene.look(facts)
 
 
+def throttled(scene: Scene, facts: Facts) -> None:
+    full(scene, facts)
+    assert facts.primary.state is not None
+    facts.primary.state.on_full = OnFull.THROTTLE
+
+
+def suspended_by_damage(scene: Scene, facts: Facts) -> None:
+    suspended(scene, facts)
+    damaged(scene, facts)
+
+
 FOLLOWING = [
     (nothing, Verdict.OK, PairState.PAIR, "db is protected: tokyo -> osaka, "),
     (drilling, Verdict.OK, PairState.PAIR, "restore waits for 2 open drills"),
     (full, Verdict.WARN, PairState.PFUL, "db is protected, journal "),
+    (throttled, Verdict.WARN, PairState.PFUL, ", writes slow down: tokyo -> osaka"),
+    (suspended_by_damage, Verdict.CRIT, PairState.PFUS, "was full, and osaka: journal 7 of db fails its checksum"),
     (full_beyond, Verdict.WARN, PairState.PFUL, "db is protected, journal of osaka 97 % full"),
     (suspended, Verdict.CRIT, PairState.PFUS, "db is not protected: the journal of tokyo was full"),
     (split, Verdict.WARN, PairState.PSUS, "changes tracked (1 MiB); osaka is writable"),
