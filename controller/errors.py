@@ -43,6 +43,10 @@ class NotFoundError(PairvolError):
     http_status = 404
 
 
+class MissingFileError(NotFoundError):
+    """A file of something that exists is gone: never to be taken for word that the thing itself does not exist."""
+
+
 class ConflictError(PairvolError):
     """The state does not allow it: busy, diverged, already there."""
 
@@ -84,6 +88,7 @@ BY_NAME: dict[str, type[PairvolError]] = {
     for kind in (
         UsageError,
         NotFoundError,
+        MissingFileError,
         ConflictError,
         CapacityError,
         IntegrityError,

@@ -25,7 +25,7 @@ from controller.api.models import (
 )
 from controller.errors import NotFoundError, PairvolError, PeerError
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, ExchangeWithPeer, QueryState
+from hostagent.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.lag import Lag, measure, tells_all
 
@@ -176,7 +176,7 @@ class Facts:
         """The own controller did not answer, or has no such group."""
         self.asked = now
         self.own.failure = failure_of(error, now)
-        self.own.absent = isinstance(error, NotFoundError)
+        self.own.absent = type(error) is NotFoundError  # and not that a file of the group is gone
 
     def noted(self, now: Instant, action: Action, result: object) -> None:
         """An action that the manager asked for ended with this answer, or with an error."""
@@ -201,7 +201,8 @@ class Facts:
         elif isinstance(result, Group):
             self.own_group(now, result)
         elif isinstance(result, PairvolError):
-            if isinstance(action, QueryState) or isinstance(result, PeerError | NotFoundError):
+            gone = isinstance(action, QueryGroup) and type(result) is NotFoundError
+            if isinstance(action, QueryState) or isinstance(result, PeerError) or gone:
                 self.own_failed(now, result)
             else:
                 self.refusals[kind] = failure_of(result, now)

@@ -13,7 +13,15 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Final
 
 from controller.api.models import CopyState, Group, GroupCreate, GroupVolume, Role
-from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, PeerError, UsageError
+from controller.errors import (
+    CapacityError,
+    ConflictError,
+    MissingFileError,
+    NotFoundError,
+    PairvolError,
+    PeerError,
+    UsageError,
+)
 from hostagent.api.models import Pair, SideOrder, SideReport, SiteVolumes
 from hostagent.drills.commands import release_devices
 from hostagent.host import Host
@@ -130,8 +138,12 @@ def remove_group(host: Host, group: str, uuid: str, *, force: bool) -> None:
     with host.locks.hold(groups=[group]):
         present = find_group(host, group)
         if present is not None and present.uuid == uuid:
-            with suppress(NotFoundError):
+            try:
                 host.controller.delete_group(group, force=force)
+            except MissingFileError:
+                raise
+            except NotFoundError:
+                pass  # it went meanwhile
             release_devices(host, group)  # of drills, which that has ended
 
 

@@ -16,7 +16,8 @@ from controller.copy.worker import SecondaryGroup
 from controller.drills import commands as drills
 from controller.errors import ConflictError, PairvolError, StorageError
 from controller.groups import storage
-from controller.journal.pointers import Pointer
+from controller.journal.pointers import Pointer, PointerPage
+from controller.paths import GroupPaths
 from controller.state import GroupRecord, Phase
 
 _log = logging.getLogger("pairvol.groups")
@@ -168,13 +169,28 @@ def _check_direct(appliance: Appliance, server: str, group: GroupRecord) -> None
 
 def _abandon(appliance: Appliance, server: str, group: GroupRecord, error: PairvolError) -> None:
     """Forced: end the server as it is. Acknowledged writes that are only in the journal are lost, and it is said."""
-    page = appliance.open_groups.get(group).page
-    lost = page.read(Pointer.JOURNAL_IN).sequence - page.read(Pointer.CHECKPOINT).sequence
+    lost = _only_in_journal(appliance, group)
+    count = "an unknown number of" if lost is None else str(lost)
     appliance.servers.stop(server)
     appliance.events.emit(
         "error",
         "group.journal_dropped",
-        f"journal of group {group.name} dropped by force with {lost} journals not in the volume: {error.message}",
+        f"journal of group {group.name} dropped by force with {count} journals not in the volume: {error.message}",
         {"journals": lost},
         group=group.name,
     )
+
+
+def _only_in_journal(appliance: Appliance, group: GroupRecord) -> int | None:
+    """How many journals are in no checkpoint, as the pointer page says; None when it cannot be read.
+
+    The journal volume itself may be gone or damaged: that is why it is dropped.
+    """
+    try:
+        page = PointerPage.open(str(GroupPaths(appliance.paths.group(group.name)).pointers))
+    except PairvolError:
+        return None
+    try:
+        return page.read(Pointer.JOURNAL_IN).sequence - page.read(Pointer.CHECKPOINT).sequence
+    finally:
+        page.close()

@@ -18,7 +18,7 @@ from typing import Final
 import crc32c
 
 from controller import durable
-from controller.errors import IntegrityError, NotFoundError, StorageError
+from controller.errors import IntegrityError, MissingFileError, StorageError
 
 PAGE_BYTES: Final = 4096
 LINE_BYTES: Final = 64
@@ -119,7 +119,7 @@ class PointerPage:
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"pointer page {path} is missing", hint="Put it back.", path=path) from None
+            raise MissingFileError(f"pointer page {path} is missing", hint="Put it back.", path=path) from None
         except OSError as error:
             raise StorageError(
                 f"cannot open pointer page {path}: {(error.strerror or str(error)).lower()}",

@@ -27,7 +27,7 @@ from typing_extensions import Buffer
 
 from controller import durable
 from controller.api.models import Segment
-from controller.errors import CapacityError, IntegrityError, NotFoundError, StorageError
+from controller.errors import CapacityError, IntegrityError, MissingFileError, StorageError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
 from controller.journal.store import SET_MAGIC, allocate, lock, read_header, volume_size_bytes, write_fully
 from controller.journal.volume import JournalVolume
@@ -212,7 +212,7 @@ def open_spanned(path: str, document: bytes, *, writable: bool, group_uuid: str 
             try:
                 file = os.open(member.path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
             except FileNotFoundError:
-                raise NotFoundError(
+                raise MissingFileError(
                     f"journal volume {member.path} of {path} is missing",
                     hint="Put it back; it may hold what no volume has yet.",
                     path=member.path,

@@ -17,7 +17,7 @@ import numpy as np
 from typing_extensions import Buffer
 
 from controller import durable
-from controller.errors import ConflictError, IntegrityError, NotFoundError, StorageError
+from controller.errors import ConflictError, IntegrityError, MissingFileError, StorageError
 from controller.journal.layout import (
     BLOCK_BYTES,
     HEADER_SLOT_LBAS,
@@ -108,8 +108,11 @@ class JournalVolume:
         try:
             file = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(
-                f"journal volume {path} is missing", hint="Put it back; it may hold what no volume has yet.", path=path
+            raise MissingFileError(
+                f"journal volume {path} is missing",
+                hint="Put it back: it may hold what no volume has yet. If it is lost for good, "
+                "delete the pair with --force and create it again.",
+                path=path,
             ) from None
         except OSError as error:
             raise StorageError(
@@ -150,7 +153,7 @@ class JournalVolume:
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"journal volume {path} is missing", hint="Put it back.", path=path) from None
+            raise MissingFileError(f"journal volume {path} is missing", hint="Put it back.", path=path) from None
         try:
             if set_document(file) is None:
                 return read_header(file, path)

@@ -16,7 +16,7 @@ from typing import Final
 from typing_extensions import Buffer
 
 from controller import durable
-from controller.errors import CapacityError, NotFoundError, StorageError
+from controller.errors import CapacityError, MissingFileError, StorageError
 from controller.journal.volume import volume_size_bytes, write_fully
 
 FALLOC_KEEP_SIZE: Final = 0x01
@@ -58,7 +58,7 @@ class Backing:
         try:
             file = os.open(path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NotFoundError(f"backing store {path} is missing", hint="Put it back.", path=path) from None
+            raise MissingFileError(f"backing store {path} is missing", hint="Put it back.", path=path) from None
         except OSError as error:
             raise StorageError(
                 f"cannot open backing store {path}: {(error.strerror or str(error)).lower()}",

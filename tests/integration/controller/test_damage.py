@@ -52,6 +52,29 @@ def test_at_a_primary(two: ControllerProcess) -> None:
     assert {group.name for group in two.client.groups()} == {"bad", "good"}
 
 
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_primary_whose_journal_is_lost_lets_go_of_its_volume_by_force(two: ControllerProcess, damage: str) -> None:
+    journal = make_group(two, "bad", Role.PRIMARY)
+    with connected(two.wait_served("bad")) as handle:
+        handle.pwrite(b"here" * 128, 0)
+        handle.flush()
+    two.kill()
+    os.kill(two.server_pid("v-bad"), signal.SIGKILL)
+    if damage == "missing":
+        journal.unlink()
+    else:
+        os.truncate(journal, SIZE // 2)
+    two.start()
+    wait_until(lambda: two.client.volume("bad").server is ServerState.FAILED)
+    assert two.client.group("bad").name == "bad", "the group is there, whatever became of its files"
+    two.client.delete_group("bad", force=True)
+    assert "bad" not in {group.name for group in two.client.groups()}
+    dropped = two.wait_event("group.journal_dropped")
+    assert dropped.facts["journals"] is not None
+    with connected(two.wait_served("bad")) as handle:
+        handle.pwrite(bytes(512), 0)
+
+
 def test_at_a_secondary(two: ControllerProcess) -> None:
     journal = make_group(two, "bad", Role.SECONDARY)
     make_group(two, "good", Role.SECONDARY)

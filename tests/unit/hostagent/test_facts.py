@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from controller.api.models import Role
-from controller.errors import ConflictError, NotFoundError, PeerError
-from hostagent.actions import OrderPurge, QueryState
+from controller.errors import ConflictError, MissingFileError, NotFoundError, PeerError
+from hostagent.actions import OrderPurge, QueryGroup, QueryRegions, QueryState
 from hostagent.api.models import ExchangeAnswer
 from hostagent.facts import Facts
 from tests.unit.hostagent.conftest import Scene
@@ -77,6 +77,11 @@ def test_errors_become_facts(scene: Scene) -> None:
     facts.noted(scene.instant, QueryState(), scene.primary.state(scene.now))
     assert facts.own.failure is None
     assert not facts.own.absent
+    facts.noted(scene.instant, QueryGroup(), MissingFileError("journal volume j is missing"))
+    facts.noted(scene.instant, QueryRegions(), NotFoundError("group db has no changed regions"))
+    assert not facts.own.absent, "a file that is gone is no word that the group is"
+    assert facts.own.failure is None
+    facts.refusals.clear()
     purge = OrderPurge.__new__(OrderPurge)
     facts.noted(scene.instant, purge, ConflictError("not here"))
     assert facts.refusals["OrderPurge"].message == "not here"
