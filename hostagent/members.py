@@ -113,8 +113,7 @@ def keep_own(host: Host, group: str, primary: Sequence[str], secondary: Sequence
         "secondary": SiteVolumes(site=pair.secondary.site, volumes=list(secondary)),
     }
     runner.keep(pair.model_copy(update=sides))
-    runner.look()
-    runner.awaken()
+    runner.tell_where()
 
 
 def _numbered(order: PairMembers, here: SideMembers, there: SideMembers) -> list[GroupVolume]:

@@ -14,12 +14,18 @@ is settled, is its controller's business (controller/LIFECYCLE.md).
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from controller.api.lifecycle import JournalResize, VolumeResize
 from controller.api.models import Group, Volume
 from controller.errors import ConflictError, NotFoundError, UsageError
 from hostagent.api.models import Pair
 from hostagent.api.volumes import JournalSize, JournalSizes, ResizeSide, SideResize, VolumeSize, VolumeSizes
 from hostagent.host import Host
+
+LINK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.1
 
 
 def resize_journal(host: Host, group: str, order: JournalSize) -> JournalSizes:
@@ -38,15 +44,24 @@ def resize_journal(host: Host, group: str, order: JournalSize) -> JournalSizes:
         if order.side in (side, ResizeSide.BOTH):
             moved = _journal_at(host, pair, side, order)
             sizes[side.value] = moved.journal_bytes
+    _wait_linked(host, pair)
     return JournalSizes(group=group, **sizes)
+
+
+def _wait_linked(host: Host, pair: Pair) -> None:
+    """Give the secondary a moment to read where the journal is now; it goes on trying by itself."""
+    runner, deadline = host.runner(pair.group), time.monotonic() + LINK_SECONDS
+    while time.monotonic() < deadline:
+        state = runner.look() if pair.secondary.site == host.site else runner.exchange()
+        if state is None or state.link_ok is not False:
+            return
+        runner.pause(LOOK_SECONDS)
 
 
 def resize_own_journal(host: Host, group: str, order: JournalResize) -> Group:
     """This site's journal; the other site is told where it is read now."""
     moved = host.controller.resize_journal(group, order)
-    runner = host.runner(group)
-    runner.look()
-    runner.awaken()
+    host.runner(group).tell_where()
     return moved
 
 

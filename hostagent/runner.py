@@ -20,7 +20,7 @@ from controller.api.client import ControllerClient
 from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
-from hostagent.actions import Action, QueryState
+from hostagent.actions import Action, QueryGroup, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, PairStatus, Verdict
 from hostagent.calls import call
 from hostagent.clock import now
@@ -130,6 +130,13 @@ class PairRunner:
             self._wake()
         self._look_for_two()
         return answer.state and self._facts.peer.state
+
+    def tell_where(self) -> None:
+        """The journal or a volume is read elsewhere now: ask the own controller where, and let the other agent know."""
+        self._carry_out(QueryGroup())
+        self.look()
+        self.exchange()
+        self.awaken()
 
     def peer_state(self, state: JournalState) -> None:
         """The other agent's controller answered something else than an exchange."""

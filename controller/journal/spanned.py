@@ -35,7 +35,16 @@ from controller.journal.volume import JournalVolume
 LABEL_BYTES: Final = 4096
 LABEL_MAGIC: Final = b"PVOLJMBR"
 MEMBERS_MAX: Final = 64
-_LABEL: Final = struct.Struct("<8sIHH16s16sQ")
+LABEL_FIELDS: Final = (
+    ("magic", "8s"),
+    ("version", "I"),
+    ("index", "H"),
+    ("count", "H"),
+    ("journal_uuid", "16s"),
+    ("group_uuid", "16s"),
+    ("size_bytes", "Q"),
+)
+_LABEL: Final = struct.Struct("<" + "".join(code for _, code in LABEL_FIELDS))
 _CRC: Final = struct.Struct("<I")
 _MAP_SHARED: Final = 0x01
 _MAP_FIXED: Final = 0x10

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 import controller.journal
-from controller.journal import layout, pointers
+from controller.journal import layout, pointers, spanned
 
 DOCUMENT = (Path(controller.journal.__file__).parent / "FORMAT.md").read_text()
 
@@ -30,6 +30,17 @@ def test_header_table() -> None:
         offset += size
     assert rows[-1][:3] == [str(layout.BLOCK_BYTES - 4), "4", "header_crc"]
     assert len(rows) == len(layout.HEADER_FIELDS) + 1
+
+
+def test_label_table() -> None:
+    rows = table("Journal of several volumes")
+    offset = 0
+    for (name, code), row in zip(spanned.LABEL_FIELDS, rows, strict=False):
+        size = struct.calcsize("<" + code)
+        assert row[:3] == [str(offset), str(size), name]
+        offset += size
+    assert rows[-1][:3] == [str(spanned.LABEL_BYTES - 4), "4", "label_crc"]
+    assert len(rows) == len(spanned.LABEL_FIELDS) + 1
 
 
 def test_record_table() -> None:

@@ -145,15 +145,16 @@ def test_a_suspended_group_takes_a_larger_journal_and_resumes_with_it(server: Wr
         write(server, dice, model)
     server.suspend(SuspendedCause.OPERATOR)
     write(server, dice, model)
-    assert server.move_journal(settings_of(files), laid_out(files, 4 * MIB), Position()).sequence == 30
+    tail = server.move_journal(settings_of(files), laid_out(files, 4 * MIB), Position()).sequence
+    assert tail >= 30
     write(server, dice, model)
-    assert journals_needed(files)[0].sequence == 30
+    assert journals_needed(files)[0].sequence == tail
     files.confirm_all()
-    assert server.resume(settings_of(files)).sequence == 31
+    assert server.resume(settings_of(files)).sequence == tail + 1
     write(server, dice, model)
     server.flush_all()
     assert holds(server, model)
-    assert journals_needed(files)[0].sequence == 32
+    assert journals_needed(files)[0].sequence == tail + 2
 
 
 def test_what_does_not_fit_is_refused_and_the_group_goes_on(server: WritePath, files: GroupFiles) -> None:
@@ -274,3 +275,40 @@ def test_whatever_step_the_server_dies_at(tmp_path: Path) -> None:
     print(f"died at {deaths} steps: {with_old} before the switch, {with_new} after it")
     assert with_old >= 5
     assert with_new >= 3
+
+
+def test_what_a_power_cut_could_take_is_durable_before_the_switch(
+    server: WritePath, files: GroupFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records and pointers before the rename, the rename before the first write to the new volume."""
+    dice = random.Random(8)
+    for _ in range(30):
+        write(server, dice, empty())
+    path, done = laid_out(files, 4 * MIB), list[str]()
+    new = os.stat(path).st_ino
+
+    def noting(owner: object, name: str, words: Callable[..., str]) -> None:
+        call = getattr(owner, name)
+
+        def noted(*arguments: object) -> object:
+            result = call(*arguments)
+            if said := words(*arguments):
+                done.append(said)
+            return result
+
+        monkeypatch.setattr(owner, name, noted)
+
+    noting(JournalVolume, "write_data", lambda volume, *_: "write" if os.fstat(volume.file).st_ino == new else "")
+    noting(os, "fdatasync", lambda file: "sync" if os.fstat(file).st_ino == new else "")
+    noting(PointerPage, "persist", lambda page: "pointers")
+    noting(os, "rename", lambda *_: "rename")
+    noting(durable, "sync_directory", lambda *_: "name")
+    server.move_journal(settings_of(files), path, Position())
+    write(server, dice, empty())
+    server.flush_all()
+    switch = done.index("rename")
+    before, after = done[:switch], done[switch:]
+    carried = len(before) - 1 - before[::-1].index("write")
+    assert "sync" in before[carried:]
+    assert "pointers" in before[carried:]
+    assert after[1] == "name"
