@@ -8,7 +8,8 @@ It runs beside journal copy and restore. Three rules keep the SVOL right:
   Otherwise restore could apply a journal in between, and the copy would put
   older data, read before that write, over it. The other way round is
   harmless: journals older than the window come over newer data, and the
-  newer journals follow.
+  newer journals follow. Writes without journals have none that follow: what
+  is older than them is not restored behind the copy (`Progress.skips`).
 * What was read is flushed at the primary before it is written here, so the
   SVOL never holds a write that the primary can forget. At the end one more
   flush; the primary's durable pointer after it is the journal from which on
@@ -96,10 +97,17 @@ class InitialCopyRun:
         return True
 
     def _begin(self) -> CopyAreas:
-        """A whole copy takes in all that changed without journals up to here, so it says where here is."""
+        """A whole copy takes in all that changed without journals up to here, so it says where here is.
+
+        Durably, before its first window: a journal from before, restored after
+        the window of its place, would come over what no later journal brings.
+        """
         progress = self.progress
         if progress.method is InitialCopyMethod.DIRECT and not progress.bytes_done:
-            self.progress = progress.covering(self._durable())
+            here = self._durable()
+            self.progress = progress.covering(here).skipping(here)
+            if self.progress != progress:
+                self._save_progress(self.progress)
         sizes = {index: backing.size_bytes for index, backing in self._targets.backings.items()}
         return CopyAreas(progress.order, sizes)
 

@@ -199,6 +199,9 @@ class InitialCopying(Loop):
         with self.changed:
             if self._barred or self._stored.pending is not pending:  # another order has taken its place
                 return False
+            if progress.pending is not None:
+                self._save(progress)  # restore catches up first
+                return False
             self._begin(progress)
         self._restart = False
         self.restart()
@@ -209,7 +212,8 @@ class InitialCopying(Loop):
         with self.changed:
             if not self._restart:  # else another order has taken its place
                 stored = self._stored
-                self._save(replace(progress, run_bytes=stored.run_bytes, run_sequence=stored.run_sequence).joined())
+                kept = replace(progress, pending=stored.pending)
+                self._save(replace(kept, run_bytes=stored.run_bytes, run_sequence=stored.run_sequence).joined())
 
     def _save(self, progress: Progress) -> None:
         store(self._path, progress)

@@ -27,6 +27,8 @@ class Progress:
     is passed so far, and ended at a sequence. A differential copy beside it is
     right from `part_sequence` on when it is done first. `whole_sequence`: where
     the last copy of whole volumes ended; what was found different before is void.
+    `skips`: a whole copy has read its first byte after these journals, and
+    stands for all of them.
     """
 
     state: CopyState = CopyState.NONE
@@ -42,6 +44,7 @@ class Progress:
     run_sequence: int | None = None
     part_sequence: int | None = None
     whole_sequence: int = 0
+    skips: int = 0
 
     @property
     def method(self) -> InitialCopyMethod:
@@ -70,6 +73,9 @@ class Progress:
 
     def covering(self, sequence: int) -> Progress:
         return replace(self, covers=max(self.covers, sequence))
+
+    def skipping(self, sequence: int) -> Progress:
+        return replace(self, skips=max(self.skips, sequence))
 
     def complete(self, consistent_sequence: int) -> Progress:
         """What was read from the primary's volumes is all here."""
@@ -143,6 +149,7 @@ def load(path: str | Path) -> Progress:
             run_sequence=document.get("run_sequence"),
             part_sequence=document.get("part_sequence"),
             whole_sequence=document.get("whole_sequence", 0),
+            skips=document.get("skips", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
@@ -170,5 +177,6 @@ def store(path: str | Path, progress: Progress) -> None:
             "run_sequence": progress.run_sequence,
             "part_sequence": progress.part_sequence,
             "whole_sequence": progress.whole_sequence,
+            "skips": progress.skips,
         },
     )

@@ -9,7 +9,8 @@ controller/copy/initials.py's.
 |---|---|---|
 | 1 order taken | `pending` in the progress | waits again for restore to reach the order's sequence |
 | 2 restore stands at the order's sequence | already_restored | |
-| 3 safe point open | `point.json` | goes on with 4; what restore writes meanwhile is saved first |
+| 3 safe point open | `point.json` | goes on with 3a; what restore writes meanwhile is saved first |
+| 3a restore let past older markers, if need be | progress: not consistent, own map taken in | goes on restoring |
 | 4 copy begun: union of all sets, not consistent, markers covered | progress | copies on, restore passes the marker |
 | 5 copy done | progress, consistent_sequence | restore goes on up to there |
 | 6 restored up to there | already_restored | goes on with 7 |
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from controller.api import models
@@ -75,6 +77,7 @@ class Resync:
 
     def open(self, progress: Progress) -> None:
         """Set the gate as the progress says, which is stored: restore may go on when step 4 is."""
+        self._gate.skips = progress.skips
         self._gate.cover(progress.covers)
         own = dirty.head_of(str(self._map), self._uuid)
         self._gate.own_changes = own is not None and own.epoch != progress.own_epoch
@@ -88,21 +91,32 @@ class Resync:
         regions.from_wire(order.regions)
 
     def begin(self, previous: Progress, order: InitialCopyOrder) -> Progress | None:
-        """Steps 2 and 3, and the progress that is step 4 once it is stored; None while restore is not there yet.
+        """Steps 2 to 3a, and the progress that is step 3a or 4 once it is stored; None while restore is not there yet.
 
-        Volumes that were not consistent before have no state to go back to:
-        their copy begins at once, and what an earlier copy had left is added.
+        Volumes that were not consistent before have no state to go back to;
+        what an earlier copy had left is added. Whatever they are, every
+        journal up to the order's sequence is restored before the first byte
+        is copied: one that came later would come over changes that no journal
+        brings again.
         """
         assert order.regions is not None
         own = self._own_map()
+        consistent = previous.state is CopyState.DONE and previous.consistent_sequence is not None
+        if consistent and own is None and not self._safe(previous, order.regions.sequence):
+            return None
+        if not self._caught_up(order.regions.sequence):
+            behind = replace(
+                previous,
+                consistent_sequence=None,
+                covers=max(previous.covers, order.regions.sequence),
+                own_epoch=own.head.epoch if own is not None else None,
+            )
+            return behind if behind != previous else None
         sets = [regions.from_wire(order.regions)]
         if own is not None:
             sets.append(own.packed())
-        if previous.state is CopyState.RUNNING and previous.order is not None:
-            if previous.copies:
-                sets.append(remaining(previous.order, previous.bytes_done, self._sizes))
-        elif previous.state is CopyState.DONE and own is None and not self._safe(previous, order.regions.sequence):
-            return None
+        if previous.copies and previous.order is not None:
+            sets.append(remaining(previous.order, previous.bytes_done, self._sizes))
         wire = regions.to_wire(regions.union(sets, self._sizes))
         whole = order.model_copy(update={"regions": order.regions.model_copy(update={"volumes": wire})})
         return Progress(
@@ -113,7 +127,21 @@ class Resync:
             run=previous.run if previous.waits_for_run else None,
             run_bytes=previous.run_bytes,
             whole_sequence=previous.whole_sequence,
+            skips=previous.skips,
         )
+
+    def _caught_up(self, sequence: int) -> bool:
+        """Whether every journal up to there is restored; asks for it once."""
+        with self._targets.lock:
+            if self._applied().sequence >= sequence:
+                return True
+        self._urge_once(sequence)
+        return False
+
+    def _urge_once(self, sequence: int) -> None:
+        if sequence != self._urged:  # once: restore that failed is for a person to order again
+            self._urged = sequence
+            self._urge(sequence)
 
     @property
     def own_epoch(self) -> str | None:
@@ -190,7 +218,5 @@ class Resync:
                     return True
                 if barred:  # before the end of the copy before: there is no consistent state to go back to
                     return True
-        if wanted != self._urged:  # once: restore that failed is for a person to order again
-            self._urged = wanted
-            self._urge(wanted)
+        self._urge_once(wanted)
         return False

@@ -41,6 +41,7 @@ class RestoreGate:
         self.own_changes = False  # regions here differ from every state of the primary
         self.waiting: Barrier | None = None  # restore stands before it
         self.end = RestoreEnd()  # where restore is to stand for a while
+        self.skips = 0  # a whole copy stands for the journals up to here: they are passed, not applied
         self._covers = 0
         self._lock = threading.Lock()
 

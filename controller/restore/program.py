@@ -195,8 +195,11 @@ class RestoreProgram:
                 self._inspector.pass_marker(marker.sequence, content, marker.sequence <= self._ahead_to)
         volumes = np.unique(records["volume"][records["kind"] != Kind.MARKER]).tolist()
         self._touched.update(volumes)
+        first = max(first, self._gate.skips + 1)  # looked at here: a window of the copy needs the same lock
+        if first > last:
+            return
         if self._targets.guard is not None:
-            self._targets.protect(_areas(records))
+            self._targets.protect(_areas(records[records["sequence"] >= first]))
         try:
             self.bytes_written += apply(self._journal, self._targets.backings, first, last).bytes_written
         except OSError as error:
