@@ -9,6 +9,7 @@ from pathlib import Path
 
 import controller.journal
 from controller.journal import layout, pointers, spanned
+from controller.journal.markers import MarkerKind
 
 DOCUMENT = (Path(controller.journal.__file__).parent / "FORMAT.md").read_text()
 
@@ -49,6 +50,10 @@ def test_record_table() -> None:
     assert fields is not None
     assert [row[:3] for row in rows] == [[str(fields[n][1]), str(fields[n][0].itemsize), n] for n in fields]
     assert layout.RECORD_DTYPE.itemsize == layout.RECORD_BYTES
+
+
+def test_marker_table() -> None:
+    assert {row[0] for row in table("Markers")} == set(MarkerKind)
 
 
 def test_pointer_tables() -> None:
