@@ -31,6 +31,8 @@ def refuse_unsteady(appliance: Appliance, group: GroupRecord, doing: str) -> Non
 def _reason(appliance: Appliance, group: GroupRecord) -> str:
     if group.role not in (Role.PRIMARY, Role.SECONDARY) or group.phase is not Phase.READY:
         return f"group {group.name} is {group.role} here ({group.phase})"
+    if group.quiesced:
+        return f"group {group.name} refuses writes for a planned takeover"
     if group.split is not SplitMode.OFF:
         return f"group {group.name} is split"
     if read_map(appliance, group) is not None:
