@@ -63,6 +63,8 @@ class Row:
         self.reached += other.reached
         self.lost += other.lost
         self.order_violations += other.order_violations
+        self.controls += other.controls
+        self.controls_caught += other.controls_caught
         for words in other.examples:
             self._note(words)
 

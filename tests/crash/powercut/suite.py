@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.crash.order.crowd import record_crowd
 from tests.crash.powercut import lives
 from tests.crash.powercut.explorer import Explorer
+from tests.crash.powercut.mutant_controller import MUTANTS as CONTROLLER_MUTANTS
 from tests.crash.powercut.mutants import SERVER_MUTANTS, nothing_wiped
 from tests.crash.powercut.on_ext4 import record_on_ext4
 from tests.crash.powercut.recording import record
@@ -17,12 +20,33 @@ from tests.support.processes import PROJECT, Processes
 MUTANT_SCRIPT = Path(__file__).with_name("mutant_server.py")
 POINTS_PER_ROUND = 1000  # each round has recordings of its own
 CONTROL_TRIES, CONTROL_POINTS = 4, 300
+WORKERS = 2
 NOTHING_WIPED = "nothing wiped"
 
 
 def run_full(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
-    """For `make crash`: states that fail are kept under build/."""
-    return run(seed, points, directory, PROJECT / "build" / "crash", controls)
+    """For `make crash`: rounds and controls side by side, and states that fail are kept under build/."""
+    row = Row("powercut", seed)
+    with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
+        begun = range(0, points, POINTS_PER_ROUND)
+        rounds = [
+            pool.submit(_round, seed + done, min(POINTS_PER_ROUND, points - done), directory / f"r{number}")
+            for number, done in enumerate(begun)
+        ]
+        wanted_names = wanted((*SERVER_MUTANTS, NOTHING_WIPED, *CONTROLLER_MUTANTS), controls)
+        tried = [pool.submit(_control_alone, n, seed, directory / f"c{at}") for at, n in enumerate(wanted_names)]
+        for part in (*rounds, *tried):
+            row.add(part.result())
+    return row
+
+
+def _round(seed: int, points: int, directory: Path) -> Row:
+    return run(seed, points, directory, PROJECT / "build" / "crash", ())
+
+
+def _control_alone(name: str, seed: int, directory: Path) -> Row:
+    """A row of that control only."""
+    return run(seed, 0, directory, controls=(name,))
 
 
 def run_serial(seed: int, points: int, directory: Path, controls: Controls = None) -> Row:
@@ -40,6 +64,7 @@ def run_serial(seed: int, points: int, directory: Path, controls: Controls = Non
 def run(seed: int, points: int, directory: Path, keep: Path | None = None, controls: Controls = None) -> Row:
     """`points` states; `directory` should lie in memory."""
     row = Row("powercut", seed)
+    directory.mkdir(exist_ok=True)
     with Processes(directory / "logs") as processes:
         explorer = Explorer(row, processes, directory, keep)
         for done in range(0, points, POINTS_PER_ROUND):
