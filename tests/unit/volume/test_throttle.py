@@ -5,8 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from controller.volume.throttle import HELD_SECONDS_MAX, MARK_SHARE, held_seconds, hold_back
+import pytest
+
+from controller.volume.journaled import JournaledPath
+from controller.volume.settings import ServerSettings
+from controller.volume.throttle import HELD_SECONDS_MAX, MARK_SHARE, Filling, held_seconds, hold_back
+from controller.volume.write_path import WritePath
+from tests.support.volume_server import GroupFiles
 
 
 class Journal:
@@ -51,3 +58,29 @@ def test_the_wait_ends_when_there_is_room_or_nothing_to_wait_for() -> None:
     assert looks([1.0, 1.0, 0.5], lambda: False, now) == 3
     assert looks([], lambda: True, now) == 0, "the path ends"
     assert looks([], lambda: False, now - 100.0) == 0, "the other site takes nothing"
+
+
+@pytest.mark.parametrize("throttle", [True, False])
+def test_the_write_path_holds_back_above_the_mark_only_and_only_when_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, throttle: bool
+) -> None:
+    held: list[float] = []
+
+    def record(changed: threading.Condition, journal: Filling, ended: object, patience_seconds: float) -> None:
+        held.append(journal.fill_share)
+
+    monkeypatch.setattr("controller.volume.journaled.hold_back", record)
+    files = GroupFiles(tmp_path, {"data": 8 << 20}, 1 << 20).create()
+    document = files.document
+    document["journal"]["throttle"] = throttle
+    server = WritePath.open(ServerSettings.model_validate(document))
+    path, page = server._path, memoryview(bytes(4096))
+    assert isinstance(path, JournaledPath)
+    fills = []
+    while path.appender.has_room(8):
+        fills.append(path.appender.fill_share)
+        server.write(server.volumes["data"], page, 0)
+    server.close()
+    record_share = 4096 / ((1 << 20) * 31 / 32)
+    assert [share for share in fills if share > MARK_SHARE] != []
+    assert held == ([share for share in fills if share > MARK_SHARE - record_share] if throttle else [])
