@@ -106,21 +106,26 @@ def test_resume_continues_the_sequence_behind_a_marker_and_keeps_the_bits(server
     assert mode_of(server) is AcquisitionMode.SUSPENDED
     server.write(data, page(2), 5 * MIB)
     before = head(files)
-    assert (before.state, before.cause, before.position.sequence) == (MapState.SUSPENDED, SuspendedCause.OPERATOR, 1)
+    assert (before.state, before.cause, before.position.sequence) == (MapState.SUSPENDED, SuspendedCause.OPERATOR, 2)
 
-    assert resume(server, files).sequence == 2
+    assert resume(server, files).sequence == 3
     assert mode_of(server) is AcquisitionMode.JOURNAL
     after = head(files)
     assert (after.state, after.epoch, areas(files)) == (MapState.RESYNC, before.epoch, [(5 * MIB, MIB)])
     journal = journaled(server).journal
-    marker = journal.records(2, 2)[0]
-    payload = bytes(journal.data_views(int(marker["data_position"]), int(marker["data_blocks"]))[0])
-    assert (int(marker["kind"]), int(marker["sequence"])) == (Kind.MARKER, 2)
-    assert parse_marker(payload) == {"what": "resumed", "epoch": before.epoch, "sequence": 1}
+    told = []
+    for marker in journal.records(2, 3):
+        payload = bytes(journal.data_views(int(marker["data_position"]), int(marker["data_blocks"]))[0])
+        assert int(marker["kind"]) == Kind.MARKER
+        told.append(parse_marker(payload))
+    assert told == [
+        {"what": "suspended", "cause": "operator"},
+        {"what": "resumed", "epoch": before.epoch, "sequence": 2},
+    ]
 
     server.write(data, page(3), 6 * MIB, fua=True)
     assert areas(files) == [(5 * MIB, MIB)], "what is journaled is not in the set"
-    assert server.resume(settings_of(files)).sequence == 3, "done twice it is done"
+    assert server.resume(settings_of(files)).sequence == 4, "done twice it is done"
     server.clear_epoch(before.epoch)
     server.clear_epoch(before.epoch)
     assert not files.dirty_map.exists()
