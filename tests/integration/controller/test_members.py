@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from controller.api.lifecycle import MembersJoin, MembersLeave
-from controller.api.models import GroupVolume, InitialCopyMethod, VolumeCreate
+from controller.api.models import FenceRequest, GroupVolume, InitialCopyMethod, TakeoverRequest, VolumeCreate
 from controller.errors import CapacityError, ConflictError
 from tests.integration.controller.test_crashes import at_every_step
 from tests.support.controllers import ControllerProcess, controllers
@@ -225,3 +225,27 @@ def finish_leaving(life: Life) -> None:
     order = MembersLeave(volumes=["log"], sequence=group.retired[index])
     life.secondary.client.leave_volumes(GROUP, order)
     life.pair.follow()
+
+
+def test_a_takeover_before_what_joined_is_copied_and_both_in_step_again(life: Life) -> None:
+    """The other volumes are as they were; what joined is empty there, and becomes that everywhere."""
+    tokyo, osaka = life.primary, life.secondary
+    tokyo.client.create_volume(VolumeCreate(name="log", size_bytes=SIZE))
+    scribble(tokyo.wait_served("log"), SIZE, 20)
+    scribble(tokyo.wait_served("data"), SIZE, 21)
+    life.catch_up()
+    osaka.client.join_volumes(GROUP, member(1, "log"))
+    tokyo.client.join_volumes(GROUP, member(1, "log"))
+    before = read_all(tokyo.wait_served("data"))
+    life.pair.follow()
+    scribble(tokyo.wait_served("log"), SIZE, 22, writes=10)  # behind the marker: not restored before the copy
+    osaka.client.take_over(GROUP, TakeoverRequest(generation=2, force=True))
+    assert read_all(osaka.wait_served("data")) == before
+    assert not any(read_all(osaka.wait_served("log")))
+    scribble(osaka.wait_served("log"), SIZE, 23, writes=10)
+    tokyo.client.fence(GROUP, FenceRequest(generation=2, reason="taken over"))
+    life.swap_roles()
+    life.promote()
+    life.join()
+    for name in ("data", "log"):
+        assert same(life, name)
