@@ -54,7 +54,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "journal copy": (*DATA, "--to"),
     "journal restore": (*DATA, "--to"),
     "journal purge": (*DATA, "--to"),
-    "marker put": (*DATA, "--wait"),
+    "marker put": (*DATA, "--wait", "--freeze"),
     "marker list": DATA,
     "drill start": (*DATA, "--at", "--check"),
     "drill stop": DATA,
