@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,11 +10,15 @@ from tests.crash.results import Controls, Row, wanted
 from tests.crash.write_path.lane import Lane, Lost
 from tests.crash.write_path.test_write_path import LANES, MUTANT_PLUGIN, points
 from tests.crash.write_path.test_write_path import MUTANTS as KILL_MUTANTS
+from tests.simulation.commands.history import CommandHistory
+from tests.simulation.commands.mutants import MUTANTS as COMMAND_MUTANTS
+from tests.simulation.commands.mutants import mutant
 from tests.simulation.history import History, NoConvergenceError
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.world import ViolationError
 
 MUTANT_HISTORIES = 200
+COMMAND_MUTANT_HISTORIES = 700
 
 
 def run_kills(seed: int, count: int, directory: Path, controls: Controls = None) -> Row:
@@ -53,6 +57,30 @@ def run_histories(seed: int, count: int, directory: Path, controls: Controls = N
     for name in wanted(MUTANTS, controls):
         row.control(name, any(_caught(number, name) for number in range(MUTANT_HISTORIES)))
     return row
+
+
+def run_commands(seed: int, count: int, directory: Path, controls: Controls = None) -> Row:
+    """Simulated histories with an operator, whose commands are cut at any step."""
+    row = Row("commands", seed)
+    with ProcessPoolExecutor(2) as pool:
+        for number, problem, reached in pool.map(_commanded, range(seed, seed + count), chunksize=10):
+            row.attempted += 1
+            row.reached += reached
+            if problem:
+                row.lose(f"python -m tests.simulation.commands.history {number}: {problem}")
+    for name in wanted(COMMAND_MUTANTS, controls):
+        with mutant(name):
+            row.control(name, any(_commanded(number)[1] for number in range(COMMAND_MUTANT_HISTORIES)))
+    return row
+
+
+def _commanded(seed: int) -> tuple[int, str, bool]:
+    history = CommandHistory(seed)
+    try:
+        history.run()
+    except (ViolationError, NoConvergenceError) as error:
+        return seed, str(error), True
+    return seed, "", history.counts["deaths in commands"] > 0
 
 
 def _caught(seed: int, name: str) -> bool:

@@ -1,0 +1,243 @@
+"""An agent whose commands are the real ones: what they need of a host, over simulated calls.
+
+`SimAgent` is what a process keeps in memory and what it keeps durably.
+`SimRunner`, `SimController` and `SimPeer` stand where PairRunner,
+ControllerClient and AgentClient stand in the product: the same calls, which
+wait in simulated time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from controller.api.models import JournalState
+from controller.errors import ConflictError, PairvolError, PeerError
+from hostagent import takeover
+from hostagent.actions import Action, ExchangeWithPeer, QueryState, SavePair
+from hostagent.api.models import ExchangeAnswer, Pair, PairState, PairStatus
+from hostagent.api.routes import life, peer
+from hostagent.config import CopySettings
+from hostagent.facts import Facts, Instant
+from hostagent.life import commands
+from hostagent.pairs import PairStore
+from hostagent.primary import message
+from hostagent.status import pair_status
+
+if TYPE_CHECKING:
+    from tests.simulation.commands.fibers import Fiber
+    from tests.simulation.commands.history import CommandHistory
+
+Answer = TypeVar("Answer")
+
+SECONDS = {"take_over": 90.0}
+ORDER_SECONDS = 30.0
+REMOTE: dict[str, Callable[..., object]] = {
+    "serve": peer.serve,
+    "attachments": lambda host, *words: [],
+    "fence": peer.fence,
+    "split_side": life.split_side,
+    "resync_side": life.resync_side,
+    "split": lambda host, group, order: commands.split(host, group, order, forwarded=True),
+    "resync": lambda host, group, order: commands.resync(host, group, order, forwarded=True),
+    "take_over": lambda host, group, order: takeover.take_over(host, group, order, forwarded=True),
+}
+
+
+class MemoryStore(PairStore):
+    """What is kept survives a crash of the agent, because the history keeps it."""
+
+    def __init__(self, pair: Pair) -> None:
+        import threading
+
+        self._lock = threading.Lock()
+        self._pairs = {pair.group: pair}
+
+    def _write(self, pairs: dict[str, Pair]) -> None:
+        self._pairs = pairs
+
+
+class SimAgent:
+    """One agent. `store` is durable; the rest begins anew with every life."""
+
+    def __init__(self, history: CommandHistory, site: str, pair: Pair) -> None:
+        self.history, self.site = history, site
+        self.settings = CopySettings()
+        self.store = MemoryStore(pair)
+        self.up, self.life = False, 0
+        self.fibers: list[Fiber] = []
+        self.begin(history.instant)
+
+    def begin(self, instant: Instant) -> None:
+        self.life += 1
+        self.facts = Facts(self.site, self.store.get("db"), instant)
+        self.manager = self.history.make_manager(self.settings)
+        self.state = PairState.SMPL
+        self.queue: list[Action] = []
+        self.busy = self.locked = False
+        self.wake = 0
+        self.fibers = []
+
+    @property
+    def pair(self) -> Pair:
+        return self.store.get("db")
+
+    def host(self, fiber: Fiber) -> Any:
+        """What a command is given; its calls wait in this fiber."""
+        runner = SimRunner(self, fiber)
+        return SimpleNamespace(
+            site=self.site,
+            store=self.store,
+            controller=SimController(self, fiber),
+            peers=SimpleNamespace(get=lambda site: SimPeer(self, fiber)),
+            runner=lambda group: runner,
+            locks=SimpleNamespace(hold=lambda groups: self._hold(fiber)),
+            events=SimpleNamespace(emit=lambda *words, **named: None),
+            quiet=SimpleNamespace(configured=False),
+            hosts=[],
+            history=SimpleNamespace(took_over=lambda pair, entry: None),
+            devices=SimpleNamespace(shown=list, detach=lambda name: None),
+            config=SimpleNamespace(copying=self.settings, peers={}),
+        )
+
+    @contextmanager
+    def _hold(self, fiber: Fiber) -> Iterator[None]:
+        for _ in range(100):
+            if not self.locked:
+                break
+            self.history.sleep(fiber, 0.1)
+        else:
+            raise ConflictError("group db is busy with another command", hint="Wait for it and try again.")
+        self.locked, life = True, self.life
+        try:
+            yield
+        finally:
+            if life == self.life:
+                self.locked = False
+
+    def save(self, pair: Pair) -> Pair:
+        try:
+            self.store.put(pair)
+        except ConflictError:
+            return self.pair
+        return pair
+
+
+class SimController:
+    """The own controller, as a command sees it."""
+
+    def __init__(self, agent: SimAgent, fiber: Fiber) -> None:
+        self._agent, self._fiber = agent, fiber
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*words: object, **named: object) -> Any:
+            history, agent = self._agent.history, self._agent
+            return history.call(
+                self._fiber, ORDER_SECONDS, lambda finish: history.order(agent, name, words, named, finish)
+            )
+
+        return call
+
+
+class SimPeer:
+    """The other agent, as a command sees it."""
+
+    def __init__(self, agent: SimAgent, fiber: Fiber) -> None:
+        self._agent, self._fiber = agent, fiber
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*words: object) -> Any:
+            history, agent = self._agent.history, self._agent
+            seconds = SECONDS.get(name, ORDER_SECONDS)
+            return history.call(self._fiber, seconds, lambda finish: history.ask_peer(agent, name, words, finish))
+
+        return call
+
+
+class SimRunner:
+    """PairRunner's calls; see there."""
+
+    def __init__(self, agent: SimAgent, fiber: Fiber) -> None:
+        self._agent, self._fiber, self._history = agent, fiber, agent.history
+        self.group = "db"
+
+    @property
+    def pair(self) -> Pair:
+        return self._agent.facts.pair
+
+    def look(self) -> JournalState | None:
+        agent, action = self._agent, QueryState()
+        try:
+            result: object = SimController(agent, self._fiber).state("db")
+        except PairvolError as error:
+            result = error
+        agent.facts.noted(self._history.instant, action, result)
+        return agent.facts.own.state if agent.facts.own.failure is None else None
+
+    def exchange(self, seconds: float = 1.0) -> JournalState | None:
+        history, agent = self._history, self._agent
+        told = message(agent.facts)
+        try:
+            answer = history.call(self._fiber, seconds, lambda finish: history.send(agent, told, finish))
+        except PairvolError as error:
+            agent.facts.not_heard(history.instant, error)
+            return None
+        assert isinstance(answer, ExchangeAnswer)
+        agent.facts.heard(history.instant, answer)
+        history.wake(agent)
+        return agent.facts.peer.state if answer.state is not None else None
+
+    def peer_state(self, state: JournalState) -> None:
+        self._agent.facts.peer_state(self._history.instant, state)
+
+    def status(self) -> PairStatus:
+        if self._agent.facts.own.failure is not None or self._agent.facts.own.heard is None:
+            self.look()
+        if self._agent.facts.contact is None:
+            self.exchange()
+        return pair_status(self._agent.facts, self._history.instant, self._agent.settings)
+
+    def ask(self, question: Callable[[Facts], Answer]) -> Answer:
+        return question(self._agent.facts)
+
+    def order_resync(self) -> None:
+        self._agent.manager.primary.resync_ordered = self._agent.manager.secondary.resync_ordered = True
+        self.awaken()
+
+    def pause(self, seconds: float) -> None:
+        self._history.sleep(self._fiber, seconds)
+
+    def keep(self, pair: Pair) -> None:
+        self._agent.store.put(pair)
+        self._agent.facts.turn(pair)
+        self.awaken()
+
+    def awaken(self) -> None:
+        self._agent.manager.awaken()
+        self._history.wake(self._agent)
+
+
+def carried_out(agent: SimAgent, action: Action, result: object, instant: Instant) -> None:
+    """As PairRunner notes it."""
+    agent.facts.noted(instant, action, result)
+    agent.manager.ended(instant, action, not isinstance(result, PairvolError))
+
+
+ORDERS = {
+    "QueryGroup": "group",
+    "OrderCopy": "order_copy",
+    "OrderInitialCopy": "order_initial_copy",
+    "OrderRestore": "order_restore",
+    "OrderPurge": "purge",
+    "OrderFence": "fence",
+    "OrderServe": "serve",
+    "OrderResume": "resume",
+    "QueryRegions": "regions",
+    "OrderResync": "resync",
+    "OrderClearEpoch": "clear_epoch",
+    "OrderPromote": "promote",
+    "OrderDemote": "demote",
+}
+__all__ = ["ORDERS", "ExchangeWithPeer", "PeerError", "SavePair", "SimAgent", "carried_out"]

@@ -1,0 +1,314 @@
+"""One site's controller and volume, small enough to be obviously right; it may have any role.
+
+A volume is a few regions, each of which holds one number. What must never
+happen is checked where it would happen, and raises ViolationError: `Truth`
+knows what every primary's volume held after every journal.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from controller.api.models import (
+    ChangedRegions,
+    CopyState,
+    Role,
+    SplitMode,
+    SuspendedCause,
+)
+from controller.errors import ConflictError
+from tests.simulation.world import ViolationError, wall
+
+REGIONS = 5
+CAPACITY = 60  # journals
+FULL_WAIT_SECONDS = 3.0
+ALONE_SECONDS = 20.0
+
+Content = tuple[int, ...]
+
+
+@dataclass
+class Truth:
+    """What no site knows."""
+
+    numbers: int = 0
+    after: dict[tuple[int, int], Content] = field(default_factory=dict)  # by generation and journal
+    writers: dict[int, str] = field(default_factory=dict)  # who served writes under a generation
+    latest: list[int] = field(default_factory=lambda: [0] * REGIONS)  # acknowledged last
+    sets: dict[str, frozenset[int]] = field(default_factory=dict)  # changed regions as they were told, by epoch
+    lost: bool = False  # a takeover left writes behind
+    force_given: bool = False  # a person gave writes up
+    epochs: int = 0
+
+    def number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    def epoch(self) -> str:
+        self.epochs += 1
+        return f"epoch {self.epochs}"
+
+    def serves(self, site: str, generation: int) -> None:
+        first = self.writers.setdefault(generation, site)
+        if first != site:
+            raise ViolationError(f"{first} and {site} both served writes under generation {generation}")
+
+
+@dataclass(frozen=True)
+class Journal:
+    sequence: int
+    generation: int
+    region: int = 0
+    number: int = 0
+    marker: str | None = None  # "resumed", of that epoch
+    time_ns: int = 0
+
+
+@dataclass
+class Map:
+    """Regions that changed without journals."""
+
+    epoch: str
+    position: int
+    cause: SuspendedCause
+    regions: set[int] = field(default_factory=set)
+    final: bool = False
+    covered: int = 0
+
+
+@dataclass
+class SiteBase:
+    """What is durable, and what a crash forgets.
+
+    `begins_at_once` is a mistake, for a control: a copy of regions begins
+    while journals from before it are still to be restored.
+    """
+
+    name: str
+    peer: str
+    uuid: str
+    truth: Truth
+    role: Role
+    up: bool = True
+    generation: int = 1
+    content: list[int] = field(default_factory=lambda: [0] * REGIONS)
+    journals: dict[int, Journal] = field(default_factory=dict)
+    map: Map | None = None
+    acquisition: bool = False
+    # of a primary
+    newest: int = 0
+    confirmed: int = 0
+    quiesced: bool = False
+    awaits: bool = False
+    alone_at: float = 0.0
+    waiting_since: float | None = None
+    fenced_by: int = 0
+    # of a secondary
+    read: int = 0
+    restored: int = 0
+    split: SplitMode = SplitMode.OFF
+    state_of_copy: CopyState = CopyState.NONE
+    copy_epoch: str | None = None
+    todo: list[int] = field(default_factory=list)
+    skips: int = 0  # a whole copy stands for the journals up to here
+    whole: bool = False  # a copy of everything that has not read its first window
+    consistent: int | None = None
+    pending: ChangedRegions | None = None
+    covers: int = 0
+    own_epoch: str | None = None
+    safe: tuple[int, Content] | None = None
+    orphans: int = 0
+    took_all: bool = True  # the last takeover here left nothing behind
+    # forgotten by a crash
+    order_ends: float = 0.0
+    source: tuple[str, int] | None = None
+    urged: int = 0
+    contact: float = 0.0
+    link_ok: bool | None = None
+    begins_at_once = False  # of the class: a control changes it
+
+    @property
+    def suspended(self) -> bool:
+        return self.map is not None and not self.map.final
+
+    @property
+    def serves(self) -> bool:
+        """Whether hosts may write here."""
+        if self.role is Role.PRIMARY:
+            return not self.quiesced and not self.awaits
+        return self.role is Role.TAKEN_OVER or (self.role is Role.SECONDARY and self.split is SplitMode.WRITE)
+
+    # -- hosts --------------------------------------------------------------------
+
+    def host_writes(self, now: float, count: int, chance: random.Random) -> None:
+        if self.awaits and now >= self.alone_at:
+            self.awaits = False
+        if not self.serves:
+            return
+        for _ in range(count):
+            region, number = chance.randrange(REGIONS), self.truth.number()
+            if self.role is Role.SECONDARY:
+                assert self.map is not None
+                self.map.regions.add(region)
+                self.content[region] = number  # a resync throws it away, as was ordered
+                continue
+            if self.suspended:
+                assert self.map is not None
+                self.map.regions.add(region)
+            elif not self._append(now, Journal(self.newest + 1, self.generation, region, number, time_ns=wall(now))):
+                return
+            self.truth.serves(self.name, self.generation)
+            self.content[region] = self.truth.latest[region] = number
+            self._remember()
+
+    def _append(self, now: float, journal: Journal) -> bool:
+        if self.newest - self.confirmed < CAPACITY:
+            self.newest += 1
+            self.journals[self.newest] = journal
+            self.waiting_since = None
+            return True
+        if self.waiting_since is None:
+            self.waiting_since = now
+        elif now - self.waiting_since > FULL_WAIT_SECONDS:
+            self.suspend(SuspendedCause.FULL)
+        return False
+
+    def _remember(self) -> None:
+        if not self.suspended:
+            self.truth.after[self.generation, self.newest] = tuple(self.content)
+
+    def suspend(self, cause: SuspendedCause) -> None:
+        if self.map is None:
+            self.map = Map(self.truth.epoch(), self.newest, cause)
+        elif self.map.final:
+            self.map.final, self.map.position, self.map.cause = False, self.newest, cause
+            self.map.epoch = self.truth.epoch()
+        self.waiting_since = None
+
+    def resume(self, now: float) -> None:
+        if self.map is None:
+            raise ConflictError("there is nothing to resume")
+        if self.map.final:
+            return
+        if self.newest - self.confirmed > CAPACITY // 2:
+            raise ConflictError("half of the journal must be free")
+        self.map.final = True
+        self.newest += 1
+        self.journals[self.newest] = Journal(self.newest, self.generation, marker=self.map.epoch, time_ns=wall(now))
+        self._remember()
+
+    # -- crashes ------------------------------------------------------------------
+
+    def crash(self, now: float, *, power: bool = False) -> None:
+        """The controller dies; with `power` the volume server too, and hosts wait for word."""
+        self.up = False
+        self.order_ends, self.source, self.urged, self.link_ok = 0.0, None, 0, None
+        if power and self.role is Role.PRIMARY:
+            self.awaits, self.alone_at = True, now + ALONE_SECONDS
+
+    # -- copy and restore -----------------------------------------------------------
+
+    def work(self, now: float, other: SiteBase, link_up: bool, chance: random.Random) -> None:
+        if not self.up or self.role is not Role.SECONDARY:
+            return
+        follows = self.source is not None and now < self.order_ends
+        if follows or self.state_of_copy is CopyState.RUNNING:
+            self.link_ok = link_up and other.role in (Role.PRIMARY, Role.FENCED)
+        if link_up:
+            self.contact = now
+            if follows:
+                self._pull(other, chance)
+            self._copy_window(other)
+        goal = self.read if follows else min(self.urged, self.read)
+        self._restore(min(goal, self.restored + chance.randint(0, 20)))
+        self._begin_pending()
+
+    def _pull(self, other: SiteBase, chance: random.Random) -> None:
+        assert self.source is not None
+        if other.role not in (Role.PRIMARY, Role.FENCED) or other.generation != self.source[1]:
+            return
+        mine, theirs = self.journals.get(self.read), other.journals.get(self.read)
+        if mine is not None and theirs is not None and mine != theirs:
+            raise ViolationError(f"{self.name} follows a journal that differs from its own at {self.read}")
+        for sequence in range(self.read + 1, min(other.newest, self.read + chance.randint(1, 20)) + 1):
+            if sequence <= other.confirmed:
+                raise ViolationError(f"journal {sequence} was purged before {self.name} had it")
+            self.journals[sequence] = other.journals[sequence]
+            self.read = sequence
+
+    def _copy_window(self, other: SiteBase) -> None:
+        if self.state_of_copy is not CopyState.RUNNING or self.pending or self.split is not SplitMode.OFF:
+            return
+        if other.role is not Role.PRIMARY or other.generation != self.generation or other.awaits:
+            return
+        if self.whole:
+            self.covers, self.whole = max(self.covers, other.newest), False
+            self.skips = other.newest
+        if self.todo:
+            region = self.todo.pop()
+            self.content[region] = other.content[region]
+        else:
+            self.state_of_copy, self.consistent = CopyState.DONE, other.newest
+
+    @property
+    def gate_closed(self) -> bool:
+        own = self.map is not None and self.map.epoch != self.own_epoch
+        return self.split is not SplitMode.OFF or own
+
+    @property
+    def barrier(self) -> int | None:
+        markers = (n for n in range(self.restored + 1, self.read + 1) if self.journals[n].marker is not None)
+        return next((sequence for sequence in markers if sequence > self.covers), None)
+
+    def _restore(self, goal: int) -> None:
+        if self.gate_closed or (self.state_of_copy is CopyState.NONE and self.pending is None):
+            return
+        barrier = self.barrier
+        for sequence in range(self.restored + 1, min(goal, barrier - 1 if barrier else goal) + 1):
+            journal = self.journals[sequence]
+            if journal.marker is None and sequence > self.skips:
+                self.content[journal.region] = journal.number
+            self.restored = sequence
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.state_of_copy is not CopyState.DONE or self.consistent is None or self.restored < self.consistent:
+            return
+        self.check_prefix()
+        if self.pending is None:
+            self.safe = None
+            if self.map is not None and self.map.epoch == self.own_epoch and self.split is SplitMode.OFF:
+                self.map = self.own_epoch = None
+
+    def check_prefix(self) -> None:
+        """What is called consistent must be what the primary held at that journal."""
+        journal = self.journals.get(self.restored)
+        held = self.truth.after.get((journal.generation, self.restored)) if journal is not None else None
+        if held is not None and held != tuple(self.content) and not self.gate_closed:
+            raise ViolationError(f"{self.name} is no prefix at journal {self.restored}: {self.content}, not {held}")
+
+    def _begin_pending(self) -> None:
+        """controller/copy/resync.py: safe point, everything up to the order restored, then the copy."""
+        if self.pending is None or self.split is not SplitMode.OFF:
+            return
+        if self.state_of_copy is CopyState.DONE and self.consistent is not None and self.map is None:
+            wanted, barred = max(self.pending.sequence, self.consistent), self.barrier == self.restored + 1
+            if self.safe is None and self.restored < wanted and not barred:
+                self.urged = max(self.urged, wanted)
+                return
+            if self.safe is None and self.restored >= self.consistent:
+                self.check_prefix()
+                self.safe = (self.restored, tuple(self.content))
+        if self.restored < self.pending.sequence and not self.begins_at_once:
+            self.consistent, self.covers = None, max(self.covers, self.pending.sequence)
+            self.own_epoch = self.map.epoch if self.map is not None else None
+            self.urged = max(self.urged, self.pending.sequence)
+            return
+        regions = set(self.truth.sets[self.pending.epoch])
+        regions |= self.map.regions if self.map is not None else set()
+        regions |= set(self.todo) if self.state_of_copy is CopyState.RUNNING else set()
+        self.state_of_copy, self.todo, self.consistent = CopyState.RUNNING, sorted(regions), None
+        self.copy_epoch, self.covers = self.pending.epoch, max(self.covers, self.pending.sequence + 1)
+        self.own_epoch = self.map.epoch if self.map is not None else None
+        self.pending = None

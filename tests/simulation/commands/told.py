@@ -1,0 +1,117 @@
+"""What a controller tells of itself: the journal state and the composition."""
+
+from __future__ import annotations
+
+from controller.api.models import (
+    AcquisitionMode,
+    CopyState,
+    Group,
+    GroupVolume,
+    InitialCopy,
+    JournalState,
+    Links,
+    Position,
+    Role,
+    SafePoint,
+    ServerState,
+)
+from controller.journal.pointers import Pointer
+from tests.simulation.commands.site import CAPACITY, REGIONS, SiteBase
+from tests.simulation.world import COMPOSITION, wall
+
+
+class Told(SiteBase):
+    """The answers."""
+
+    def time_of(self, sequence: int) -> int:
+        journal = self.journals.get(sequence)
+        return journal.time_ns if journal is not None else 0
+
+    def state(self, now: float) -> JournalState:
+        if self.role is Role.SECONDARY:
+            places = {Pointer.ALREADY_READ: self.read, Pointer.ALREADY_RESTORED: self.restored}
+        else:
+            places = {
+                Pointer.JOURNAL_IN: self.newest,
+                Pointer.DURABLE: self.newest,
+                Pointer.CONFIRMED: self.confirmed,
+                Pointer.JOURNAL_OUT: self.confirmed,
+                Pointer.ALREADY_READ: self.read,
+                Pointer.ALREADY_RESTORED: self.restored,
+            }
+        used = max(0, self.newest - self.confirmed) if self.role is not Role.SECONDARY else self.read - self.restored
+        mode = AcquisitionMode.JOURNAL if self.acquisition else AcquisitionMode.DIRECT
+        changed = self.map
+        pending = self.pending
+        return JournalState.model_construct(
+            group="db",
+            uuid=self.uuid,
+            role=self.role,
+            generation=self.generation,
+            time_ns=wall(now),
+            mode=AcquisitionMode.SUSPENDED if self.suspended and self.role is not Role.SECONDARY else mode,
+            acquisition=self.acquisition and self.role in (Role.PRIMARY, Role.FENCED),
+            gap_sequence=None,
+            pointers={
+                name.value: Position.model_construct(
+                    sequence=sequence, data_position=sequence * 8, time_ns=self.time_of(sequence)
+                )
+                for name, sequence in places.items()
+            },
+            records_used=used,
+            records_capacity=CAPACITY,
+            data_used_bytes=used * 4096,
+            data_capacity_bytes=CAPACITY * 4096,
+            fill_percent=100.0 * used / CAPACITY,
+            initial_copy=InitialCopy.model_construct(
+                state=CopyState.RUNNING if pending else self.state_of_copy,
+                bytes_done=REGIONS - len(self.todo),
+                bytes_total=REGIONS,
+                bytes_copied=0,
+                gap_sequence=None,
+                method=None,
+                epoch=pending.epoch if pending else self.copy_epoch,
+                pending=pending is not None,
+                failure=None,
+            ),
+            consistent_sequence=self.consistent if self.role is Role.SECONDARY else None,
+            copy_order_active=self.role is Role.SECONDARY and now < self.order_ends,
+            link_ok=self.link_ok,
+            link_contact_ns=wall(self.contact),
+            failure=None,
+            volume_server=ServerState.RUNNING,
+            journal_server=ServerState.RUNNING,
+            serving=self.serves,
+            awaits_serve=self.awaits and self.role is Role.PRIMARY,
+            quiesced=self.quiesced,
+            split=self.split,
+            epoch=changed.epoch if changed else None,
+            dirty_bytes=len(changed.regions) << 20 if changed else 0,
+            suspended_cause=changed.cause if changed else None,
+            suspended_sequence=changed.position if changed else None,
+            covered_sequence=changed.covered if changed else 0,
+            changes_final=changed.final if changed else False,
+            waiting_epoch=None,
+            safe_point=SafePoint(open=self.safe is not None, sequence=self.safe[0] if self.safe else 0),
+            orphans=self.orphans,
+            drills=0,
+            append_records_per_second=0.0,
+            append_bytes_per_second=0.0,
+            seconds_to_full=None,
+        )
+
+    def group(self) -> Group:
+        return Group.model_construct(
+            name="db",
+            uuid=self.uuid,
+            role=self.role,
+            generation=self.generation,
+            peer_site=self.peer,
+            volumes=[GroupVolume(index=0, name="data", size_bytes=4096)],
+            journal_path="/j",
+            journal_bytes=1,
+            journal_visible=False,
+            composition=COMPOSITION,
+            links=Links(journal_uri=f"nbd://{self.name}", pointers_uri="nbd://p", volume_uris={"0": "nbd://v"}),
+            acquisition=self.acquisition,
+        )
