@@ -94,6 +94,12 @@ def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool =
         return host.peers.get(pair.secondary.site).take_over(group, order)
     _refuse_serving(pair, order)
     with host.locks.hold(groups=[group]):
+        if host.store.get(group).turns != pair.turns:
+            raise ConflictError(
+                f"cannot take over {group}: another command turned it meanwhile",
+                hint=f'See "pairvol pair status {group}".',
+                group=group,
+            )
         report = _Takeover(host, host.runner(group), pair, order.force).run()
     release_devices(host, group)  # of drills, which it has ended
     return report

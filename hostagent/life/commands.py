@@ -116,6 +116,8 @@ def swap(host: Host, group: str, order: PairResync, *, forwarded: bool = False) 
         refuse_forwarded(host, pair, forwarded)
         return host.peers.get(pair.secondary.site).resync(group, order)
     with host.locks.hold(groups=[group]):
+        if not runner.ask(lambda facts: facts.taken_over):
+            return runner.status()  # the same command, given twice, was faster
         _, old = _both(host, runner, pair, "swap")
         _refuse_loss(runner, pair, old, force=order.force)
         turn(host, runner)
