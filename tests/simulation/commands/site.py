@@ -79,11 +79,7 @@ class Map:
 
 @dataclass
 class SiteBase:
-    """What is durable, and what a crash forgets.
-
-    `begins_at_once` is a mistake, for a control: a copy of regions begins
-    while journals from before it are still to be restored.
-    """
+    """What is durable, and what a crash forgets."""
 
     name: str
     peer: str
@@ -126,7 +122,6 @@ class SiteBase:
     urged: int = 0
     contact: float = 0.0
     link_ok: bool | None = None
-    begins_at_once = False  # of the class: a control changes it
 
     @property
     def suspended(self) -> bool:
@@ -300,7 +295,7 @@ class SiteBase:
             if self.safe is None and self.restored >= self.consistent:
                 self.check_prefix()
                 self.safe = (self.restored, tuple(self.content))
-        if self.restored < self.pending.sequence and not self.begins_at_once:
+        if self.restored < self.pending.sequence:
             self.consistent, self.covers = None, max(self.covers, self.pending.sequence)
             self.own_epoch = self.map.epoch if self.map is not None else None
             self.urged = max(self.urged, self.pending.sequence)
