@@ -154,7 +154,7 @@ def test_the_composition_is_the_journals(tokyo: ControllerProcess) -> None:
         ({"journal_bytes": 4096}, CapacityError, "too small"),
         ({"journal_bytes": 5000}, UsageError, "not a multiple of 512"),
         ({"journal_volumes": ["none"]}, NotFoundError, "pool volume none does not exist"),
-        ({"journal_volumes": ["a", "b"]}, UsageError, "names 2 journal volumes"),
+        ({"journal_volumes": ["a", "b"]}, NotFoundError, "pool volume a does not exist"),
         ({"uuid": "x"}, UsageError, "is not a UUID"),
         ({"role": Role.FENCED}, UsageError, "cannot be created as fenced"),
         ({"size_bytes": 4096}, CapacityError, "has 8388608 bytes, the pair needs 4096"),

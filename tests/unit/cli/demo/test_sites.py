@@ -32,7 +32,7 @@ def marked(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_everything_a_site_starts_is_found_and_nothing_else(tmp_path: Path, marked: subprocess.Popen[bytes]) -> None:
     site = Site("tokyo", tmp_path / "tokyo", 1)
     assert wait_until(lambda: len(site.processes()) == 2, 10)
-    assert [process.name() for process in site.processes("sleep")] == ["sleep"]
+    assert wait_until(lambda: [process.name() for process in site.processes("sleep")] == ["sleep"], 10)
     assert marked_processes(str(tmp_path / "osaka")) == []
     assert site.kill_site() == 2
     assert wait_until(lambda: not site.processes(), 10)
