@@ -106,3 +106,8 @@ def _since_epoch(moment: datetime) -> int:
 
 def _short(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
+
+
+def plural(number: int | None, word: str) -> str:
+    """The word as it follows that number: 1 journal, 2 journals."""
+    return word if number == 1 else f"{word}s"

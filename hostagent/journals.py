@@ -76,7 +76,9 @@ def command(host: Host, group: str, verb: Verb, order: JournalCommand, *, forwar
 
 
 def _start(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) -> JournalState:
-    """Acquisition on; where it was off, or the journal was full, the secondary copies anew, and is told at once.
+    """Acquisition on; where it was off, the secondary copies anew, and is told at once.
+
+    A suspension is not ended so: its changes are tracked, and a resync copies those alone.
 
     A primary that refuses hosts (a planned takeover that was not ended, a
     return without word of the other site) serves again, on the operator's word.
@@ -85,7 +87,12 @@ def _start(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) ->
     if state is not None and (state.quiesced or state.awaits_serve):
         return host.controller.serve(pair.group, ServeOrder(generation=state.generation))
     if state is not None and state.acquisition and state.mode is AcquisitionMode.SUSPENDED:
-        host.controller.set_acquisition(pair.group, AcquisitionOrder(on=False))
+        raise ConflictError(
+            f"cannot start acquisition of {pair.group}: it is on; the pair is suspended and its changes are tracked",
+            hint=f'Copy what changed with "pairvol pair resync {pair.group}"; to copy whole volumes anew, '
+            f'"pairvol journal stop {pair.group}" comes first.',
+            group=pair.group,
+        )
     state = host.controller.set_acquisition(pair.group, AcquisitionOrder(on=True))
     runner.look()
     runner.exchange()

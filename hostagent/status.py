@@ -13,7 +13,7 @@ from typing import Final
 
 from controller.api.models import CopyState, JournalState, OnFull, Role, SplitMode
 from controller.journal.pointers import Pointer
-from controller.units import format_duration, format_size
+from controller.units import format_duration, format_size, plural
 from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
@@ -169,10 +169,11 @@ def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: 
         return Verdict.CRIT, f"{line}; {cause}", cause, f"pairvol pair status {group}"
     orphans = _orphans(facts)
     if orphans.journals:
-        cause = (
-            f"{old} is fenced and keeps {orphans.journals} journals ({format_size(orphans.data_bytes)}) "
-            f"that never reached {new}"
-        )
+        tail = f"{orphans.journals} {plural(orphans.journals, 'journal')} ({format_size(orphans.data_bytes)})"
+        cause = f"{old} is fenced and keeps {tail} that never reached {new}"
+        return Verdict.CRIT, f"{line}; {cause}", cause, f"{swap} --force"
+    if not state.acquisition:
+        cause = f"{old} is fenced and was written while its acquisition was stopped, which never reached {new}"
         return Verdict.CRIT, f"{line}; {cause}", cause, f"{swap} --force"
     if state.dirty_bytes:
         cause = f"{old} is fenced and has {format_size(state.dirty_bytes)} of changes that never reached {new}"

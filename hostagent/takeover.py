@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from controller.api.lifecycle import ServeOrder
@@ -59,6 +58,8 @@ from hostagent.history.commands import remember_takeover
 from hostagent.host import Host
 from hostagent.lag import position
 from hostagent.life.commands import turn
+from hostagent.life.missing import Missing, behind, stopped
+from hostagent.life.served import already, serves
 from hostagent.observe import copied
 from hostagent.runner import PairRunner
 
@@ -71,28 +72,17 @@ LOOK_SECONDS: Final = 1.0  # of one wait at the own controller
 LEASE_SECONDS: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """What the primary has and the secondary has not."""
-
-    first: int
-    last: int
-    data_bytes: int
-
-    @property
-    def journals(self) -> int:
-        return self.last - self.first + 1
-
-
 def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool = False) -> TakeoverReport:
     """Carry out the command here, or send it to the secondary's agent."""
     pair = host.store.get(group)
     if host.site != pair.secondary.site:
         if forwarded:
             raise ConflictError(f"{host.site} is not the secondary of {group}", hint='See "pairvol pair list".')
-        _refuse_serving(pair, order)
+        if serves(pair, order):
+            return already(pair)
         return host.peers.get(pair.secondary.site).take_over(group, order)
-    _refuse_serving(pair, order)
+    if serves(pair, order):
+        return already(pair)
     with host.locks.hold(groups=[group]):
         if host.store.get(group).turns != pair.turns:
             raise ConflictError(
@@ -105,23 +95,13 @@ def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool =
     return report
 
 
-def _refuse_serving(pair: Pair, order: TakeoverOrder) -> None:
-    """A command that names the site does not turn the pair back when it is given twice."""
-    if order.to is not None and order.to != pair.secondary.site:
-        raise ConflictError(
-            f"cannot let {order.to} take over {pair.group}: "
-            + ("it is its primary" if order.to == pair.primary.site else "it has no part in it"),
-            hint=f'See "pairvol pair status {pair.group}".',
-            group=pair.group,
-        )
-
-
 class _Takeover:
     def __init__(self, host: Host, runner: PairRunner, pair: Pair, force: bool) -> None:
         self._host, self._runner, self._pair, self._force = host, runner, pair, force
         self._group, self._primary = pair.group, pair.primary.site
         self._other = host.peers.get(self._primary)
         self._changed_bytes = 0  # at the primary, in no journal
+        self._untold = False  # the primary took writes of which nothing is known
         self._began = time.monotonic()
         self._renewed = 0.0
 
@@ -181,26 +161,41 @@ class _Takeover:
 
     def _with_primary(self, generation: int, primary: JournalState) -> tuple[bool, Missing | None]:
         """Get close, stop writes, drain: whether writes were stopped, and what is still missing then."""
+        self._refuse_stopped(primary)
         if primary.role is not Role.PRIMARY:  # fenced by an earlier command
-            return True, self._drain(primary, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
+            return True, self._and_untold(
+                primary, self._drain(primary, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
+            )
         self._refuse_changed(primary)
         near = self._drain(primary, Pointer.DURABLE, self._patience(CLOSE_SECONDS))
         if near is not None and not self._force:
-            raise self._behind(near)
+            raise behind(self._group, self._primary, self._host.site, near)
         quiet = self._serve(primary.generation, on=False)
         if quiet is None:
             return False, near
         try:
             missing = self._drain(quiet, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
             if missing is not None and not self._force:
-                raise self._behind(missing)
+                raise behind(self._group, self._primary, self._host.site, missing)
         except PairvolError:
             self._serve(primary.generation, on=True)
             raise
         if missing is None and self._changed_bytes:
             newest = position(quiet, Pointer.JOURNAL_IN).sequence
             missing = Missing(newest + 1, newest, self._changed_bytes)
-        return True, missing
+        return True, self._and_untold(quiet, missing)
+
+    def _refuse_stopped(self, primary: JournalState) -> None:
+        self._untold = not primary.acquisition
+        if self._untold and not self._force:
+            raise stopped(self._group, self._primary, self._host.site)
+
+    def _and_untold(self, primary: JournalState, missing: Missing | None) -> Missing | None:
+        """Such a takeover is never planned, and what is missing cannot be counted."""
+        if missing is not None or not self._untold:
+            return missing
+        newest = position(primary, Pointer.JOURNAL_IN).sequence
+        return Missing(newest + 1, newest, 0)
 
     def _refuse_changed(self, primary: JournalState) -> None:
         """Regions that changed without journals at the primary are not here: only a resync brings them."""
@@ -269,19 +264,6 @@ class _Takeover:
         order = CopyOrder(source=source, mode=CopyMode.FOLLOW, lease_seconds=LEASE_SECONDS, restore=restore)
         self._host.controller.order_copy(self._group, order)
 
-    def _behind(self, missing: Missing) -> ConflictError:
-        size = format_size(missing.data_bytes)
-        return ConflictError(
-            f"cannot take over {self._group}: {self._primary} holds journals {missing.first}..{missing.last} "
-            f"not yet at {self._host.site}; {self._primary} serves as before",
-            hint=f'Wait with "pairvol pair wait {self._group} --state PAIR", '
-            f"or add --force to drop {missing.journals} journals ({size}).",
-            group=self._group,
-            first=missing.first,
-            last=missing.last,
-            missing_bytes=missing.data_bytes,
-        )
-
     # -- the takeover itself -------------------------------------------------------------
 
     def _finish(
@@ -330,6 +312,8 @@ class _Takeover:
         size: int | None = None
         if planned:
             journals, size = 0, 0
+        elif self._untold:
+            pass
         elif missing is not None:
             journals, size = missing.journals, missing.data_bytes
         elif again:  # what the old primary says now, if it does
@@ -345,10 +329,11 @@ class _Takeover:
             missing_journals=journals,
             missing_bytes=size,
             changed_bytes_missing=self._changed_bytes,
+            unjournaled=self._untold,
             seconds=time.monotonic() - self._began,
         )
 
 
 def _quiet(old: JournalState) -> bool:
     """Whether an old primary is fenced and has nothing that is only there."""
-    return old.role is Role.FENCED and not old.dirty_bytes
+    return old.role is Role.FENCED and not old.dirty_bytes and old.acquisition

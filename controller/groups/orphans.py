@@ -18,9 +18,11 @@ from controller.api.lifecycle import Orphan
 from controller.api.models import SuspendedCause
 from controller.appliance import Appliance
 from controller.errors import NotFoundError
+from controller.groups.marker_list import MarkerList
 from controller.groups.suspension import read_map
 from controller.journal.changes import changed_regions, everything
 from controller.journal.layout import BLOCK_BYTES, Kind, Records
+from controller.journal.markers import MarkerKind
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
@@ -59,7 +61,8 @@ def judge(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
         out = pointers[Pointer.JOURNAL_OUT]
         end, damage = scan(journal, out, tail.add)
         whole = end.sequence >= pointers[Pointer.DURABLE].sequence
-        known = whole and out.sequence <= max(demotion.base.sequence, demotion.covered_sequence)
+        journaled = _journaled(group, files, demotion.base.sequence)
+        known = journaled and whole and out.sequence <= max(demotion.base.sequence, demotion.covered_sequence)
         sizes = {member.index: member.size_bytes for member in group.volumes}
         # What is in no checkpoint may not be in these volumes, although the new primary has it.
         safe = min(demotion.base.sequence, pointers[Pointer.CHECKPOINT].sequence)
@@ -69,6 +72,7 @@ def judge(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
         journal.close()
     if not known:
         words = damage if not whole else f"journals up to {out.sequence} were freed"
+        words = words if journaled else "acquisition was stopped, and no whole copy followed that the new primary has"
         appliance.events.emit(
             "warning",
             "group.changes_unknown",
@@ -86,6 +90,20 @@ def judge(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
             if group.journal_pool is not None:  # that volume is taken: the fresh journal is a file of ours
                 record.journal_path, record.journal_pool = str(files.journal), None
             record.journal_members = []  # they are taken in the same way
+
+
+def _journaled(group: GroupRecord, files: GroupPaths, base: int) -> bool:
+    """Whether the new primary has every write that was made while acquisition was stopped.
+
+    The word of it is the marker of the whole copy that followed, among the journals that it has.
+    """
+    if not group.acquisition:
+        return False
+    gap = group.gap_sequence
+    return gap is None or any(
+        marker.kind is MarkerKind.COPIED and gap <= marker.sequence <= base
+        for marker in MarkerList(files.markers).all()
+    )
 
 
 def listed(appliance: Appliance, name: str) -> list[Orphan]:

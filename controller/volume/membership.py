@@ -99,7 +99,8 @@ class Membership(Changes):
         path.check_failure()
         if not isinstance(path, JournaledPath) or path.broken is not None:
             raise ConflictError(
-                f"volumes cannot {doing}: no journal is written ({self.mode})", hint="Resume the pair first."
+                f"volumes cannot {doing}: no journal is written ({self.mode})",
+                hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',
             )
         return path
 

@@ -155,7 +155,8 @@ class WritePath(Membership):
             path = self._path
             if not isinstance(path, JournaledPath):
                 raise ConflictError(
-                    f"cannot put a marker: no journal is written ({self.mode})", hint="Resume the pair first."
+                    f"cannot put a marker: no journal is written ({self.mode})",
+                    hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',
                 )
             return path.put_marker(payload)
 

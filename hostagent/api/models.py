@@ -166,7 +166,7 @@ class PairResync(Shape):
 
 class TakeoverReport(Shape):
     group: Name
-    kind: str  # planned or forced
+    kind: str  # planned or forced; none: that site was the primary already
     generation: int
     restored_sequence: Count
     restored_time_ns: Count
@@ -175,7 +175,9 @@ class TakeoverReport(Shape):
     missing_bytes: Count | None
     seconds: float
     changed_bytes_missing: Count = 0  # regions that the primary changed without journals
+    unjournaled: bool = False  # writes made while acquisition was stopped are missing; nobody can count them
     reversed: bool = False  # the pair runs in the other direction now
+    already: bool = False  # that site was the primary before the command; nothing was done
     mounted_there: list[str] = Field(default_factory=list)  # at the old primary, where a host has its volumes mounted
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.units import format_duration, format_size
+from controller.units import format_duration, format_size, plural
 from hostagent.api.models import Pair, PairSide, PairStatus, TakeoverReport
 from hostagent.cli.output import NONE, clock, clock_tenths, count, percent, table, verdict
 
@@ -74,6 +74,9 @@ def pair_table(pairs: Sequence[Pair]) -> str:
 
 def takeover_text(report: TakeoverReport) -> str:
     """What was done, up to which moment, and what is missing."""
+    if report.already:
+        words = f"{report.group} is served there already (generation {report.generation}): nothing was done"
+        return verdict("OK", words)
     lines = [
         verdict(
             "WARN" if report.missing_journals != 0 or report.changed_bytes_missing or report.mounted_there else "OK",
@@ -93,11 +96,13 @@ def takeover_text(report: TakeoverReport) -> str:
         lines.append("      the pair runs in the other direction now")
     if report.missing_journals is None:
         lines.append(
-            "      the primary did not answer: what it holds beyond that cannot be counted; its journal keeps it"
+            "      missing here: what the primary wrote while its acquisition was stopped, which cannot be counted"
+            if report.unjournaled
+            else "      the primary did not answer: what it holds beyond that cannot be counted; its journal keeps it"
         )
     elif report.missing_journals:
         lines.append(
-            f"      missing here: {count(report.missing_journals)} journals "
+            f"      missing here: {count(report.missing_journals)} {plural(report.missing_journals, 'journal')} "
             f"({format_size(report.missing_bytes or 0)}); the old primary's journal keeps them"
         )
     elif not report.changed_bytes_missing:

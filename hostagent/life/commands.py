@@ -32,7 +32,7 @@ from controller.api.models import (
 )
 from controller.errors import ConflictError, PeerError
 from controller.journal.pointers import Pointer
-from controller.units import format_size
+from controller.units import format_size, plural
 from hostagent.api.models import Pair, PairResync, PairSplit, PairStatus
 from hostagent.host import Host
 from hostagent.lag import Lag, position
@@ -62,6 +62,7 @@ def split(host: Host, group: str, order: PairSplit, *, forwarded: bool = False) 
                 hint=f'Start it first with "pairvol journal start {group}".',
                 group=group,
             )
+        _refuse_drills(pair, other)
         own = host.controller.suspend(group, SuspendOrder())
         runner.awaken()
         last = position(own, Pointer.JOURNAL_IN).sequence
@@ -158,6 +159,17 @@ def _both(host: Host, runner: PairRunner, pair: Pair, verb: str) -> tuple[Journa
     return own, other
 
 
+def _refuse_drills(pair: Pair, secondary: JournalState) -> None:
+    """Restore stands until a drill is stopped, so a split would suspend the pair and serve nobody."""
+    if secondary.drills and secondary.split is SplitMode.OFF:
+        raise ConflictError(
+            f"cannot split {pair.group}: a drill is open at {pair.secondary.site}, and restore waits for its end",
+            hint=f'Stop it first: "pairvol drill stop {pair.group}".',
+            group=pair.group,
+            drills=secondary.drills,
+        )
+
+
 def _refuse_loss(runner: PairRunner, pair: Pair, old: JournalState, *, force: bool) -> None:
     """Refuse to go on with writes at the old primary that never came over, unless they are given up."""
     group, site, new = pair.group, pair.primary.site, pair.secondary.site
@@ -168,11 +180,12 @@ def _refuse_loss(runner: PairRunner, pair: Pair, old: JournalState, *, force: bo
             group=group,
         )
     behind = runner.ask(lambda facts: facts.behind) or Lag(0.0, 0, 0)
-    if old.role is not Role.FENCED or force or not (behind.journals or old.dirty_bytes):
+    untold = not old.acquisition  # hosts wrote to it while acquisition was stopped
+    if old.role is not Role.FENCED or force or not (behind.journals or old.dirty_bytes or untold):
         return
-    lost = []
+    lost = ["writes of the time when acquisition was stopped"] if untold else []
     if behind.journals:
-        lost.append(f"{behind.journals} journals ({format_size(behind.data_bytes)})")
+        lost.append(f"{behind.journals} {plural(behind.journals, 'journal')} ({format_size(behind.data_bytes)})")
     if old.dirty_bytes:
         lost.append(f"{format_size(old.dirty_bytes)} of changes that are in no journal")
     raise ConflictError(

@@ -96,11 +96,7 @@ def hand(turn: Turn) -> None:
     pair.write()
     goal = pair.secondary.name
     site = turn.host
-
-    def done(error: PairvolError) -> bool:
-        return "it is its primary" in error.message
-
-    turn.give(site, "takeover", lambda at: pair.agent(at).take_over(pair.name, to=goal), done)
+    turn.give(site, "takeover", lambda at: pair.agent(at).take_over(pair.name, to=goal))
     pair.turn()
     status = pair.wait(PairState.PAIR)
     assert f"{pair.primary.name} -> {pair.secondary.name}" in status.line

@@ -1,0 +1,41 @@
+"""A takeover that names the site which serves already: done, and nothing is turned back. Pure."""
+
+from __future__ import annotations
+
+from controller.errors import ConflictError
+from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
+
+
+def serves(pair: Pair, order: TakeoverOrder) -> bool:
+    """A command that names the site does not turn the pair back when it is given twice: it is done."""
+    if order.to is None or order.to == pair.secondary.site:
+        return False
+    if order.to != pair.primary.site:
+        raise ConflictError(
+            f"cannot let {order.to} take over {pair.group}: it has no part in it",
+            hint=f'Name {pair.primary.site} or {pair.secondary.site}; see "pairvol pair status {pair.group}".',
+            group=pair.group,
+        )
+    if pair.taken_over:
+        raise ConflictError(
+            f"cannot let {order.to} take over {pair.group}: {pair.secondary.site} took it over from there",
+            hint=f'Pair them again first with "pairvol pair resync {pair.group} --swap".',
+            group=pair.group,
+        )
+    return True
+
+
+def already(pair: Pair) -> TakeoverReport:
+    """Nothing was to be done, and nothing was."""
+    return TakeoverReport(
+        group=pair.group,
+        kind="none",
+        generation=pair.generation,
+        restored_sequence=0,
+        restored_time_ns=0,
+        journals_restored=0,
+        missing_journals=0,
+        missing_bytes=0,
+        seconds=0.0,
+        already=True,
+    )
