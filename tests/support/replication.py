@@ -8,6 +8,7 @@ listens at the ports of its journal and volume servers.
 from __future__ import annotations
 
 import filecmp
+import os
 import tomllib
 from contextlib import ExitStack
 from dataclasses import replace
@@ -26,7 +27,8 @@ from hostagent.client import Agent
 from tests.support.proxy import Faults, Proxy
 from tests.support.waiting import wait_until
 
-FAR_ADDRESS = "127.0.0.2"  # where the secondary finds the primary's data servers
+# Where the secondary finds the primary's data servers: each test process has an address, so ports do not clash.
+FAR_ADDRESS = f"127.{64 + (os.getpid() >> 8) % 64}.{os.getpid() % 256}.2"
 
 
 def agent_socket(site: Site) -> str:

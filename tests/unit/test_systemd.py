@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def required(program: str) -> str:
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     analyze = required("systemd-analyze")
     for name in UNITS:
-        text = (SHIPPED / name).read_text().replace("/usr/bin/pairvol", sys.executable)
+        text = (SHIPPED / name).read_text().replace("/usr/bin/pairvol", "/bin/true")
         (tmp_path / name).write_text(text)
     words = [analyze, "verify", "--man=no", "--recursive-errors=no", *(str(tmp_path / name) for name in UNITS)]
     answer = subprocess.run(words, capture_output=True, text=True, check=False)
