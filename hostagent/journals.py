@@ -25,7 +25,7 @@ from controller.journal.pointers import Pointer
 from hostagent.api.models import JournalCommand, JournalSides, Pair
 from hostagent.host import Host
 from hostagent.lag import position
-from hostagent.pairs import PairEvent, next_state
+from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 from hostagent.primary import confirmed_sequence
 from hostagent.runner import PairRunner
 
@@ -59,6 +59,7 @@ def journal_sides(host: Host, group: str) -> JournalSides:
 def command(host: Host, group: str, verb: Verb, order: JournalCommand, *, forwarded: bool = False) -> JournalState:
     """Carry out the command here, or send it to the side that owns it."""
     pair = host.store.get(group)
+    refuse_taken_over(pair, EVENTS[verb])
     owner = pair.secondary.site if verb in OF_THE_SECONDARY else pair.primary.site
     if owner != host.site:
         if forwarded:

@@ -10,11 +10,14 @@ from hostagent.api.drills import MarkerPut, MarkerSides, PutMarker
 from hostagent.api.models import Pair
 from hostagent.hooks import site
 from hostagent.host import Host
+from hostagent.pairs import PairEvent, refuse_taken_over
 
 
 def put(host: Host, group: str, order: MarkerPut, *, forwarded: bool = False) -> PutMarker:
     """Put a marker here, or let the agent of the site that writes do it; with the hooks of its hosts around it."""
-    writer, _ = _sites(host.store.get(group))
+    pair = host.store.get(group)
+    refuse_taken_over(pair, PairEvent.MARK)
+    writer, _ = _sites(pair)
     if writer != host.site:
         if forwarded:
             raise ConflictError(f"{host.site} does not write the volumes of {group}", hint='See "pairvol pair list".')

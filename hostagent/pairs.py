@@ -44,6 +44,8 @@ class PairEvent(StrEnum):
     RESYNC = "resync"
     SWAP = "swap"
     VERIFY = "verify"
+    MARK = "put a marker into"
+    DRILL = "start a drill of"
 
 
 _S = PairState
@@ -74,6 +76,7 @@ TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
     **{(state, _E.DELETE): _S.SMPL for state in (*_FOLLOWED, _S.SSWS)},
     **{(state, _E.TAKE_OVER): _S.SSWS for state in (*_FOLLOWED, _S.SSWS)},
     **{(state, event): state for state in _FOLLOWED for event in _UNCHANGED},
+    **{(state, event): state for state in _FOLLOWED for event in (_E.MARK, _E.DRILL)},
     **{(state, _E.SPLIT): _S.PSUS for state in (_S.PAIR, _S.PFUL, _S.PSUS)},
     **{(state, _E.RESYNC): _S.COPY for state in (_S.COPY, _S.PSUS, _S.PFUS, _S.PSUE)},
     **{(state, _E.RESYNC): state for state in (_S.PAIR, _S.PFUL)},  # nothing differs: given again, it is done
@@ -101,7 +104,24 @@ def next_state(state: PairState, event: PairEvent, group: str = "") -> PairState
         ) from None
 
 
-_COMMANDS: Final = (_E.CREATE, _E.DELETE, _E.TAKE_OVER, _E.SPLIT, _E.RESYNC, _E.SWAP, _E.VERIFY, *_UNCHANGED)
+def refuse_taken_over(pair: Pair, event: PairEvent) -> None:
+    """ConflictError when the pair was taken over and `event` cannot happen then; no site need be asked for that."""
+    if pair.taken_over:
+        next_state(PairState.SSWS, event, pair.group)
+
+
+_COMMANDS: Final = (
+    _E.CREATE,
+    _E.DELETE,
+    _E.TAKE_OVER,
+    _E.SPLIT,
+    _E.RESYNC,
+    _E.SWAP,
+    _E.VERIFY,
+    _E.MARK,
+    _E.DRILL,
+    *_UNCHANGED,
+)
 _HINTS: Final = {
     _S.SMPL: 'Create it with "pairvol pair create".',
     _S.SSWS: "The secondary site is in use as primary; pair again in the other direction with "

@@ -20,7 +20,7 @@ from hostagent.host import Host
 from hostagent.journals import journal_sides
 from hostagent.lag import position
 from hostagent.life.inband import following, passed
-from hostagent.pairs import PairEvent, next_state
+from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 
 REGIONS_NAMED = 3
 
@@ -28,6 +28,7 @@ REGIONS_NAMED = 3
 def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False) -> VerifyReport:
     """Begin to compare both sides; while that goes on, the same command again tells how it stands."""
     pair = host.store.get(group)
+    refuse_taken_over(pair, PairEvent.VERIFY)
     if pair.primary.site != host.site:
         if forwarded:
             raise ConflictError(f"{host.site} is not the primary of {group}", hint='See "pairvol pair list".')

@@ -145,7 +145,7 @@ def _refuse(group: GroupRecord) -> None:
     if group.split is not SplitMode.OFF:
         raise ConflictError(
             f"cannot open images of group {group.name}: its volumes are split ({group.split}) and used themselves",
-            hint="End the split first.",
+            hint=f'End the split first, with "pairvol pair resync {group.name}".',
             group=group.name,
         )
 

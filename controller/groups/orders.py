@@ -22,7 +22,7 @@ def order_initial_copy(appliance: Appliance, name: str, order: InitialCopyOrder)
     if group.split is not SplitMode.OFF:
         raise ConflictError(
             f"cannot copy to group {name}: hosts use its volumes, which are split ({group.split})",
-            hint="End the split first.",
+            hint=f'End the split first, with "pairvol pair resync {group.name}".',
             group=name,
         )
     _worker(appliance, name).order_initial_copy(order)

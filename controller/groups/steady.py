@@ -23,7 +23,8 @@ def refuse_unsteady(appliance: Appliance, group: GroupRecord, doing: str) -> Non
     if reason:
         raise ConflictError(
             f"cannot {doing}: {reason}",
-            hint=f'Let the pair be in state PAIR first: "pairvol pair wait {group.name} --state PAIR".',
+            hint=f'Let the pair be in state PAIR first: "pairvol pair wait {group.name} --state PAIR"; '
+            f'one that is split or stopped comes back by "pairvol pair resync {group.name}".',
             group=group.name,
         )
 

@@ -18,10 +18,12 @@ from hostagent.api.models import AttachOrder, Pair
 from hostagent.drills.check import run_check
 from hostagent.drills.moment import standing
 from hostagent.host import Host
+from hostagent.pairs import PairEvent, refuse_taken_over
 
 
 def start(host: Host, group: str, order: DrillOrder, *, forwarded: bool = False) -> DrillReport:
     """Open a drill and check it; returns when the check has ended. The drill stays open, also when the check failed."""
+    refuse_taken_over(host.store.get(group), PairEvent.DRILL)
     owner = _owner(host, group, forwarded)
     if owner != host.site:
         return host.peers.get(owner).start_drill(group, order)

@@ -37,7 +37,7 @@ from hostagent.api.models import Pair, PairResync, PairSplit, PairStatus
 from hostagent.host import Host
 from hostagent.lag import Lag, position
 from hostagent.life.turn import turned
-from hostagent.pairs import PairEvent, next_state
+from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 from hostagent.runner import PairRunner
 
 ANSWER_SECONDS: Final = 2.0
@@ -49,6 +49,7 @@ LOOK_SECONDS: Final = 0.1
 def split(host: Host, group: str, order: PairSplit, *, forwarded: bool = False) -> PairStatus:
     """Stop replication where the SVOL is consistent, and let hosts use it."""
     pair = host.store.get(group)
+    refuse_taken_over(pair, PairEvent.SPLIT)
     if pair.primary.site != host.site:
         refuse_forwarded(host, pair, forwarded)
         return host.peers.get(pair.primary.site).split(group, order)
@@ -82,6 +83,7 @@ def resync(host: Host, group: str, order: PairResync, *, forwarded: bool = False
     if order.swap:
         return swap(host, group, order, forwarded=forwarded)
     pair = host.store.get(group)
+    refuse_taken_over(pair, PairEvent.RESYNC)
     if pair.primary.site != host.site:
         refuse_forwarded(host, pair, forwarded)
         return host.peers.get(pair.primary.site).resync(group, order)
