@@ -250,7 +250,8 @@ class SecondaryGroup:
         copying = self._initial.state().state is CopyState.RUNNING
         if copying or consistent is None or self._restore.program.applied.sequence < consistent:
             raise ConflictError(
-                f"the volumes of group {self.name} are not consistent yet", hint="Let the copy end first."
+                f"the volumes of group {self.name} are not consistent yet",
+                hint=f'Let the copy end first: "pairvol pair wait {self.name} --state PAIR".',
             )
 
     # -- what is known --------------------------------------------------------

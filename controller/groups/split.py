@@ -56,7 +56,7 @@ def _part(appliance: Appliance, group: GroupRecord, worker: SecondaryGroup, mode
     if snapshot.initial_copy.state is CopyState.RUNNING or consistent is None or restored < consistent:
         raise ConflictError(
             f"cannot split group {group.name}: its volumes are not consistent yet",
-            hint="Let the copy end first.",
+            hint=f'Let the copy end first: "pairvol pair wait {group.name} --state PAIR".',
             group=group.name,
         )
     position = worker.hold(mode)
