@@ -24,6 +24,7 @@ from hostagent.api.models import (
     Pair,
     PairCreate,
     PairResync,
+    PairSet,
     PairSplit,
     PairStatus,
     TakeoverOrder,
@@ -184,6 +185,11 @@ class Agent:
         """POST /pairs/{group}/remove: volumes leave a living pair."""
         order = PairRemove(volumes=volumes)
         return self._channel.call(PairStatus, "POST", f"/pairs/{group}/remove", body=order, seconds=ORDER_SECONDS)
+
+    def set_pair(self, group: str, limit_bytes_per_second: int | None) -> PairStatus:
+        """POST /pairs/{group}/set: another bandwidth limit; either site's agent takes it."""
+        order = PairSet(limit_bytes_per_second=limit_bytes_per_second)
+        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/set", body=order, seconds=ORDER_SECONDS)
 
     # -- journals ----------------------------------------------------------------------
 

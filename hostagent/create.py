@@ -25,6 +25,7 @@ from hostagent import sides
 from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideReport, SiteVolumes
 from hostagent.clock import now
 from hostagent.host import Host
+from hostagent.limit import limited
 from hostagent.transport import unanswered
 
 
@@ -136,7 +137,10 @@ def _known_pair(wanted: Pair, *reports: SideReport) -> Pair:
     for known in (report.pair for report in reports):
         if known is not None:
             _refuse_other_on_full(known, wanted)
-            return known.model_copy(update={"policy": wanted.policy})
+            limit = {"limit_bytes_per_second": known.policy.limit_bytes_per_second}
+            limit["limit_serial"] = known.policy.limit_serial
+            kept = known.model_copy(update={"policy": wanted.policy.model_copy(update=limit)})
+            return limited(kept, wanted.policy.limit_bytes_per_second)
     uuids = [report.group_uuid for report in reports if report.group_uuid is not None]
     return wanted.model_copy(update={"uuid": uuids[0]}) if uuids else wanted
 

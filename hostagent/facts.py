@@ -28,6 +28,7 @@ from controller.journal.pointers import Pointer
 from hostagent.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.lag import Lag, measure, tells_all
+from hostagent.limit import newest_limit
 
 SAMPLES_MAX: Final = 64
 WATCH_NS: Final = 200_000_000  # a watching controller looks every 100 ms; a write is durable soon after
@@ -146,7 +147,7 @@ class Facts:
             self.source_generation = 0
             self.covered.clear()
             self.refusals.clear()
-        self.pair = pair
+        self.pair = newest_limit(pair, self.pair)
 
     # -- from the own controller ------------------------------------------------
 

@@ -14,10 +14,8 @@ from controller.api.models import (
     AcquisitionMode,
     AcquisitionOrder,
     CopyMode,
-    CopyOrder,
     JournalState,
     PurgeRequest,
-    RestoreMode,
     RestoreRequest,
 )
 from controller.errors import ConflictError, PeerError
@@ -25,6 +23,7 @@ from controller.journal.pointers import Pointer
 from hostagent.api.models import JournalCommand, JournalSides, Pair
 from hostagent.host import Host
 from hostagent.lag import position
+from hostagent.limit import copy_order
 from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 from hostagent.primary import confirmed_sequence
 from hostagent.runner import PairRunner
@@ -117,12 +116,8 @@ def _copy(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) -> 
     goal = order.to_sequence if order.to_sequence is not None else durable
     if goal is not None:
         runner.copy_to(goal if durable is None else min(goal, durable))
-    restore = RestoreMode(pair.policy.restore)
     lease = host.config.copying.lease_seconds
-    return host.controller.order_copy(
-        pair.group,
-        CopyOrder(source=source, mode=CopyMode.ONCE, to_sequence=goal, lease_seconds=lease, restore=restore),
-    )
+    return host.controller.order_copy(pair.group, copy_order(pair, source, CopyMode.ONCE, lease, goal))
 
 
 def _restore(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) -> JournalState:

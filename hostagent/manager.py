@@ -19,6 +19,7 @@ from hostagent.actions import Action, SavePair
 from hostagent.api.models import Pair
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, age
+from hostagent.limit import newest_limit
 from hostagent.pace import Pace
 from hostagent.primary import PrimaryRole
 from hostagent.secondary import SecondaryRole
@@ -64,8 +65,12 @@ class CopyManager:
 
 
 def learnt(facts: Facts) -> Pair:
-    """The pair as it is kept here, with what was heard of direction, generation and takeover since."""
+    """The pair as it is kept here, with what was heard of direction, generation, takeover and limit since."""
     told = facts.peer_pair
+    return newest_limit(newest_limit(_turned(facts, told), facts.pair), told)
+
+
+def _turned(facts: Facts, told: Pair | None) -> Pair:
     if told is not None and told.uuid == facts.pair.uuid and told.turns > facts.pair.turns:
         return max(told, told.model_copy(update={"generation": facts.generation_known}), key=age)
     return facts.pair.model_copy(update={"generation": facts.generation_known, "taken_over": facts.taken_over})

@@ -27,6 +27,7 @@ from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
 from hostagent.lag import NANOSECONDS
+from hostagent.limit import limit_words
 from hostagent.pairs import PairEvent
 
 
@@ -149,6 +150,9 @@ def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Obser
         return Observed(PairEvent.COPYING, f"regions that changed without journals are copied to {secondary}")
     if not copied(facts):
         return Observed(PairEvent.COPYING, "the initial copy is not done")
+    limit = facts.pair.policy.limit_bytes_per_second
+    if state.fill_percent >= settings.high_water_percent and limit and held is not None and held.limit_holds_back:
+        return Observed(PairEvent.FILLING, f"{primary} writes more than the limit of {limit_words(limit)} lets over")
     if state.fill_percent >= settings.high_water_percent:
         return Observed(
             PairEvent.FILLING,

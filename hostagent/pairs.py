@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from controller import durable
 from controller.errors import ConflictError, IntegrityError, NotFoundError
 from hostagent.api.models import Pair, PairState
+from hostagent.limit import newest_limit
 
 
 class PairEvent(StrEnum):
@@ -180,7 +181,10 @@ class PairStore:
         return pair
 
     def put(self, pair: Pair) -> None:
-        """Keep `pair`; one of the same group is replaced. A lower generation of the same pair is never written."""
+        """Keep `pair`; one of the same group is replaced.
+
+        A lower generation, or an older limit, of the same pair is never written.
+        """
         with self._lock:
             known = self._pairs.get(pair.group)
             if (
@@ -196,6 +200,7 @@ class PairStore:
                     f"cannot keep {pair.group}: generation {pair.generation} is below {known.generation}",
                     hint="An agent with old information is at work; it learns the newer generation by itself.",
                 )
+            pair = newest_limit(pair, known)
             if known != pair:
                 self._write(self._pairs | {pair.group: pair})
 

@@ -286,7 +286,7 @@ class PairRunner:
             where = pair.secondary.site if pair.taken_over else pair.primary.site
             text = f"{self.group} is served by {where}, generation {pair.generation}"
             self._around.events.emit("warning", "pair.generation", text, group=self.group)
-        return pair
+        return self._around.store.find(self.group) or pair
 
     def _report(self) -> None:
         """An event when the state has changed; none before both sides were asked once."""

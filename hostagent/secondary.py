@@ -11,14 +11,12 @@ from typing import Final
 
 from controller.api.models import (
     CopyMode,
-    CopyOrder,
     CopySource,
     CopyState,
     Failure,
     InitialCopyMethod,
     InitialCopyOrder,
     JournalState,
-    RestoreMode,
     RestoreRequest,
     Role,
     SplitMode,
@@ -30,6 +28,7 @@ from hostagent.api.models import Trigger
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant
 from hostagent.life import rejoin, resync
+from hostagent.limit import copy_order
 from hostagent.pace import Pace
 from hostagent.primary import message
 
@@ -100,39 +99,39 @@ class SecondaryRole:
         ):
             return []
         runs = copy.state is CopyState.RUNNING and copy.gap_sequence == primary.gap_sequence
+        runs = runs and not stale_limit(facts, state)
         if not self.pace.due(OrderInitialCopy, every=INITIAL_COPY_SECONDS if runs else REORDER_SECONDS):
             return []
         # The pair's own way speaks of the volumes as they were when it was made.
         first = primary.gap_sequence is None and not facts.pair.turns
         method = facts.pair.initial_copy if first else InitialCopyMethod.DIRECT
-        order = InitialCopyOrder(source=source, method=method, gap_sequence=primary.gap_sequence)
+        limit = facts.pair.policy.limit_bytes_per_second
+        order = InitialCopyOrder(
+            source=source, method=method, gap_sequence=primary.gap_sequence, limit_bytes_per_second=limit
+        )
         return [OrderInitialCopy(order)]
 
     def _copy(self, now: Instant, facts: Facts, state: JournalState, source: CopySource) -> list[Action]:
         """Follow the primary under a lease when notified; else copy to a goal, when there is one."""
         lease = self.settings.lease_seconds
-        restore = RestoreMode(facts.pair.policy.restore)
+        stale = stale_limit(facts, state)
         if facts.pair.policy.trigger is Trigger.NOTIFICATION:
-            forgotten = not state.copy_order_active or source != self._followed
+            forgotten = not state.copy_order_active or source != self._followed or stale
             if not self.pace.due(OrderCopy, every=REORDER_SECONDS if forgotten else RENEW_SHARE * lease):
                 return []
             self._followed = source
-            order = CopyOrder(source=source, mode=CopyMode.FOLLOW, lease_seconds=lease, restore=restore)
-            return [OrderCopy(order)]
+            return [OrderCopy(copy_order(facts.pair, source, CopyMode.FOLLOW, lease))]
         self._trigger(now, facts)
         if state.consistent_sequence is not None:
             # The journals written during the initial copy are its end, whatever the trigger.
             self.copy_to = max(self.copy_to or 0, state.consistent_sequence)
         if self.copy_to is not None and facts.own.position(Pointer.ALREADY_READ).sequence >= self.copy_to:
             self.copy_to = None
-        if self.copy_to is None or state.copy_order_active or lasting(state.failure):
+        if self.copy_to is None or (state.copy_order_active and not stale) or lasting(state.failure):
             return []
         if not self.pace.due(OrderCopy, every=REORDER_SECONDS):
             return []
-        order = CopyOrder(
-            source=source, mode=CopyMode.ONCE, to_sequence=self.copy_to, lease_seconds=lease, restore=restore
-        )
-        return [OrderCopy(order)]
+        return [OrderCopy(copy_order(facts.pair, source, CopyMode.ONCE, lease, self.copy_to))]
 
     def _trigger(self, now: Instant, facts: Facts) -> None:
         """Set the goal when the schedule or the fill level of the primary's journal says so."""
@@ -180,6 +179,11 @@ def lasting(failure: Failure | None) -> bool:
         return False
     kind = BY_NAME.get(failure.error)
     return kind is None or not kind.retryable
+
+
+def stale_limit(facts: Facts, state: JournalState) -> bool:
+    """Whether this side's controller works under another bandwidth limit than the pair has now."""
+    return state.limit_bytes_per_second != facts.pair.policy.limit_bytes_per_second
 
 
 def may_copy(facts: Facts, state: JournalState) -> bool:

@@ -19,6 +19,7 @@ from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
 from hostagent.lag import Lag
 from hostagent.life.resync import automatic
+from hostagent.limit import limit_words
 from hostagent.observe import Observed, Unknown, observe
 from hostagent.pairs import PairEvent, next_state
 from hostagent.spoken_for import spoken_for
@@ -47,6 +48,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
         last_restored_ns=restored or None,
         last_contact_ns=facts.contact.wall_ns if facts.contact else None,
         generation=facts.generation_known,
+        limit_bytes_per_second=facts.pair.policy.limit_bytes_per_second,
         seconds_to_full=facts.primary.state.seconds_to_full if facts.primary.state and not observed.unknown else None,
         sides=[
             _side("P-VOL", facts.pair.primary, facts.primary, state, unknown, None, None),
@@ -84,7 +86,10 @@ def _protected(facts: Facts, now: Instant, settings: CopySettings, observed: Obs
         return Verdict.CRIT, f"{group} is not whole: {tail}", cause, f"pairvol pair verify {group} --repair"
     if behind is not None and behind.seconds > settings.lag_warn_seconds:
         cause = f"{facts.pair.secondary.site} reads more slowly than {facts.pair.primary.site} writes"
-        if facts.pair.policy.trigger.value != "notification":
+        limit, held = facts.pair.policy.limit_bytes_per_second, facts.secondary.state
+        if limit and held is not None and held.limit_holds_back:
+            cause = f"{facts.pair.primary.site} writes more than the limit of {limit_words(limit)} lets over"
+        elif facts.pair.policy.trigger.value != "notification":
             cause = f"journals are copied on {facts.pair.policy.trigger.value}"
         return Verdict.WARN, f"{group} is behind: {tail}", cause, f"pairvol journal status {group}"
     return Verdict.OK, f"{group} is protected: {tail}", None, None
@@ -104,6 +109,9 @@ def _filling(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
     )
     if held and held.drills:
         return Verdict.WARN, line, observed.cause, f"pairvol drill stop {group}"
+    limited = facts.pair.policy.limit_bytes_per_second is not None and held is not None and held.limit_holds_back
+    if limited and state and state.fill_percent >= settings.high_water_percent:
+        return Verdict.WARN, line, observed.cause, f"pairvol pair set {group} --limit none"
     later = facts.pair.policy.restore != "at_once"
     return Verdict.WARN, line, observed.cause, f"pairvol journal {'restore' if later else 'status'} {group}"
 

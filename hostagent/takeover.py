@@ -38,11 +38,9 @@ from typing import Final
 from controller.api.lifecycle import ServeOrder
 from controller.api.models import (
     CopyMode,
-    CopyOrder,
     FenceRequest,
     JournalState,
     Position,
-    RestoreMode,
     Role,
     TakeoverRequest,
     TakeoverResult,
@@ -60,6 +58,7 @@ from hostagent.lag import position
 from hostagent.life.commands import turn
 from hostagent.life.missing import Missing, behind, stopped
 from hostagent.life.served import already, serves
+from hostagent.limit import copy_order
 from hostagent.observe import copied
 from hostagent.runner import PairRunner
 
@@ -260,8 +259,7 @@ class _Takeover:
         if source is None or time.monotonic() - self._renewed < LEASE_SECONDS / 4:
             return
         self._renewed = time.monotonic()
-        restore = RestoreMode(self._pair.policy.restore)
-        order = CopyOrder(source=source, mode=CopyMode.FOLLOW, lease_seconds=LEASE_SECONDS, restore=restore)
+        order = copy_order(self._runner.pair, source, CopyMode.FOLLOW, LEASE_SECONDS)
         self._host.controller.order_copy(self._group, order)
 
     # -- the takeover itself -------------------------------------------------------------

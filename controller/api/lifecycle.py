@@ -11,6 +11,7 @@ from controller.api.models import (
     CopySource,
     Count,
     GroupVolume,
+    Limit,
     Name,
     Position,
     Shape,
@@ -39,6 +40,7 @@ class ResyncOrder(Shape):
     source: CopySource
     regions: ChangedRegions
     gap_sequence: Count | None = None  # the primary's, as in an initial copy order
+    limit_bytes_per_second: Limit | None = None  # as in a copy order
 
 
 class ServeOrder(Shape):

@@ -226,6 +226,8 @@ class JournalState(Shape):
     drills: Count = 0  # open on this secondary's volumes: restore waits for their end
     run: RunState | None = None  # a primary's in-band run: the one under way, or the last one
     verify: VerifyState | None = None  # a secondary's: what the last task of verify runs found here
+    limit_bytes_per_second: Count | None = None  # a secondary's: what its transfer may take
+    limit_holds_back: bool = False  # and whether that made it wait just now
     restore_end: Count | None = None  # a secondary's restore was told to stand at this journal for a while
     driver: Name | None = None  # the host agent that drives this group; None when none has a lease
     append_records_per_second: float = 0.0  # exponential averages
@@ -243,6 +245,10 @@ class CopySource(Shape):
     links: Links
 
 
+Limit = Annotated[int, Field(ge=64 << 10)]
+"""Bytes a second that the transfer of a group may take."""
+
+
 class CopyOrder(Shape):
     """The journal copy request command."""
 
@@ -251,6 +257,7 @@ class CopyOrder(Shape):
     to_sequence: Count | None = None
     lease_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     restore: RestoreMode = RestoreMode.AT_ONCE
+    limit_bytes_per_second: Limit | None = None  # for all that the group transfers; None: no limit
 
 
 class ChangedRegions(Shape):
@@ -268,6 +275,7 @@ class InitialCopyOrder(Shape):
     regions: ChangedRegions | None = None  # of a differential copy
     method: InitialCopyMethod = InitialCopyMethod.DIRECT
     gap_sequence: Count | None = None  # the primary's; another one than before begins the copy anew
+    limit_bytes_per_second: Limit | None = None  # as in a copy order
 
 
 class AcquisitionOrder(Shape):

@@ -25,6 +25,7 @@ from typing import Final
 
 from controller.api.models import CopySource, InitialCopyMethod
 from controller.copy.areas import Area, CopyAreas
+from controller.copy.bucket import Bucket
 from controller.copy.link import DataLink, Extent
 from controller.copy.progress import Progress
 from controller.copy.remote import read_durable
@@ -57,6 +58,7 @@ class InitialCopyRun:
         save: Callable[[Progress], None],
         stop: threading.Event | None = None,
         link_type: type[DataLink] = DataLink,
+        bucket: Bucket | None = None,
     ) -> None:
         self.progress = progress
         self._source = source
@@ -64,11 +66,13 @@ class InitialCopyRun:
         self._save_progress = save
         self._stop = stop
         self._link_type = link_type
+        self._bucket = bucket or Bucket()
         self._epoch = targets.epoch
         self._areas: CopyAreas | None = None
         self._links: dict[int, DataLink] = {}
         self._buffer = memoryview(bytearray(WINDOW_BYTES_MAX))
-        self._window_bytes = WINDOW_BYTES_MAX // 4
+        self._link_bytes = WINDOW_BYTES_MAX // 4  # of one window, as the link goes
+        self._window_bytes = self._link_bytes  # of this one: under the limit too
         self._touched: set[int] = set()
         self._saved_at = time.monotonic()
         self._saved_bytes = progress.bytes_done
@@ -82,11 +86,14 @@ class InitialCopyRun:
             self._complete()
             return False
         link, backing = self._link(area.volume), self._targets.backings[area.volume]
+        self._window_bytes = self._bucket.step_bytes(self._link_bytes)
+        self._bucket.moves(self._window_bytes)
         with self._targets.lock:
             started = time.monotonic()
             window = self._survey(link, self._areas.after(self.progress.bytes_done))
             copied = self._copy(link, area.volume, backing, window)
             seconds = time.monotonic() - started
+        self._bucket.moves(copied - self._window_bytes)
         self._touched.add(area.volume)
         done = self.progress.bytes_done + sum(extent.length for extent in window)
         self.progress = self.progress.moved(done, self.progress.bytes_copied + copied)
@@ -189,9 +196,9 @@ class InitialCopyRun:
     def _pace(self, seconds: float) -> None:
         """Windows that take about as long as restore may be kept waiting."""
         if seconds > WINDOW_SECONDS:
-            self._window_bytes = max(self._window_bytes // 2, WINDOW_BYTES_MIN)
+            self._link_bytes = max(self._link_bytes // 2, WINDOW_BYTES_MIN)
         elif seconds < WINDOW_SECONDS / 3:
-            self._window_bytes = min(self._window_bytes * 2, WINDOW_BYTES_MAX)
+            self._link_bytes = min(self._link_bytes * 2, WINDOW_BYTES_MAX)
 
     def _due(self) -> bool:
         return (

@@ -14,6 +14,7 @@ from typing import Final
 from controller.api.models import CopyState, InitialCopy, InitialCopyMethod, InitialCopyOrder
 from controller.copy.activity import Activity
 from controller.copy.areas import CopyAreas
+from controller.copy.bucket import Bucket, Lane
 from controller.copy.initial import InitialCopyRun
 from controller.copy.loop import Loop, OnEvent
 from controller.copy.progress import Progress, load, store
@@ -36,6 +37,7 @@ class InitialCopying(Loop):
         on_done: Callable[[], None],
         on_event: OnEvent,
         barred: bool = False,
+        bucket: Bucket | None = None,
     ) -> None:
         super().__init__("initial_copy", on_event)
         self._path = path
@@ -47,6 +49,9 @@ class InitialCopying(Loop):
         self._run: InitialCopyRun | None = None
         self._passed_at = 0.0
         self._barred = barred
+        self._bucket = bucket or Bucket()
+        if self._stored.order is not None:
+            self._bucket.change(self._stored.order.limit_bytes_per_second)  # until an order says another
         resync.open(self._stored)
         if self._working:
             self.order()
@@ -146,6 +151,9 @@ class InitialCopying(Loop):
         mine = self._stored.order
         assert mine is not None
         if self._working:
+            if mine.limit_bytes_per_second != order.limit_bytes_per_second:
+                mine = mine.model_copy(update={"limit_bytes_per_second": order.limit_bytes_per_second})
+                self._save(replace(self._stored, order=mine))
             if mine.source != order.source:
                 self._stored = replace(self._stored, order=mine.model_copy(update={"source": order.source}))
                 self._restart = True
@@ -167,9 +175,13 @@ class InitialCopying(Loop):
             return PENDING_SECONDS
         stored = self._stored
         if stored.copies:
+            if self.activity is Activity.RUNNING and (pause := self._bucket.wait_seconds(Lane.COPY)):
+                return pause
             if self._run is None:
                 assert stored.order is not None
-                self._run = InitialCopyRun(stored, stored.order.source, self._targets, self._save_of_run, self.stop)
+                self._run = InitialCopyRun(
+                    stored, stored.order.source, self._targets, self._save_of_run, self.stop, bucket=self._bucket
+                )
             more = self._run.step()
             with self.changed:
                 if more or self._restart:
@@ -212,7 +224,7 @@ class InitialCopying(Loop):
         with self.changed:
             if not self._restart:  # else another order has taken its place
                 stored = self._stored
-                kept = replace(progress, pending=stored.pending)
+                kept = replace(progress, order=stored.order, pending=stored.pending)
                 self._save(replace(kept, run_bytes=stored.run_bytes, run_sequence=stored.run_sequence).joined())
 
     def _save(self, progress: Progress) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from typing import Final
 
 from controller.api.models import CopyMode, CopyOrder, CopySource
+from controller.copy.activity import Activity
+from controller.copy.bucket import Bucket, Lane
 from controller.copy.loop import Loop, OnEvent
 from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull, Outcome, Pulled
 from controller.copy.remote import RemoteJournal
 from controller.errors import PairvolError, PeerError
+from controller.journal.pointers import PAGE_BYTES
 
 POLL_SECONDS_MIN: Final = 0.002
 POLL_SECONDS_MAX: Final = 0.1
@@ -27,8 +30,16 @@ TELL_SECONDS: Final = 10.0  # between events that speak of windows read again
 class JournalCopy(Loop):
     """Runs a JournalPull. `on_read` is called after already_read moved."""
 
-    def __init__(self, pull: JournalPull, orders: CopyOrders, on_read: Callable[[], None], on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        pull: JournalPull,
+        orders: CopyOrders,
+        on_read: Callable[[], None],
+        on_event: OnEvent,
+        bucket: Bucket | None = None,
+    ) -> None:
         super().__init__("copy", on_event)
+        self._bucket = bucket or Bucket()
         self.pull = pull
         self.link_ok: bool | None = None
         self.link_contact_ns = 0
@@ -65,6 +76,9 @@ class JournalCopy(Loop):
         with self.changed:
             order, limit = self._orders.order, self._orders.limit
         assert order is not None
+        if self.activity is Activity.RUNNING and (pause := self._bucket.wait_seconds(Lane.JOURNALS)):
+            return pause
+        self._bucket.moves(PAGE_BYTES)
         if order.source != self._source:
             self.pull.connect(RemoteJournal(order.source, deadline_seconds=LINK_SECONDS_MAX, stop=self.stop))
             self._source = order.source
@@ -105,7 +119,8 @@ class JournalCopy(Loop):
         self._waits_for_room = pulled.outcome is Outcome.FULL
         if pulled.outcome in (Outcome.MORE, Outcome.REREAD):
             return 0.0
-        return POLL_SECONDS_MAX if self._waits_for_room else self._poll_seconds
+        pause = POLL_SECONDS_MAX if self._waits_for_room else self._poll_seconds
+        return max(pause, self._bucket.poll_seconds(PAGE_BYTES))
 
     def _account(self, order: CopyOrder, pulled: Pulled, moved: bool) -> None:
         with self.changed:

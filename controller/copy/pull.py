@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from controller.copy.bucket import Bucket
 from controller.copy.remote import RemoteJournal
 from controller.copy.window import RECORDS_MAX, Window
 from controller.errors import CapacityError, IntegrityError, PeerError, StorageError
@@ -62,6 +63,7 @@ class JournalPull:
         pointers: PointerPage,
         space: JournalSpace,
         volume_blocks: Mapping[int, int],
+        bucket: Bucket | None = None,
     ) -> None:
         self._journal = journal
         self._pointers = pointers
@@ -70,7 +72,8 @@ class JournalPull:
         self._remote: RemoteJournal | None = None
         self._known = 0  # the remote's session in which its journal was recognised
         self._metadata = bytearray(RECORDS_MAX * RECORD_BYTES)
-        self._window = Window()
+        self._bucket = bucket or Bucket()
+        self._window = Window(self._bucket)
         self._suspected = 0
         self.rereads = 0
         self.bytes_read = 0
@@ -111,7 +114,7 @@ class JournalPull:
         count = min(wanted, room.records)
         if count <= 0:
             return Pulled(Outcome.FULL, durable)
-        began = time.monotonic()
+        began, asked = time.monotonic(), self._ask(count, durable, room)
         try:
             records, damage, too_long = self._fetch(remote, count, durable, room)
         except PeerError:
@@ -119,7 +122,9 @@ class JournalPull:
             raise
         self._window.arrived(time.monotonic() - began, right=not damage)
         if len(records):
+            before = self.bytes_read
             self._publish(records)
+            self._bucket.moves(self.bytes_read - before - asked)
             if damage:
                 self._read_again(remote)
             more = self.read.sequence < durable.sequence
@@ -127,6 +132,13 @@ class JournalPull:
         if too_long:
             return Pulled(self._full(too_long), durable)
         return Pulled(self._suspect(remote, damage), durable)
+
+    def _ask(self, count: int, durable: Position, room: Room) -> int:
+        """Tell the limit how many bytes a window may come to; what was published corrects it, a failure does not."""
+        due = durable.data_position - self.read.data_position
+        asked = count * RECORD_BYTES + max(0, min(due, room.blocks, self._window.blocks)) * BLOCK_BYTES
+        self._bucket.moves(asked)
+        return asked
 
     def _recognise(self, remote: RemoteJournal) -> None:
         """Once for each connection: is it the named journal, and does it hold the record that we end with."""

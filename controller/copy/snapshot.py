@@ -29,3 +29,5 @@ class Snapshot:
     waiting_epoch: str | None
     safe_point: SafePoint
     verify: VerifyState | None
+    limit_bytes_per_second: int | None
+    limit_holds_back: bool

@@ -1,4 +1,4 @@
-"""How much one copy request asks for: as much as the link carries in about a second.
+"""How much one copy request asks for: as much as the link carries in about a second, and a limit allows.
 
 Owns the size and how it follows the link; knows nothing of journals or NBD. A
 window is kept whole or not at all, so on a slow or spoiled link small ones get
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from controller.copy.bucket import Bucket
 from controller.journal.layout import BLOCK_BYTES
 
 BLOCKS_MAX: Final = (32 << 20) // BLOCK_BYTES
@@ -25,8 +26,14 @@ SPOILED_SHARE: Final = 4  # after one that arrived wrong, so much smaller: fewer
 class Window:
     """Sizes for one link; for one thread."""
 
-    def __init__(self) -> None:
-        self.blocks = BLOCKS_FIRST
+    def __init__(self, bucket: Bucket | None = None) -> None:
+        self._link_blocks = BLOCKS_FIRST
+        self._bucket = bucket or Bucket()
+
+    @property
+    def blocks(self) -> int:
+        """How much data may be asked for at once: what the link carries, and the limit allows."""
+        return self._bucket.step_bytes(self._link_blocks * BLOCK_BYTES) // BLOCK_BYTES
 
     @property
     def records(self) -> int:
@@ -36,12 +43,12 @@ class Window:
     def arrived(self, seconds: float, *, right: bool) -> None:
         """A whole window came, in that time; `right`: and was what the checksums say."""
         if not right:
-            self.blocks = max(BLOCKS_MIN, self.blocks // SPOILED_SHARE)
+            self._link_blocks = max(BLOCKS_MIN, self._link_blocks // SPOILED_SHARE)
         elif seconds > SECONDS_MAX:
-            self.blocks = max(BLOCKS_MIN, self.blocks // 2)
+            self._link_blocks = max(BLOCKS_MIN, self._link_blocks // 2)
         elif seconds < SECONDS_MIN:
-            self.blocks = min(BLOCKS_MAX, self.blocks * 2)
+            self._link_blocks = min(BLOCKS_MAX, self._link_blocks * 2)
 
     def broke(self) -> None:
         """The link broke before it was whole."""
-        self.blocks = max(BLOCKS_MIN, self.blocks // 2)
+        self._link_blocks = max(BLOCKS_MIN, self._link_blocks // 2)

@@ -15,14 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from controller.api import models
-from controller.api.models import (
-    CopyOrder,
-    CopyState,
-    InitialCopyOrder,
-    RestoreMode,
-    SplitMode,
-)
+from controller.api.models import CopyOrder, CopyState, InitialCopyOrder, RestoreMode, SplitMode
 from controller.copy.activity import Activity
+from controller.copy.bucket import Bucket
 from controller.copy.initials import InitialCopying
 from controller.copy.journals import JournalCopy
 from controller.copy.loop import OnEvent
@@ -84,6 +79,7 @@ class SecondaryGroup:
         self.name = group_name
         self._on_event = on_event
         self._moved = threading.Condition()
+        self._bucket = Bucket()
         self._taken_over = False
         self._targets = Targets(targets)
         self._split = split
@@ -121,15 +117,16 @@ class SecondaryGroup:
             )
             undo.callback(self._resync.close)
             self._initial = InitialCopying(
-                state_path, self._targets, self._resync, self._settle, self._event, barred=taking_over
+                state_path, self._targets, self._resync, self._settle, self._event, taking_over, self._bucket
             )
             undo.pop_all()
         blocks = {index: backing.size_bytes // BLOCK_BYTES for index, backing in targets.items()}
         self._copy = JournalCopy(
-            JournalPull(self._journal, self._pointers, space, blocks),
+            JournalPull(self._journal, self._pointers, space, blocks, self._bucket),
             CopyOrders(uuid, generation),
             self._on_read,
             self._event,
+            self._bucket,
         )
         for loop in (self._copy, self._restore, self._initial):
             loop.start()
@@ -139,6 +136,9 @@ class SecondaryGroup:
     def order_copy(self, order: CopyOrder) -> None:
         """The journal copy request: new, or renewed before its lease ends."""
         self._check_secondary()
+        self._copy.check(order.source)
+        if self._bucket.change(order.limit_bytes_per_second):
+            self._initial.wake()
         self._copy.take(order)
         self._restore.follow(order.restore is RestoreMode.AT_ONCE)
 
@@ -159,6 +159,7 @@ class SecondaryGroup:
                     hint=f'Stop it first: "pairvol drill stop {self.name}".',
                 )
             self._initial.take(order)
+            self._bucket.change(order.limit_bytes_per_second)
 
     def bar_copies(self, on: bool) -> None:
         """From here on no copy begins, and the way of a takeover that is chosen stays the right one."""
@@ -281,6 +282,8 @@ class SecondaryGroup:
             waiting_epoch=self._waiting_epoch(),
             safe_point=self._resync.safe_point(),
             verify=self._inspector.since(self._initial.stored.whole_sequence),
+            limit_bytes_per_second=self._bucket.limit,
+            limit_holds_back=self._bucket.holds_back,
         )
 
     def wait_already_read(self, after: int, timeout: float) -> Position:

@@ -39,6 +39,8 @@ _OF_THE_WORKER: Final = (
     "waiting_epoch",
     "safe_point",
     "verify",
+    "limit_bytes_per_second",
+    "limit_holds_back",
 )
 
 

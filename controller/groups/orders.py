@@ -35,6 +35,7 @@ def order_resync(appliance: Appliance, name: str, order: ResyncOrder) -> None:
         regions=order.regions,
         method=InitialCopyMethod.DIFFERENTIAL,
         gap_sequence=order.gap_sequence,
+        limit_bytes_per_second=order.limit_bytes_per_second,
     )
     order_initial_copy(appliance, name, copy)
 

@@ -20,6 +20,7 @@ from controller.api.models import (
     GroupVolume,
     InitialCopyMethod,
     JournalState,
+    Limit,
     Links,
     Name,
     OnFull,
@@ -74,6 +75,8 @@ class PairPolicy(Shape):
     purge: Annotated[str, Field(pattern="^(at_once|command)$")] = "at_once"
     resync: Annotated[str, Field(pattern="^(auto|command)$")] = "auto"  # after a full journal
     on_full: OnFull = OnFull.SUSPEND
+    limit_bytes_per_second: Limit | None = None  # of the transfer; None: no limit
+    limit_serial: Count = 0  # how often that was changed; the higher of two records says it
 
 
 class PairCreate(Shape):
@@ -89,6 +92,12 @@ class PairCreate(Shape):
     journal_visible: bool = False
     initial_copy: InitialCopyMethod = InitialCopyMethod.DIRECT
     policy: PairPolicy = Field(default_factory=PairPolicy)
+
+
+class PairSet(Shape):
+    """What may change of a pair that is made."""
+
+    limit_bytes_per_second: Limit | None
 
 
 class Pair(Shape):
@@ -142,6 +151,7 @@ class PairStatus(Shape):
     last_contact_ns: Count | None = None
     generation: int
     sides: list[PairSide]
+    limit_bytes_per_second: Count | None = None  # of the transfer; None: no limit
     seconds_to_full: float | None = None  # of the primary's journal, at the present rate; None: it does not fill
 
 

@@ -85,13 +85,14 @@ def journal_text(report: dict[str, Any]) -> str:
 
 def _journal_cells(side: str, state: dict[str, Any], report: dict[str, Any]) -> tuple[str, ...]:
     mode = state["mode"] if side == "primary" else ("copying" if state["copy_order_active"] else "idle")
-    rate, lag = state["rate_bytes_per_second"], report["lag_seconds"]
+    rate, lag, limit = state["rate_bytes_per_second"], report["lag_seconds"], state["limit_bytes_per_second"]
+    most = f" of at most {format_size(limit)}/s" if limit else ""
     return (
         mode,
         count(state["records_used"]),
         f"{format_size(state['data_used_bytes'])} of {format_size(state['data_capacity_bytes'])}",
         percent(state["fill_percent"]),
-        NONE if rate is None else f"{format_size(rate)}/s",
+        NONE if rate is None else f"{format_size(rate)}/s{most}",
         NONE if side == "primary" or lag is None else f"{format_duration(lag)} ({format_size(report['lag_bytes'])})",
     )
 

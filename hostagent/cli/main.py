@@ -18,6 +18,7 @@ from controller.errors import PairvolError
 from hostagent.cli import check, daemons, demo_command, drill, events, journal, marker, pair, pool, top, volume
 from hostagent.cli import life as life  # adds its verbs to `pair`
 from hostagent.cli import members as members  # and these
+from hostagent.cli import policy as policy  # and this
 from hostagent.cli import resize as resize  # and these to `journal` and `volume`
 from hostagent.cli import verify as verify  # and this to `pair`
 from hostagent.cli.session import ENVIRONMENT, AgentOption, ConfigOption, JsonOption, Session

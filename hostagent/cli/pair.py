@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.errors import PeerError
+from controller.errors import PeerError, UsageError
 from controller.units import parse_duration, parse_size, parse_time
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
@@ -19,6 +19,26 @@ app = noun("pair", "Pairs of volumes at two sites.")
 
 GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The pair's group.")]
 SizeOption = Annotated[str | None, typer.Option(metavar="SIZE", help="Such as 8G; a tenth of the volumes otherwise.")]
+
+
+LimitOption = Annotated[
+    str | None, typer.Option("--limit", metavar="SIZE|none", help="Bytes a second that the transfer may take.")
+]
+LIMIT_MIN = 64 << 10
+
+
+def parse_limit(text: str) -> int | None:
+    """`10M` bytes a second; None for `none`."""
+    if text.strip().lower() == "none":
+        return None
+    hint = 'Give bytes a second, 64K at least, such as --limit 10M; "--limit none" for no limit.'
+    try:
+        limit = parse_size(text)
+    except UsageError as error:
+        raise UsageError(f"{text!r} is not a bandwidth limit", hint=hint) from error
+    if limit < LIMIT_MIN:
+        raise UsageError(f"a bandwidth limit of {text} cannot carry a pair", hint=hint)
+    return limit
 
 
 @verb(app, "create")
@@ -58,6 +78,7 @@ def create(
     on_full: Annotated[
         str, typer.Option(metavar="suspend|throttle", help="throttle: writes slow down before the journal is full.")
     ] = "suspend",
+    limit: LimitOption = None,
     journal_visible: Annotated[
         bool, typer.Option("--journal-visible", help="Let hosts see the journal volume (read-only).")
     ] = False,
@@ -91,6 +112,7 @@ def create(
             "purge": purge.replace("-", "_"),
             "resync": resync,
             "on_full": on_full,
+            "limit_bytes_per_second": parse_limit(limit) if limit is not None else None,
         },
     )
     status = session.agent.create_pair(order)

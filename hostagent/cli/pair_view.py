@@ -18,6 +18,11 @@ RIGHT = ("SEQ",)
 def status_text(statuses: Sequence[PairStatus]) -> str:
     """The verdict of each pair, then one table of all ends."""
     lines = [first_line(status) for status in statuses]
+    lines += [
+        f"      {status.group} transfers at most {format_size(status.limit_bytes_per_second)}/s"
+        for status in statuses
+        if status.limit_bytes_per_second
+    ]
     rows = [side_row(status, side) for status in statuses for side in status.sides]
     return "\n".join([*lines, table(HEAD, rows, RIGHT)])
 

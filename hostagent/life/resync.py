@@ -121,7 +121,9 @@ def of_secondary(
     taken = copy.epoch == told.epoch
     if taken and (copy.state is CopyState.DONE or (copy.state is CopyState.FAILED and lasting and not wanted)):
         return []
-    runs = taken and copy.state is CopyState.RUNNING
+    limit = facts.pair.policy.limit_bytes_per_second
+    runs = taken and copy.state is CopyState.RUNNING and state.limit_bytes_per_second == limit
     if not pace.due(OrderResync, every=REPEAT_SECONDS if runs else REORDER_SECONDS):
         return []
-    return [OrderResync(ResyncOrder(source=source, regions=told, gap_sequence=primary.gap_sequence))]
+    order = ResyncOrder(source=source, regions=told, gap_sequence=primary.gap_sequence, limit_bytes_per_second=limit)
+    return [OrderResync(order)]

@@ -7,12 +7,13 @@ from fastapi import APIRouter
 from controller.api.models import JournalState, Name
 from hostagent import create as creation
 from hostagent import delete as deletion
-from hostagent import journals, takeover
+from hostagent import journals, policy, takeover
 from hostagent.api.models import (
     JournalCommand,
     JournalSides,
     Pair,
     PairCreate,
+    PairSet,
     PairStatus,
     TakeoverOrder,
     TakeoverReport,
@@ -45,6 +46,12 @@ def statuses(host: Here) -> list[PairStatus]:
 def status(host: Here, group: Name) -> PairStatus:
     """Is this pair protected?"""
     return host.runner(group).status()
+
+
+@router.post("/pairs/{group}/set")
+def change(host: Here, group: Name, order: PairSet) -> PairStatus:
+    """Another bandwidth limit, while the pair runs."""
+    return policy.change(host, group, order)
 
 
 @router.post("/pairs/{group}/takeover")

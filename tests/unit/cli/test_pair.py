@@ -196,3 +196,34 @@ def test_list_says_who_serves(agent: FakeAgent, pairvol: Pairvol) -> None:
 def test_delete_passes_force_on(agent: FakeAgent, pairvol: Pairvol) -> None:
     assert pairvol("pair", "delete", "db", "--force").code == 0
     assert agent.requests[-1][:2] == ("DELETE", "/v1/pairs/db?force=true")
+
+
+def test_a_limit_is_sent_and_shown(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.answers["POST /v1/pairs/db/set"] = pair_status(limit_bytes_per_second=10 << 20).model_dump(mode="json")
+    shown = pairvol("pair", "set", "db", "--limit", "10M")
+    assert shown.code == 0
+    assert "      db transfers at most 10 MiB/s" in shown.lines
+    agent.statuses = [copying(0)]
+    words = "pair create db --primary tokyo:data --secondary osaka:data --limit 64K"
+    assert pairvol(*words.split()).code == 0
+    assert pairvol("pair", "set", "db", "--limit", "none").code == 0
+    first, created, last = (order for _, _, order in agent.requests)
+    assert first == {"limit_bytes_per_second": 10 << 20}
+    assert created["policy"]["limit_bytes_per_second"] == 64 << 10
+    assert last == {"limit_bytes_per_second": None}
+
+
+@pytest.mark.parametrize("limit", ["0", "-5M", "63K", "fast", "1"])
+def test_a_limit_that_makes_no_sense_is_refused(agent: FakeAgent, pairvol: Pairvol, limit: str) -> None:
+    refused = pairvol("pair", "set", "db", "--limit", limit)
+    assert refused.code == 2
+    assert "bandwidth limit" in refused.err.splitlines()[0]
+    assert "such as --limit 10M" in refused.err.splitlines()[1]
+    assert not agent.requests
+
+
+def test_set_asks_what_to_change(agent: FakeAgent, pairvol: Pairvol) -> None:
+    refused = pairvol("pair", "set", "db")
+    assert refused.code == 2
+    assert "say what to change" in refused.err
+    assert not agent.requests

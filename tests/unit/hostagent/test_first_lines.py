@@ -134,6 +134,14 @@ def throttled(scene: Scene, facts: Facts) -> None:
     facts.primary.state.on_full = OnFull.THROTTLE
 
 
+def limited(scene: Scene, facts: Facts) -> None:
+    full(scene, facts)
+    assert facts.secondary.state is not None
+    facts.secondary.state.limit_holds_back = True
+    policy = facts.pair.policy.model_copy(update={"limit_bytes_per_second": MIB})
+    facts.pair = facts.pair.model_copy(update={"policy": policy})
+
+
 def suspended_by_damage(scene: Scene, facts: Facts) -> None:
     suspended(scene, facts)
     damaged(scene, facts)
@@ -144,6 +152,7 @@ FOLLOWING = [
     (drilling, Verdict.OK, PairState.PAIR, "restore waits for 2 open drills"),
     (full, Verdict.WARN, PairState.PFUL, "db is protected, journal "),
     (throttled, Verdict.WARN, PairState.PFUL, ", writes slow down: tokyo -> osaka"),
+    (limited, Verdict.WARN, PairState.PFUL, "; tokyo writes more than the limit of 1 MiB/s lets over; next: pairvol"),
     (suspended_by_damage, Verdict.CRIT, PairState.PFUS, "was full, and osaka: journal 7 of db fails its checksum"),
     (full_beyond, Verdict.WARN, PairState.PFUL, "db is protected, journal of osaka 97 % full"),
     (suspended, Verdict.CRIT, PairState.PFUS, "db is not protected: the journal of tokyo was full"),

@@ -30,6 +30,7 @@ from hostagent.actions import (
 from hostagent.api.models import PairPolicy, Trigger
 from hostagent.config import CopySettings
 from hostagent.facts import Facts
+from hostagent.limit import limited
 from hostagent.manager import CopyManager
 from tests.simulation.world import COMPOSITION
 from tests.unit.hostagent.conftest import Scene
@@ -323,3 +324,22 @@ def test_a_dead_link_is_tried_again_within_seconds(scene: Scene) -> None:
         facts.not_heard(scene.instant, PeerError("refused"))
         manager.ended(scene.instant, exchange, False)
     assert max(waits) < 4.5
+
+
+def test_another_limit_is_ordered_at_once_whatever_the_trigger(scene: Scene) -> None:
+    facts = secondary(scene, limit_bytes_per_second=1 << 20)
+    own_state(facts).copy_order_active = True
+    manager = CopyManager(CopySettings())
+    order = awaited(scene, facts, manager, OrderCopy)
+    assert isinstance(order, OrderCopy)
+    assert order.order.limit_bytes_per_second == 1 << 20
+
+
+def test_a_limit_that_the_other_agent_has_is_learnt(scene: Scene) -> None:
+    facts = secondary(scene)
+    facts.peer_pair = limited(facts.pair, 1 << 20)
+    saved = asked(scene, facts)[SavePair]
+    assert isinstance(saved, SavePair)
+    assert saved.pair.policy.limit_bytes_per_second == 1 << 20
+    facts.turn(saved.pair)
+    assert SavePair not in asked(scene, facts)
