@@ -59,6 +59,7 @@ from hostagent.life.commands import turn
 from hostagent.life.missing import Missing, behind, stopped
 from hostagent.life.served import already, serves
 from hostagent.limit import copy_order
+from hostagent.manager import learnt
 from hostagent.observe import copied
 from hostagent.runner import PairRunner
 
@@ -74,6 +75,11 @@ LEASE_SECONDS: Final = 10.0
 def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool = False) -> TakeoverReport:
     """Carry out the command here, or send it to the secondary's agent."""
     pair = host.store.get(group)
+    if order.to == pair.primary.site:
+        # The other site may have taken over a moment ago; then its word is newer than what is kept here.
+        runner = host.runner(group)
+        runner.exchange(ANSWER_SECONDS)
+        pair = runner.ask(learnt)
     if host.site != pair.secondary.site:
         if forwarded:
             raise ConflictError(f"{host.site} is not the secondary of {group}", hint='See "pairvol pair list".')

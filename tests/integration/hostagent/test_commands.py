@@ -12,6 +12,7 @@ from hostagent.api.models import PairResync, PairSplit, PairState
 from hostagent.api.volumes import JournalSize
 from hostagent.client import Agent
 from tests.integration.hostagent.conftest import JOURNAL_BYTES, VOLUME_BYTES, Case
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -79,6 +80,10 @@ NOT_OF_THE_TAKEN = ("swap", "takeover", "takeover --to nagoya", "delete", "drill
 TAKEN_OVER = {"takeover": DONE, "drill stop": DONE} | {name: SWAP for name in COMMANDS if name not in NOT_OF_THE_TAKEN}
 
 
+def taken_over(agent: Agent, group: str) -> bool:
+    return any(pair.group == group and pair.taken_over for pair in agent.pairs())
+
+
 def give(case: Case, expected: dict[str, str], state: PairState) -> None:
     for name, words in expected.items():
         for agent in (case.tokyo, case.osaka):
@@ -114,4 +119,5 @@ def test_every_refusal_names_the_next_command(case: Case) -> None:
     give(case, STOPPED, PairState.PSUS)
     case.osaka.take_over(case.name, force=True)
     case.wait_state(PairState.SSWS)
+    wait_until(lambda: all(taken_over(agent, case.name) for agent in (case.tokyo, case.osaka)), what="both to know")
     give(case, TAKEN_OVER, PairState.SSWS)
