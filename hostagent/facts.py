@@ -163,9 +163,12 @@ class Facts:
             elapsed = now.seconds - self.own.heard.seconds
             if elapsed > 0.01:
                 self.fill_percent_rate = (state.fill_percent - self.own.state.fill_percent) / elapsed
+        ended = self.own.state is not None and self.own.state.epoch is not None and state.epoch is None
         _take(self.own, now, state)
         if self.is_primary:
             self._sample()
+            if ended:
+                self._measure()  # what was behind in changed regions has been brought over
 
     def own_group(self, now: Instant, group: Group) -> None:
         """The own controller told its group: at the primary, where the journal is read."""
@@ -259,10 +262,13 @@ class Facts:
             _take(self.peer, now, state)
         if fresh and not self.is_primary:
             self._sample()
+        self._measure()
+        return fresh
+
+    def _measure(self) -> None:
         primary, secondary = self.primary.state, self.secondary.state
         if primary is not None and secondary is not None:
             self.behind = measure(primary, secondary, self.covered, self.pair.created_ns)
-        return fresh
 
     def not_heard(self, now: Instant, error: PairvolError) -> None:
         """A request to the other agent failed."""

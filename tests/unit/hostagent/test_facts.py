@@ -99,3 +99,17 @@ def test_a_controller_that_watched_says_up_to_when_there_was_nothing(scene: Scen
     facts.heard(scene.instant, told(scene))
     assert facts.behind is not None
     assert facts.behind.seconds == 0.2
+
+
+def test_changed_regions_are_no_lag_any_more_once_their_epoch_has_ended(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(10)
+    facts = scene.facts()
+    tracked = {"epoch": "e1", "dirty_bytes": 4096}
+    facts.own_state(scene.instant, scene.primary.state(scene.now).model_copy(update=tracked))
+    facts.heard(scene.instant, told(scene))
+    assert facts.behind is not None
+    assert facts.behind.total_bytes == 4096
+    scene.now += 1
+    facts.own_state(scene.instant, scene.primary.state(scene.now))
+    assert facts.behind.total_bytes == 0
