@@ -8,6 +8,7 @@ ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
 VENV := $(ROOT)/.venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+TOOLS_READY := $(VENV)/.tools-ready
 SET_UP_FROM := pyproject.toml setup.py controller/journal/_hot.c
 
 # nbdkit embeds the distribution's interpreter, and libnbd's binding is a Debian package only: the virtual
@@ -16,8 +17,9 @@ SYSTEM_PYTHON ?= /usr/bin/python3
 
 APT_PACKAGES := nbdkit nbdkit-plugin-python libnbd-bin python3-libnbd python3-venv fuse3 e2fsprogs util-linux mount \
 	gcc libc6-dev python3-dev
-# What only tests and benches use.
+# What only tests use, and what only benches use besides.
 TEST_PACKAGES := iproute2 strace fio qemu-utils postgresql
+BENCH_PACKAGES := qemu-system-common
 
 # Read by PostgreSQL's package when it is installed, for as long as this file is there: the tests use its programs,
 # and nobody asked for a database on this machine.
@@ -41,65 +43,82 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
-.PHONY: help setup system demo test lint format bench crash postgres mutants clean
+.PHONY: help setup tools demo test lint format bench crash postgres mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' '$(ROOT)/Makefile' | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-# Asks dpkg, not a stamp: packages can go away behind our back, and asking takes some ten milliseconds.
-system:
-	@missing=; for package in $(APT_PACKAGES) $(TEST_PACKAGES); do \
-	  [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null)" = installed ] || missing+=" $$package"; \
-	done; \
-	[ -z "$$missing" ] && exit 0; \
-	if [ "$$(id -u)" != 0 ]; then \
-	  echo "pairvol: Debian packages are missing:$$missing" >&2; \
-	  echo "HINT: run \"make setup\" once as root, or install them with apt-get." >&2; exit 1; \
-	fi; \
-	echo "installing Debian packages:$$missing"; \
-	export DEBIAN_FRONTEND=noninteractive; exec </dev/null; \
-	trap 'rm -f $(NO_CLUSTER); rmdir -p --ignore-fail-on-non-empty $(dir $(NO_CLUSTER)) || :' EXIT; \
-	mkdir -p $(dir $(NO_CLUSTER)); echo 'create_main_cluster = false' >$(NO_CLUSTER); \
-	apt-get -qq -o DPkg::Lock::Timeout=300 update; \
-	apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $$missing
+# $(call debian_packages,LIST) installs what is missing of a list. It asks dpkg, not a stamp: packages can go away
+# behind our back, and asking takes some ten milliseconds. What apt-get says is shown when it fails.
+define debian_packages
+missing=; for package in $(1); do \
+  [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null)" = installed ] || missing+=" $$package"; \
+done; \
+[ -z "$$missing" ] && exit 0; \
+if [ "$$(id -u)" != 0 ]; then \
+  echo "pairvol: Debian packages are missing:$$missing" >&2; \
+  echo "HINT: run \"make $@\" once as root, or install them with apt-get." >&2; exit 1; \
+fi; \
+echo "installing Debian packages:$$missing"; \
+export DEBIAN_FRONTEND=noninteractive; exec </dev/null; \
+said=$$(mktemp); settings=; \
+trap 'rm -f "$$said" $$settings; rmdir -p --ignore-fail-on-non-empty $(dir $(NO_CLUSTER)) 2>/dev/null || :' EXIT; \
+if [[ "$$missing " == *" postgresql "* ]]; then \
+  settings=$(NO_CLUSTER); mkdir -p $(dir $(NO_CLUSTER)); echo 'create_main_cluster = false' >$$settings; \
+fi; \
+quietly() { apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$$@" >"$$said" 2>&1 && return; \
+  cat "$$said" >&2; echo "pairvol: cannot install Debian packages:$$missing" >&2; \
+  echo "HINT: apt-get says why, above." >&2; exit 1; }; \
+quietly update; quietly install -y --no-install-recommends $$missing
+endef
 
-# Stamped. The lock lets two `make` at once share one environment: the second finds the stamp of the first.
-setup: system ## install what is missing (Debian packages as root, Python packages into .venv)
-	@ready() { [ -e '$(READY)' ] && [ -z "$$(cd '$(ROOT)' && find $(SET_UP_FROM) -newer '$(READY)')" ]; }; \
-	ready && exit 0; \
-	exec 9>'$(ROOT)/.venv.lock'; flock 9; \
-	ready && exit 0; \
-	echo "preparing $(VENV) (half a minute)"; \
-	'$(PYTHON)' -c '' 2>/dev/null || '$(SYSTEM_PYTHON)' -m venv --clear --system-site-packages '$(VENV)'; \
-	cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.[dev]' </dev/null; \
-	touch '$(READY)'
+# $(call python_packages,STAMP,STAMPS,EXTRAS) brings the virtual environment up to date with pyproject.toml. The lock
+# lets two `make` at once share one environment: the second finds the stamp of the first.
+define python_packages
+ready() { [ -e '$(1)' ] && [ -z "$$(cd '$(ROOT)' && find $(SET_UP_FROM) -newer '$(1)')" ]; }; \
+ready && exit 0; \
+exec 9>'$(ROOT)/.venv.lock'; flock 9; \
+ready && exit 0; \
+echo "preparing $(VENV) (half a minute)"; \
+'$(PYTHON)' -c '' 2>/dev/null || '$(SYSTEM_PYTHON)' -m venv --clear --system-site-packages '$(VENV)'; \
+cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.$(3)' </dev/null; \
+touch $(2)
+endef
+
+setup: ## install what is missing to run it (Debian packages as root, Python packages into .venv)
+	@$(call debian_packages,$(APT_PACKAGES))
+	@$(call python_packages,$(READY),'$(READY)',)
+
+tools: ## the same, and what the tests need
+	@$(call debian_packages,$(APT_PACKAGES) $(TEST_PACKAGES))
+	@$(call python_packages,$(TOOLS_READY),'$(READY)' '$(TOOLS_READY)',[dev])
 
 demo: setup ## two sites on this machine, from mkfs to takeover, with a verdict
 	@'$(VENV)/bin/pairvol' demo $(DEMO_ARGS)
 
-lint: setup ## style, types, and which package may import which
+lint: tools ## style, types, and which package may import which
 	@cd '$(ROOT)'; '$(VENV)/bin/ruff' check $(PACKAGES) tests
 	@cd '$(ROOT)'; '$(VENV)/bin/ruff' format --check $(PACKAGES) tests
 	@cd '$(ROOT)'; '$(VENV)/bin/mypy'
 	@cd '$(ROOT)'; '$(VENV)/bin/lint-imports' --no-cache
 
-format: setup ## let ruff lay out the code
+format: tools ## let ruff lay out the code
 	@cd '$(ROOT)'; '$(VENV)/bin/ruff' check --fix-only $(PACKAGES) tests; '$(VENV)/bin/ruff' format $(PACKAGES) tests
 
 test: lint ## lint, then every test; PYTEST_ARGS adds options
 	@cd '$(ROOT)'; '$(PYTHON)' -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-bench: APT_PACKAGES += qemu-system-common
-bench: setup ## side by side with nbdkit file, QEMU and plain writes; ROWS=1,3 runs some
+bench: tools ## side by side with nbdkit file, QEMU and plain writes; ROWS=1,3 runs some
+	@$(call debian_packages,$(BENCH_PACKAGES))
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.bench $(if $(ROWS),--rows $(ROWS))
 
-crash: setup ## every crash suite at full length; SUITE=powercut POINTS=1000 SEED=7 runs one at a given size
+crash: tools ## every crash suite at full length; SUITE=powercut POINTS=1000 SEED=7 runs one at a given size
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.crash.run $(SUITE) $(if $(POINTS),--points $(POINTS)) $(if $(SEED),--seed $(SEED))
 
-postgres: setup ## a PostgreSQL server through 20 takeovers, planned and forced, and back; TAKEOVERS=5 SEED=7
+postgres: tools ## a PostgreSQL server through 20 takeovers, planned and forced, and back; TAKEOVERS=5 SEED=7
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.postgres $(if $(TAKEOVERS),--takeovers $(TAKEOVERS)) $(if $(SEED),--seed $(SEED))
 
-mutants: setup ## ten mistakes put into copies of the product, and which suite catches each; MUTANT=purge runs one
+mutants: tools ## ten mistakes put into copies of the product, and which suite catches each; MUTANT=purge runs one
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.crash.mutants.run $(MUTANT)
 
 clean: ## remove what make, tests and tools left behind
