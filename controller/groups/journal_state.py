@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, Final
 
 from controller import plans
-from controller.api.models import AcquisitionMode, Failure, JournalState, Position, Role
+from controller.api.models import AcquisitionMode, Failure, JournalState, Position, Role, SuspendedCause
 from controller.appliance import Appliance
 from controller.errors import NotFoundError, PairvolError
 from controller.groups.promote import mode_of
@@ -141,6 +142,11 @@ def _changes(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
     }
 
 
+def _suspended_by_order(appliance: Appliance, group: GroupRecord) -> bool:
+    found = read_map(appliance, group)
+    return found is not None and found.head.cause is SuspendedCause.OPERATOR
+
+
 def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
     if group.role is Role.SECONDARY:
         worker = appliance.workers.get(group)
@@ -158,7 +164,8 @@ def _side(appliance: Appliance, group: GroupRecord) -> dict[str, Any]:
         return {"mode": mode, "failure": failure_of(error).model_copy(update=message)}
     mode, failed = AcquisitionMode(status["mode"]), status.get("failure")
     if group.role is Role.PRIMARY:  # one that was taken over is suspended by intent
-        appliance.modes.note(group.name, group.uuid, mode, failed or {})
+        ordered = partial(_suspended_by_order, appliance, group)
+        appliance.modes.note(group.name, group.uuid, mode, failed or {}, ordered)
     return {"mode": mode, "failure": failed, "run": status.get("run") if group.role is Role.PRIMARY else None}
 
 

@@ -8,6 +8,7 @@ journal's state, which agents do all the time.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 from controller.api.models import AcquisitionMode
@@ -29,12 +30,19 @@ class Modes:
         self._lock = threading.Lock()
         self._last: dict[str, AcquisitionMode] = {}
 
-    def note(self, group: str, uuid: str, mode: AcquisitionMode, facts: dict[str, Any]) -> None:
-        """What a server says now; an event when it said something else before, or when it begins badly."""
+    def note(
+        self, group: str, uuid: str, mode: AcquisitionMode, facts: dict[str, Any], ordered: Callable[[], bool]
+    ) -> None:
+        """What a server says now; an event when it said something else before, or when it begins badly.
+
+        `ordered` is asked when that event is a suspension: whether an operator wanted it.
+        """
         with self._lock:
             before = self._last.get(uuid)
             self._last[uuid] = mode
         bad = mode in (AcquisitionMode.SUSPENDED, AcquisitionMode.FAILED)
         if mode is not before and (before is not None or bad):
             level, name, words = _WORDS[mode]
+            if mode is AcquisitionMode.SUSPENDED and ordered():
+                level = "info"
             self._events.emit(level, name, f"group {group}: {words}", facts, group=group)

@@ -151,6 +151,16 @@ def refuse_in_use(volume: str, device: str) -> None:
             volume=volume,
             device=device,
         )
+    elsewhere = system.mounted_elsewhere(device)
+    if elsewhere:
+        process, points = elsewhere
+        raise ConflictError(
+            f"cannot detach {volume}: {device} is mounted at {', '.join(points)} in the mount namespace of "
+            f"process {process} ({system.name_of(process)})",
+            hint=f'Unmount it there: "nsenter --mount --target {process} umount {points[0]}", or end that process.',
+            volume=volume,
+            device=device,
+        )
     above = system.holders(device)
     if above:
         raise ConflictError(

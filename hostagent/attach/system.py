@@ -47,14 +47,38 @@ def fuse_and_loop() -> bool:
     return programs and os.geteuid() == 0 and all(Path(f"/dev/{node}").exists() for node in ("fuse", "loop-control"))
 
 
-def mount_points(device: str) -> list[str]:
-    """Where a block device, or one of its partitions, is mounted in this namespace."""
+def mount_points(device: str, process: str = "self") -> list[str]:
+    """Where a block device, or one of its partitions, is mounted as a process sees it."""
     found = []
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    for line in Path(f"/proc/{process}/mounts").read_text().splitlines():
         source, point = line.split(" ")[:2]
         if source == device or (source.startswith(device) and source[len(device) :].lstrip("p").isdigit()):
             found.append(point.encode().decode("unicode_escape"))
     return found
+
+
+def mounted_elsewhere(device: str) -> tuple[int, list[str]] | None:
+    """A process in whose own mount namespace a device is mounted, and where; None when there is none.
+
+    A namespace that was made while the device was mounted (a container, a
+    service with PrivateTmp) has a copy of that mount, which umount here leaves.
+    """
+    seen = {os.readlink("/proc/self/ns/mnt")}
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError):  # it ended, or is not ours to read
+            namespace = os.readlink(f"/proc/{process}/ns/mnt")
+            if namespace not in seen:
+                seen.add(namespace)
+                if points := mount_points(device, process):
+                    return int(process), points
+    return None
+
+
+def name_of(process: int) -> str:
+    """What a process calls itself."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    return "ended by now"
 
 
 def holders(device: str) -> list[str]:

@@ -74,7 +74,9 @@ def split(host: Host, group: str, order: PairSplit, *, forwarded: bool = False) 
         runner.peer_state(host.peers.get(pair.secondary.site).split_side(group, side))
         runner.look()
         runner.exchange(ANSWER_SECONDS)
-    host.events.emit("info", "pair.split", f"{group} is split, {pair.secondary.site} is {mode}", group=group)
+    use = "read and write" if order.writable else "read"
+    words = f"{group} is split, hosts may {use} the volumes of {pair.secondary.site}"
+    host.events.emit("info", "pair.split", words, group=group)
     return runner.status()
 
 

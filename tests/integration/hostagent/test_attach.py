@@ -84,6 +84,25 @@ def test_a_file_system_lives_on_an_attached_volume(bench: Bench) -> None:
     assert subprocess.run(["e2fsck", "-fn", again], capture_output=True, check=False).returncode == 0
 
 
+def test_a_mount_that_another_namespace_keeps_is_named(bench: Bench, processes: Processes) -> None:
+    device = bench.attach()
+    subprocess.run(["mkfs.ext4", "-q", device], check=True)
+    point = bench.directory / "mnt"
+    point.mkdir()
+    subprocess.run(["mount", device, str(point)], check=True)
+    keeper = processes.start(["unshare", "--mount", "--propagation", "private", "sleep", "60"], "keeper")
+    wait_until(lambda: system.mounted_elsewhere(device) is not None, 10, "a namespace of its own")
+    subprocess.run(["umount", str(point)], check=True)
+
+    with pytest.raises(ConflictError, match=f"process {keeper.pid} ") as caught:
+        bench.devices.detach("data")
+    assert f"umount {point}" in caught.value.hint
+    keeper.kill()
+    keeper.wait()
+    wait_until(lambda: system.mounted_elsewhere(device) is None, 10, "the namespace to be gone")
+    bench.devices.detach("data")
+
+
 def test_attaching_again_answers_with_what_is_there(bench: Bench) -> None:
     assert bench.attach() == bench.attach()
     assert len(system.loops_on(str(bench.directory / "run" / "data" / "nbd"))) == 1
