@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from controller.addresses import Address, check_loopback, parse_listener
 from controller.api.models import Name
 from controller.errors import NotFoundError, UsageError
+from controller.tls import TlsSettings
 from controller.units import parse_size
 
 RUN_DIRECTORY_BYTES_MAX: Final = 80  # leaves 27 bytes of a socket path for a server's name
@@ -80,6 +81,7 @@ class Config(BaseModel):
     servers: ServerSettings = Field(default_factory=ServerSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     serve: ReturnSettings = Field(default_factory=ReturnSettings)
+    tls: TlsSettings | None = None  # the links to other sites; None: loopback only
 
     @property
     def listener(self) -> Address:

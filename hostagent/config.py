@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from controller.addresses import Address, check_loopback, parse_address, parse_listener
 from controller.api.models import Name
 from controller.config import RefusedValueError, load_settings, refusing
+from controller.tls import TlsSettings
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
@@ -99,6 +100,7 @@ class Config(BaseModel):
     hooks: HookSettings = Field(default_factory=HookSettings)
     hosts: dict[Name, HostSettings] = Field(default_factory=dict)  # the other hosts at the same controller
     copying: CopySettings = Field(default_factory=CopySettings, alias="copy")
+    tls: TlsSettings | None = None  # what https:// addresses are spoken with
 
     @property
     def listeners(self) -> list[Address]:
