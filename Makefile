@@ -33,6 +33,7 @@ SEED ?=
 MUTANT ?=
 TAKEOVERS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # Most tests wait for processes, so there are more workers than cores on a small machine. The order is kept because
 # the longest come first in it; by number of tests, as is the default, one long file would be left for the end.
 TEST_WORKERS ?= 3
@@ -110,7 +111,7 @@ test: lint ## lint, then every test; PYTEST_ARGS adds options
 
 bench: tools ## side by side with nbdkit file, QEMU and plain writes; ROWS=1,3 runs some
 	@$(call debian_packages,$(BENCH_PACKAGES))
-	@cd '$(ROOT)'; '$(PYTHON)' -m tests.bench $(if $(ROWS),--rows $(ROWS))
+	@cd '$(ROOT)'; '$(PYTHON)' -m tests.bench $(if $(ROWS),--rows $(ROWS)) $(BENCH_ARGS)
 
 crash: tools ## every crash suite at full length; SUITE=powercut POINTS=1000 SEED=7 runs one at a given size
 	@cd '$(ROOT)'; '$(PYTHON)' -m tests.crash.run $(SUITE) $(if $(POINTS),--points $(POINTS)) $(if $(SEED),--seed $(SEED))

@@ -13,13 +13,23 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from hostagent.cli.demo.sites import TwoSites
 from hostagent.client import Agent
 from tests.bench import block, cost, journal, lag, peers, qemu, report, switching
 from tests.bench.rows import Row
+from tests.bench.sites import own_directory
 from tests.support.processes import PROJECT, Processes
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 8 << 30  # of it, free, before the second site is put there
+SAME = Path("SAME")
+SECOND_HELP = (
+    f"where the second site's files lie in rows 1 to 6, 9 and 15: {MEMORY} when it has room, as sites do not share "
+    f"a disk; {SAME}: on the same disk as the first"
+)
 
 BLOCK_ROWS = {row.row for row in block.ROWS}
 KNOWN_ROWS = (*sorted(BLOCK_ROWS), "6", *journal.ROWS, *lag.ROWS[:1], *switching.ROWS, *cost.ROWS, *lag.ROWS[1:])
@@ -31,6 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each peer in a row")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each fio run")
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="where volumes lie: a real disk, not memory")
+    parser.add_argument("--second-dir", type=Path, default=None, help=SECOND_HELP)
     options = parser.parse_args()
     unknown = set(options.rows.split(",")) - set(KNOWN_ROWS)
     if unknown:
@@ -38,19 +49,40 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def block_rows(wanted: set[str], directory: Path, options: argparse.Namespace, console: Console) -> list[Row]:
+def second_place(options: argparse.Namespace) -> Path | None:
+    """Where the second site lies; None: beside the first."""
+    if options.second_dir is not None:
+        return None if options.second_dir == SAME else Path(options.second_dir)
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    return MEMORY if roomy and psutil.virtual_memory().available >= MEMORY_BYTES else None
+
+
+def place_text(first: Path, second: Path | None) -> str:
+    """What the reader of the table must know about the disks."""
+    if second is None:
+        return f"both sites share the disk of {first} and the processors, and so does whoever measures"
+    return (
+        f"rows 1 to 6, 9, 15: the second site's files in {second}, in place of another machine's disk; all else on "
+        f"the disk of {first}; both sites, and whoever measures, share the processors"
+    )
+
+
+def block_rows(
+    wanted: set[str], directory: Path, place: Path | None, options: argparse.Namespace, console: Console
+) -> list[Row]:
     rows = [row for row in block.ROWS if row.row in wanted or "6" in wanted]
     if not rows:
         return []
     with ExitStack() as stack:
         processes = stack.enter_context(Processes(directory / "logs"))
-        sites = TwoSites.create(directory)
+        elsewhere = directory if place is None else own_directory(stack, place)
+        sites = TwoSites.create(directory, second_directory=elsewhere)
         stack.callback(sites.stop)
         sites.start()
         first = stack.enter_context(Agent(sites.primary.agent_url))
         second = stack.enter_context(Agent(sites.secondary.agent_url))
         with console.status("filling volumes, first copy to the second site"):
-            mirror = qemu.qemu_mirror(stack, processes, directory)
+            mirror = qemu.qemu_mirror(stack, processes, directory, elsewhere)
             if mirror is None:
                 console.print("row 6 is left out: qemu-storage-daemon is not installed")
             measured = [
@@ -73,20 +105,20 @@ def block_rows(wanted: set[str], directory: Path, options: argparse.Namespace, c
 
 def main() -> None:
     options = parse()
-    wanted = set(options.rows.split(","))
+    wanted, second = set(options.rows.split(",")), second_place(options)
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
     directory = Path(tempfile.mkdtemp(prefix="pairvol-bench-", dir=options.dir))
     try:
-        rows = block_rows(wanted, directory, options, console)
+        rows = block_rows(wanted, directory, second, options, console)
         with console.status("measuring") as status:
             for row in (
                 *journal.measure_rows(wanted, directory, options.rounds),
-                *lag.measure_rows(wanted & {"9"}, directory, options.rounds, options.seconds),
+                *lag.measure_rows(wanted & {"9"}, directory, second, options.rounds, options.seconds),
                 *switching.measure_rows(wanted, directory, options.rounds),
                 *cost.measure_rows(wanted, directory, options.rounds, options.seconds),
-                *lag.measure_rows(wanted & {"15"}, directory, options.rounds, options.seconds),
+                *lag.measure_rows(wanted & {"15"}, directory, second, options.rounds, options.seconds),
             ):
                 rows.append(row)
                 status.update(f"row {row.row}, {row.work}")
@@ -95,7 +127,7 @@ def main() -> None:
         os.sync()
     path = PROJECT / "build" / "bench.json"
     report.write(rows, path)
-    report.show(rows, console)
+    report.show(rows, place_text(options.dir, second), console)
     console.print(f"written to {path}")
 
 

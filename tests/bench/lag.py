@@ -24,13 +24,13 @@ SCALING_RATE = 3000  # writes a second of all together, where lags are compared
 LAG_GROWTH = 2.0
 
 
-def measure_rows(wanted: set[str], directory: Path, rounds: int, seconds: float) -> Iterator[Row]:
+def measure_rows(wanted: set[str], directory: Path, second: Path | None, rounds: int, seconds: float) -> Iterator[Row]:
     if "9" in wanted:
-        with bench_sites(directory) as bench:
+        with bench_sites(directory, second) as bench:
             yield from steady(bench, rounds, seconds)
     if "15" in wanted:
         for kind, counts in LAYOUTS:
-            yield from scaling(directory, kind, counts, seconds)
+            yield from scaling(directory, second, kind, counts, seconds)
 
 
 def steady(bench: Bench, rounds: int, seconds: float) -> Iterator[Row]:
@@ -53,11 +53,11 @@ def lags_under(
     return found
 
 
-def scaling(directory: Path, kind: str, counts: Sequence[int], seconds: float) -> Iterator[Row]:
+def scaling(directory: Path, second: Path | None, kind: str, counts: Sequence[int], seconds: float) -> Iterator[Row]:
     """The same load on more and more groups, or volumes: all together must not fall, nor lag grow beyond twice."""
     rates, lags = [], []
     for count in counts:
-        with bench_sites(directory) as bench:
+        with bench_sites(directory, second) as bench:
             volumes = [f"v{number}" for number in range(count)]
             groups = [f"g{number}" for number in range(count)] if kind == "groups" else ["g"]
             if kind == "groups":

@@ -78,7 +78,7 @@ def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path
             primary=SiteVolumes(site=sites.primary.name, volumes=["paired"]),
             secondary=SiteVolumes(site=sites.secondary.name, volumes=["paired"]),
             journal_volumes=[allocated_pool_volume(first, directory, "first")],
-            secondary_journal_volumes=[allocated_pool_volume(second, directory, "second")],
+            secondary_journal_volumes=[allocated_pool_volume(second, sites.secondary.directory, "second")],
         )
     )
 

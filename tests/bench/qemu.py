@@ -39,12 +39,15 @@ def qemu_nbd(stack: ExitStack, processes: Processes, directory: Path) -> Peer:
     return Peer("qemu-nbd", unix_uri(listener))
 
 
-def qemu_mirror(stack: ExitStack, processes: Processes, directory: Path) -> Peer | None:
-    """A served file that is mirrored to a second server on this machine; None where QEMU's daemon is not installed."""
+def qemu_mirror(stack: ExitStack, processes: Processes, directory: Path, second: Path) -> Peer | None:
+    """A served file that is mirrored to a second server on this machine, whose file lies in the directory `second`.
+
+    None where QEMU's daemon is not installed.
+    """
     if shutil.which("qemu-storage-daemon") is None:
         return None
     path, listener, monitor = filled_file(directory / "source.img"), directory / "qsd.sock", directory / "qmp.sock"
-    target = directory / "target.img"
+    target = second / "target.img"
     with target.open("wb") as file:
         file.truncate(VOLUME_BYTES)
     other = directory / "target.sock"

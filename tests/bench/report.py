@@ -20,8 +20,9 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def table(rows: Sequence[Row]) -> Table:
-    shown = Table(title="pairvol / peer: medians of alternating rounds (lowest..highest)", title_justify="left")
+def table(rows: Sequence[Row], place: str) -> Table:
+    title = f"pairvol / peer: medians of alternating rounds (lowest..highest)\n{place}"
+    shown = Table(title=title, title_justify="left")
     for name, justify in (("row", "left"), ("work", "left"), ("pairvol", "left"), ("peer", "left")):
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]
     for name in ("unit", "ours", "theirs", "ratio", "goal", "met"):
@@ -42,7 +43,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
     path.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
 
 
-def show(rows: Sequence[Row], console: Console) -> None:
-    console.print(table(rows))
+def show(rows: Sequence[Row], place: str, console: Console) -> None:
+    console.print(table(rows, place))
     goals = [row for row in rows if row.met is not None]
     console.print(f"{sum(bool(row.met) for row in goals)} of {len(goals)} goals met")

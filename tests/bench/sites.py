@@ -87,17 +87,25 @@ class Bench:
 
 
 @contextmanager
-def bench_sites(place: Path) -> Iterator[Bench]:
-    """Two running sites in a directory of their own, which goes with them."""
-    directory = Path(tempfile.mkdtemp(prefix="s", dir=place))
+def bench_sites(place: Path, second_place: Path | None = None) -> Iterator[Bench]:
+    """Two running sites in directories of their own, which go with them; `second_place`: on another device."""
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        sites = TwoSites.create(directory)
+        directory = own_directory(stack, place)
+        sites = TwoSites.create(
+            directory, second_directory=None if second_place is None else own_directory(stack, second_place)
+        )
         stack.callback(sites.stop)
         sites.start()
         first = stack.enter_context(Agent(sites.primary.agent_url))
         second = stack.enter_context(Agent(sites.secondary.agent_url))
         yield Bench(directory, sites, first, second)
+
+
+def own_directory(stack: ExitStack, place: Path) -> Path:
+    """A new directory in a place; it goes with all that is in it when the stack ends."""
+    directory = Path(tempfile.mkdtemp(prefix="s", dir=place))
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def percentile(values: Sequence[float], share: float) -> float:

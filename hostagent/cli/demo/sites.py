@@ -211,11 +211,16 @@ class TwoSites:
     secondary: Site
 
     @classmethod
-    def create(cls, directory: Path, primary: str = "tokyo", secondary: str = "osaka") -> TwoSites:
-        """Choose ports and write the configuration of both sites; starts nothing."""
+    def create(
+        cls, directory: Path, primary: str = "tokyo", secondary: str = "osaka", second_directory: Path | None = None
+    ) -> TwoSites:
+        """Choose ports and write the configuration of both sites; starts nothing.
+
+        The second site lies beside the first, or in a directory elsewhere.
+        """
         ports = free_ports(2)
         first = Site(primary, directory / primary, ports[0])
-        second = Site(secondary, directory / secondary, ports[1])
+        second = Site(secondary, (second_directory or directory) / secondary, ports[1])
         first.peers[secondary] = second.agent_url
         second.peers[primary] = first.agent_url
         for site in (first, second):
