@@ -13,9 +13,9 @@ from tests.crash.write_path.test_write_path import MUTANTS as KILL_MUTANTS
 from tests.simulation.commands.history import CommandHistory
 from tests.simulation.commands.mutants import MUTANTS as COMMAND_MUTANTS
 from tests.simulation.commands.mutants import mutant
-from tests.simulation.history import History, NoConvergenceError
+from tests.simulation.history import History
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.world import ViolationError
+from tests.simulation.timeline import NoConvergenceError, ViolationError
 
 MUTANT_HISTORIES = 200
 COMMAND_MUTANT_HISTORIES = 700

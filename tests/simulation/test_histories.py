@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from hostagent.pairs import PairEvent
-from tests.simulation.history import History, NoConvergenceError
+from tests.simulation.history import History
 from tests.simulation.mutants import MUTANTS
-from tests.simulation.world import ViolationError
+from tests.simulation.timeline import NoConvergenceError, ViolationError
 
 HISTORIES = int(os.environ.get("PAIRVOL_HISTORIES", "500"))
 FIRST_SEED = int(os.environ.get("PAIRVOL_FIRST_SEED", "0"))

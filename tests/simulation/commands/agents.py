@@ -1,6 +1,5 @@
 """An agent whose commands are the real ones: what they need of a host, over simulated calls.
 
-`SimAgent` is what a process keeps in memory and what it keeps durably.
 `SimRunner`, `SimController` and `SimPeer` stand where PairRunner,
 ControllerClient and AgentClient stand in the product: the same calls, which
 wait in simulated time.
@@ -14,17 +13,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from controller.api.models import JournalState
-from controller.errors import ConflictError, PairvolError, PeerError
-from hostagent import takeover
-from hostagent.actions import Action, ExchangeWithPeer, QueryState, SavePair
-from hostagent.api.models import ExchangeAnswer, Pair, PairState, PairStatus
-from hostagent.api.routes import life, peer
-from hostagent.config import CopySettings
+from controller.errors import ConflictError, PairvolError
+from hostagent.actions import QueryState
+from hostagent.api.models import ExchangeAnswer, Pair, PairStatus
 from hostagent.facts import Facts, Instant
-from hostagent.life import commands
-from hostagent.pairs import PairStore
 from hostagent.primary import message
 from hostagent.status import pair_status
+from tests.simulation.agent import Agent, MakeManager
 
 if TYPE_CHECKING:
     from tests.simulation.commands.fibers import Fiber
@@ -32,57 +27,27 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-SECONDS = {"take_over": 90.0}
+ASK_SECONDS = {"take_over": 90.0}
 ORDER_SECONDS = 30.0
-REMOTE: dict[str, Callable[..., object]] = {
-    "serve": peer.serve,
-    "attachments": lambda host, *words: [],
-    "fence": peer.fence,
-    "split_side": life.split_side,
-    "resync_side": life.resync_side,
-    "split": lambda host, group, order: commands.split(host, group, order, forwarded=True),
-    "resync": lambda host, group, order: commands.resync(host, group, order, forwarded=True),
-    "take_over": lambda host, group, order: takeover.take_over(host, group, order, forwarded=True),
-}
 
 
-class MemoryStore(PairStore):
-    """What is kept survives a crash of the agent, because the history keeps it."""
+class SimAgent(Agent):
+    """`fibers` are the commands that run in its process, and die with it."""
 
-    def __init__(self, pair: Pair) -> None:
-        import threading
-
-        self._lock = threading.Lock()
-        self._pairs = {pair.group: pair}
-
-    def _write(self, pairs: dict[str, Pair]) -> None:
-        self._pairs = pairs
-
-
-class SimAgent:
-    """One agent. `store` is durable; the rest begins anew with every life."""
-
-    def __init__(self, history: CommandHistory, site: str, pair: Pair) -> None:
-        self.history, self.site = history, site
-        self.settings = CopySettings()
-        self.store = MemoryStore(pair)
-        self.up, self.life = False, 0
-        self.fibers: list[Fiber] = []
-        self.begin(history.instant)
+    def __init__(self, history: CommandHistory, site: str, pair: Pair, make_manager: MakeManager) -> None:
+        self.history = history
+        super().__init__(site, pair, history.instant, make_manager)
 
     def begin(self, instant: Instant) -> None:
-        self.life += 1
-        self.facts = Facts(self.site, self.store.get("db"), instant)
-        self.manager = self.history.make_manager(self.settings)
-        self.state = PairState.SMPL
-        self.queue: list[Action] = []
-        self.busy = self.locked = False
-        self.wake = 0
-        self.fibers = []
+        super().begin(instant)
+        self.locked = False
+        self.fibers: list[Fiber] = []
 
-    @property
-    def pair(self) -> Pair:
-        return self.store.get("db")
+    def die(self) -> None:
+        super().die()
+        for fiber in self.fibers:
+            fiber.crash()
+        self.fibers = []
 
     def host(self, fiber: Fiber) -> Any:
         """What a command is given; its calls wait in this fiber."""
@@ -117,13 +82,6 @@ class SimAgent:
             if life == self.life:
                 self.locked = False
 
-    def save(self, pair: Pair) -> Pair:
-        try:
-            self.store.put(pair)
-        except ConflictError:
-            return self.pair
-        return pair
-
 
 class SimController:
     """The own controller, as a command sees it."""
@@ -150,7 +108,7 @@ class SimPeer:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*words: object) -> Any:
             history, agent = self._agent.history, self._agent
-            seconds = SECONDS.get(name, ORDER_SECONDS)
+            seconds = ASK_SECONDS.get(name, ORDER_SECONDS)
             return history.call(self._fiber, seconds, lambda finish: history.ask_peer(agent, name, words, finish))
 
         return call
@@ -217,27 +175,3 @@ class SimRunner:
     def awaken(self) -> None:
         self._agent.manager.awaken()
         self._history.wake(self._agent)
-
-
-def carried_out(agent: SimAgent, action: Action, result: object, instant: Instant) -> None:
-    """As PairRunner notes it."""
-    agent.facts.noted(instant, action, result)
-    agent.manager.ended(instant, action, not isinstance(result, PairvolError))
-
-
-ORDERS = {
-    "QueryGroup": "group",
-    "OrderCopy": "order_copy",
-    "OrderInitialCopy": "order_initial_copy",
-    "OrderRestore": "order_restore",
-    "OrderPurge": "purge",
-    "OrderFence": "fence",
-    "OrderServe": "serve",
-    "OrderResume": "resume",
-    "QueryRegions": "regions",
-    "OrderResync": "resync",
-    "OrderClearEpoch": "clear_epoch",
-    "OrderPromote": "promote",
-    "OrderDemote": "demote",
-}
-__all__ = ["ORDERS", "ExchangeWithPeer", "PeerError", "SavePair", "SimAgent", "carried_out"]

@@ -38,7 +38,7 @@ from controller.api.models import (
 from controller.errors import ConflictError, NotFoundError
 from tests.simulation.commands.site import REGIONS, Map
 from tests.simulation.commands.told import Told
-from tests.simulation.world import ViolationError
+from tests.simulation.timeline import ViolationError
 
 
 class Site(Told):
@@ -49,12 +49,6 @@ class Site(Told):
     def _need(self, *roles: Role) -> None:
         if self.role not in roles:
             raise ConflictError(f"group db is {self.role} here", hint="Give this order to the other site.")
-
-    def order_state(self, now: float, group: str, after: int | None = None, wait: float = 0.0) -> JournalState:
-        return self.state(now)
-
-    def order_group(self, now: float, group: str) -> Group:
-        return self.group()
 
     def order_drills(self, now: float, group: str | None = None) -> list[Drill]:
         return []

@@ -1,26 +1,22 @@
-"""What a controller tells of itself: the journal state and the composition."""
+"""What a controller tells of itself: the journal state."""
 
 from __future__ import annotations
 
 from controller.api.models import (
     AcquisitionMode,
     CopyState,
-    Group,
-    GroupVolume,
     InitialCopy,
     JournalState,
-    Links,
-    Position,
     Role,
     SafePoint,
-    ServerState,
 )
 from controller.journal.pointers import Pointer
-from tests.simulation.commands.site import CAPACITY, REGIONS, SiteBase
-from tests.simulation.world import COMPOSITION, wall
+from tests.simulation.commands.copying import Copying
+from tests.simulation.commands.site import CAPACITY, REGIONS
+from tests.simulation.timeline import wall
 
 
-class Told(SiteBase):
+class Told(Copying):
     """The answers."""
 
     def time_of(self, sequence: int) -> int:
@@ -43,26 +39,14 @@ class Told(SiteBase):
         mode = AcquisitionMode.JOURNAL if self.acquisition else AcquisitionMode.DIRECT
         changed = self.map
         pending = self.pending
-        return JournalState.model_construct(
-            group="db",
-            uuid=self.uuid,
-            role=self.role,
-            generation=self.generation,
-            time_ns=wall(now),
+        return self.told(
+            now,
+            {name: (sequence, self.time_of(sequence)) for name, sequence in places.items()},
+            used,
+            CAPACITY,
             mode=AcquisitionMode.SUSPENDED if self.suspended and self.role is not Role.SECONDARY else mode,
             acquisition=self.acquisition and self.role in (Role.PRIMARY, Role.FENCED),
             gap_sequence=None,
-            pointers={
-                name.value: Position.model_construct(
-                    sequence=sequence, data_position=sequence * 8, time_ns=self.time_of(sequence)
-                )
-                for name, sequence in places.items()
-            },
-            records_used=used,
-            records_capacity=CAPACITY,
-            data_used_bytes=used * 4096,
-            data_capacity_bytes=CAPACITY * 4096,
-            fill_percent=100.0 * used / CAPACITY,
             initial_copy=InitialCopy.model_construct(
                 state=CopyState.RUNNING if pending else self.state_of_copy,
                 bytes_done=REGIONS - len(self.todo),
@@ -78,9 +62,6 @@ class Told(SiteBase):
             copy_order_active=self.role is Role.SECONDARY and now < self.order_ends,
             link_ok=self.link_ok,
             link_contact_ns=wall(self.contact),
-            failure=None,
-            volume_server=ServerState.RUNNING,
-            journal_server=ServerState.RUNNING,
             serving=self.serves,
             awaits_serve=self.awaits and self.role is Role.PRIMARY,
             quiesced=self.quiesced,
@@ -98,20 +79,4 @@ class Told(SiteBase):
             append_records_per_second=0.0,
             append_bytes_per_second=0.0,
             seconds_to_full=None,
-        )
-
-    def group(self) -> Group:
-        return Group.model_construct(
-            name="db",
-            uuid=self.uuid,
-            role=self.role,
-            generation=self.generation,
-            peer_site=self.peer,
-            volumes=[GroupVolume(index=0, name="data", size_bytes=4096)],
-            journal_path="/j",
-            journal_bytes=1,
-            journal_visible=False,
-            composition=COMPOSITION,
-            links=Links(journal_uri=f"nbd://{self.name}", pointers_uri="nbd://p", volume_uris={"0": "nbd://v"}),
-            acquisition=self.acquisition,
         )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from controller.api.models import InitialCopyMethod, Role
-from hostagent.api.models import Pair, PairPolicy, SiteVolumes
+from controller.api.models import Role
+from hostagent.api.models import PairPolicy
 from hostagent.facts import Facts, Instant
-from tests.simulation.world import EPOCH_NS, Primary, Secondary, wall
+from tests.simulation.agent import pair_of
+from tests.simulation.primary import Primary
+from tests.simulation.secondary import Secondary
+from tests.simulation.timeline import EPOCH_NS, wall
 
 
 class Scene:
@@ -15,16 +18,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.pair = Pair(
-            group="db",
-            uuid="u-1",
-            generation=1,
-            primary=SiteVolumes(site="tokyo", volumes=["data", "log"]),
-            secondary=SiteVolumes(site="osaka", volumes=["data", "log"]),
-            initial_copy=InitialCopyMethod.DIRECT,
-            policy=PairPolicy(),
-            created_ns=EPOCH_NS,
-        )
+        self.pair = pair_of("u-1", PairPolicy(), ("data", "log"))
         self.primary = Primary("tokyo", "osaka", Role.PRIMARY, "u-1")
         self.secondary = Secondary("osaka", "tokyo", Role.SECONDARY, "u-1")
         self.secondary.consistent, self.secondary.link_contact = 0, self.now

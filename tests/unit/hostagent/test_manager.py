@@ -32,7 +32,7 @@ from hostagent.config import CopySettings
 from hostagent.facts import Facts
 from hostagent.limit import limited
 from hostagent.manager import CopyManager
-from tests.simulation.world import COMPOSITION
+from tests.simulation.controller import COMPOSITION
 from tests.unit.hostagent.conftest import Scene
 
 LINKS = Links(journal_uri="nbd://j", pointers_uri="nbd://p", volume_uris={})
