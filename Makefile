@@ -43,6 +43,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+# After a plain `su` root's search path lacks these, and apt-get gives up.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .PHONY: help setup tools demo test lint format bench crash postgres mutants clean
 

@@ -77,7 +77,7 @@ class Keeper:
                 if left <= 0 or self.failures >= failures + 2 or not self._thread.is_alive():
                     raise PeerError(
                         f"server {self.plan.id} is not up: {self.failure or 'still starting'}",
-                        hint=f"See {self.plan.log}.",
+                        hint=f'See {self.plan.log}, and what "pairvol check" says.',
                         server=self.plan.id,
                     )
                 self._changed.wait(left)

@@ -7,6 +7,7 @@ an agent) and `peers.py` (agent to agent) do.
 
 from __future__ import annotations
 
+import errno
 import time
 from functools import lru_cache
 from types import TracebackType
@@ -101,7 +102,7 @@ class Channel:
         except httpx.TransportError as error:
             raise PeerError(
                 f"{self.who} at {self.address} is unreachable: {str(error).lower().rstrip('.')}",
-                hint=f"Start {self.who}, or correct its address.",
+                hint=_way_in(error, self.who),
             ) from error
         if response.is_error:
             raise problem_error(response, self.who)
@@ -153,6 +154,13 @@ def _whole(answer: httpx.Response, end: float) -> httpx.Response:
 def unanswered(error: PairvolError) -> bool:
     """Whether this error is the silence of the other end, and not something that it answered."""
     return isinstance(error.__cause__, httpx.TransportError)
+
+
+def _way_in(error: httpx.TransportError, who: str) -> str:
+    """What to do about an end that cannot be connected to."""
+    if f"[Errno {errno.EACCES}]" in str(error):
+        return "Be root, or name another address of it; its socket is not for this user."
+    return f"Start {who}, or correct its address."
 
 
 def problem_error(response: httpx.Response, who: str) -> PairvolError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from controller.errors import UsageError
 from hostagent.cli.session import noun
 
 controller = noun("controller", "The storage controller: volumes, journals, copy and restore.")
@@ -28,6 +30,11 @@ def _agent() -> None:
 @controller.command("run")
 def run_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) -> None:
     """Run the storage controller in the foreground."""
+    if importlib.util.find_spec("nbd") is None:
+        raise UsageError(
+            "libnbd for Python is not installed",
+            hint="Install it (Debian package python3-libnbd), into a virtual environment with --system-site-packages.",
+        )
     from controller.daemon import run
 
     run(config)

@@ -24,6 +24,7 @@ from hostagent.cli import verify as verify  # and this to `pair`
 from hostagent.cli.session import ENVIRONMENT, AgentOption, ConfigOption, JsonOption, Session
 
 INTERRUPTED = 130
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 
 app = typer.Typer(
     name="pairvol",
@@ -71,7 +72,14 @@ for daemon in (daemons.controller, daemons.agent):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit code."""
+    os.environ["PATH"] = with_system_programs(os.environ.get("PATH", os.defpath))
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def with_system_programs(path: str) -> str:
+    """A search path that ends in the folders of losetup and mkfs, which root has not after a plain `su`."""
+    folders = path.split(":")
+    return ":".join(folders + [folder for folder in SYSTEM_FOLDERS if folder not in folders])
 
 
 def run(arguments: Sequence[str]) -> int:

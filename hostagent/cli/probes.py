@@ -47,7 +47,7 @@ def findings(session: Session) -> Iterator[Finding]:
     """All probes in the order in which trouble is best mended."""
     yield from programs()
     yield from devices()
-    yield rights()
+    yield rights(session.address is not None)
     yield from configurations(session)
     yield from daemons(session)
 
@@ -77,25 +77,29 @@ def devices() -> Iterator[Finding]:
         _program("nbdfuse", "libnbd-bin", level_without=level),
         _program("fusermount3", "fuse3", level_without=level),
         _program("losetup", "mount", level_without=level),
-        _node("/dev/fuse", "modprobe fuse", level),
-        _node("/dev/loop-control", "modprobe loop", level),
+        _node("/dev/fuse", "modprobe fuse; a container must be given it", level),
+        _node("/dev/loop-control", "modprobe loop; a container must be given it", level),
     ]
-    loops = all(part.level is Level.OK for part in parts)
+    missing = [part for part in parts if part.level is not Level.OK]
     yield from parts
     if kernel:
         yield Finding("kernel nbd", Level.OK, "loaded")
-    elif loops:
+    elif not missing:
         yield Finding("kernel nbd", Level.OK, "not there; nbdfuse and loop devices do its work")
     else:
-        mend = "modprobe nbd, or mend nbdfuse and loop devices above"
-        yield Finding("block devices", Level.FAILED, "neither kernel nbd nor nbdfuse with loop", mend)
+        detail = "cannot be made: " + ", ".join(f"{part.subject} {part.detail}" for part in missing)
+        mend = "; ".join(part.mend for part in missing)
+        yield Finding("block devices", Level.FAILED, detail, f"{mend}; or modprobe nbd and apt-get install nbd-client")
 
 
-def rights() -> Finding:
-    """Block devices need root."""
+def rights(agent_named: bool = False) -> Finding:
+    """An agent makes block devices as root; who asks one that was named need not be."""
     if os.geteuid() == 0:
         return Finding("rights", Level.OK, "root")
-    return Finding("rights", Level.WARNING, "not root: no block devices", "run as root, or attach with --uri")
+    if agent_named:
+        return Finding("rights", Level.OK, "not root; those of the agent count")
+    mend = "run as root, or name the agent that makes them: PAIRVOL_AGENT=127.0.0.1:7811"
+    return Finding("rights", Level.WARNING, "not root: no block devices", mend)
 
 
 def configurations(session: Session) -> Iterator[Finding]:
@@ -119,16 +123,16 @@ def daemons(session: Session) -> Iterator[Finding]:
         agent = session.agent
         info = agent.info()
     except PairvolError as error:
-        mend = error.hint or 'start it: "pairvol agent run"'
-        yield Finding("agent", Level.FAILED, error.message, f"{mend} Or name it with --agent or PAIRVOL_AGENT.")
+        mend = 'start it, "pairvol agent run", or name it with --agent or PAIRVOL_AGENT'
+        yield Finding("agent", Level.FAILED, error.message, mend if "[errno 13]" not in error.message else error.hint)
         return
     yield Finding("agent", Level.OK, f"{info.site}, version {info.version}, at {agent.address}")
     if info.controller_ok:
         yield Finding("controller", Level.OK, "answers its agent")
     else:
         detail = f": {info.controller_failure}" if info.controller_failure else ""
-        mend = 'start it: "pairvol controller run"'
-        yield Finding("controller", Level.FAILED, f"does not answer its agent{detail}", mend)
+        mend = 'start it: "pairvol controller run", with the site of its agent'
+        yield Finding("controller", Level.FAILED, f"does not serve its agent{detail}", mend)
     for peer in info.peers:
         subject = f"peer {peer.site}"
         if peer.ok:
@@ -149,8 +153,11 @@ def _program(name: str, package: str, level_without: Level = Level.FAILED) -> Fi
 def _node(path: str, mend: str, level_without: Level) -> Finding:
     if os.access(path, os.R_OK | os.W_OK):
         return Finding(path, Level.OK, "usable")
-    detail = "no permission" if Path(path).exists() else "not there"
-    return Finding(path, level_without, detail, mend)
+    if not Path(path).exists():
+        return Finding(path, level_without, "not there", mend)
+    if os.geteuid() != 0:
+        return Finding(path, Level.OK, "there; for root only")
+    return Finding(path, level_without, "not permitted, though root", "a container must be given it")
 
 
 def _configuration(daemon: str, path: Path, load: Callable[[Path], object]) -> Finding:

@@ -28,7 +28,9 @@ def info(host: Here) -> AgentInfo:
     """Which site this is, whether its controller and the other agents answer, and how the host is."""
     failure: str | None = None
     try:
-        host.controller.site()
+        served = host.controller.site().site
+        if served != host.site:
+            failure = f"it is of site {served}, and the agent of site {host.site}"
     except PairvolError as error:
         failure = error.message
     return AgentInfo(

@@ -102,7 +102,7 @@ def _below(path: str, directory: Path) -> bool:
 
 
 def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "LC_ALL": "C"}
+    environment = os.environ | {"LC_ALL": "C"}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS, env=environment

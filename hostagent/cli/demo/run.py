@@ -92,9 +92,8 @@ def refuse_where_impossible(size_bytes: int) -> None:
             hint=f"Give --size at least {format_size(SIZE_BYTES_MIN)}.",
         )
     missing = [finding for finding in (*programs(), *devices()) if finding.level is Level.FAILED]
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     for program in FILE_SYSTEM_PROGRAMS:
-        if shutil.which(program, path=path) is None:
+        if shutil.which(program) is None:
             missing.append(Finding(program, Level.FAILED, "not installed", "apt-get install e2fsprogs mount"))
     if missing:
         raise UsageError(

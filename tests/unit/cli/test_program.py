@@ -108,7 +108,7 @@ def test_check_names_each_failure_with_its_mend(agent: FakeAgent, pairvol: Pairv
     assert shown.code == 2
     lines = shown.lines
     failed = next(index for index, line in enumerate(lines) if line.startswith("FAILED   controller "))
-    assert lines[failed + 1].strip() == 'mend: start it: "pairvol controller run"'
+    assert lines[failed + 1].strip() == 'mend: start it: "pairvol controller run", with the site of its agent'
     assert any(line.startswith("FAILED   peer osaka") and "never heard: refused" in line for line in lines)
     report = pairvol("check", "--json")
     assert report.json["verdict"] == "FAILED"
