@@ -19,6 +19,8 @@ from controller.errors import ConflictError, UsageError
 
 UNIX_PATH_BYTES_MAX: Final = 107  # sun_path has 108 bytes, the last is NUL
 
+SITE_HEADER: Final = "pairvol-site"  # of a request: the site that it is meant for
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -83,6 +83,10 @@ class PeerError(PairvolError):
     retryable = True
 
 
+class WrongSiteError(PeerError):
+    """Another site answers at that address; it has done nothing."""
+
+
 BY_NAME: dict[str, type[PairvolError]] = {
     kind.__name__: kind
     for kind in (
@@ -94,5 +98,6 @@ BY_NAME: dict[str, type[PairvolError]] = {
         IntegrityError,
         StorageError,
         PeerError,
+        WrongSiteError,
     )
 }

@@ -104,13 +104,16 @@ class Host:
             config=config,
             store=PairStore(config.state_directory / "pairs.json"),
             events=events,
-            controller=ControllerClient(config.controller, seconds=CONTROLLER_SECONDS),
+            controller=ControllerClient(config.controller, seconds=CONTROLLER_SECONDS, site=config.site),
             peers=Peers(config.site, config.peers, config.listen[0]),
             devices=devices,
             monitor=Monitor([config.state_directory], events.emit, devices.newly_stale),
             history=History(config.state_directory / "history", config.run_directory),
             lock_file=lock_file,
-            hosts={name: Channel(each.agent, f"the host agent of {name}") for name, each in config.hosts.items()},
+            hosts={
+                name: Channel(each.agent, f"the host agent of {name}", site=config.site)
+                for name, each in config.hosts.items()
+            },
             stand_ins=stand_ins,
             stands_in=stands_in,
         )

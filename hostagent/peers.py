@@ -61,7 +61,7 @@ class AgentClient:
         self.site = site
         self.address = address
         who = f"the host agent of {site}"
-        channels = [Channel(each, who, request_seconds=EXCHANGE_SECONDS) for each in (address, *more)]
+        channels = [Channel(each, who, request_seconds=EXCHANGE_SECONDS, site=site) for each in (address, *more)]
         last = Channel(stand_in[0], who, request_seconds=EXCHANGE_SECONDS, prefix=stand_in[1]) if stand_in else None
         self._channel = Ways(channels, last)
         self._lock = threading.Lock()

@@ -16,9 +16,9 @@ from typing import Any, Final, Self, TypeVar, cast
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from controller.addresses import parse_address
+from controller.addresses import SITE_HEADER, parse_address
 from controller.api.models import Problem, Shape
-from controller.errors import BY_NAME, IntegrityError, PairvolError, PeerError
+from controller.errors import BY_NAME, IntegrityError, PairvolError, PeerError, WrongSiteError
 
 CONNECT_SECONDS: Final = 2.0
 # Below the five seconds after which our servers close an idle connection: none is used that is just being closed.
@@ -34,10 +34,19 @@ class Channel:
     """One kept-alive client to one daemon. Threads may share it.
 
     `address` is `http://HOST:PORT` or `unix:/path/of/socket`; `who` names the
-    other end in messages ("host agent of osaka").
+    other end in messages ("host agent of osaka"), `site` the one that it must
+    be of: another one refuses what is sent.
     """
 
-    def __init__(self, address: str, who: str, *, request_seconds: float = REQUEST_SECONDS, prefix: str = "") -> None:
+    def __init__(
+        self,
+        address: str,
+        who: str,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        prefix: str = "",
+        site: str | None = None,
+    ) -> None:
         self.address = address
         self.prefix = prefix  # of a stand-in behind another agent's address
         self.who = who
@@ -47,7 +56,13 @@ class Channel:
         transport = httpx.HTTPTransport(uds=parsed.path, limits=limits)
         base = f"http://{parsed}" if parsed.path is None else "http://agent"
         # No proxies from the environment: control messages go where the configuration says, or nowhere.
-        self._client = httpx.Client(base_url=base, transport=transport, trust_env=False, timeout=request_seconds)
+        self._client = httpx.Client(
+            base_url=base,
+            transport=transport,
+            trust_env=False,
+            timeout=request_seconds,
+            headers={SITE_HEADER: site} if site is not None else None,
+        )
 
     def call(
         self,
@@ -153,7 +168,7 @@ def _whole(answer: httpx.Response, end: float) -> httpx.Response:
 
 def unanswered(error: PairvolError) -> bool:
     """Whether this error is the silence of the other end, and not something that it answered."""
-    return isinstance(error.__cause__, httpx.TransportError)
+    return isinstance(error, WrongSiteError) or isinstance(error.__cause__, httpx.TransportError)
 
 
 def _way_in(error: httpx.TransportError, who: str) -> str:
@@ -177,6 +192,8 @@ def problem_error(response: httpx.Response, who: str) -> PairvolError:
             hint="Is another program listening there?",
         )
     facts = {name: value for name, value in problem.facts.items() if name not in ("message", "hint")}
+    if problem.error == WrongSiteError.__name__:
+        problem.message = f"{who} is not at {response.request.url.netloc.decode()}: {problem.message}"
     return BY_NAME.get(problem.error, PairvolError)(problem.message, hint=problem.hint, **facts)
 
 

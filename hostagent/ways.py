@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from controller.errors import PairvolError, PeerError
+from controller.errors import PairvolError, PeerError, WrongSiteError
 from hostagent.transport import Channel, unanswered
 
 AVOID_SECONDS: Final = 3.0  # an address that did not answer comes after the others for so long
@@ -106,4 +106,4 @@ class Ways:
 
 
 def _never_sent(error: PairvolError) -> bool:
-    return isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+    return isinstance(error, WrongSiteError) or isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import Depends, FastAPI
 
 from controller.api import problems
+from controller.api.addressed import addressed_to
 from controller.api.routes import drills, drivers, groups, lifecycle, markers, metrics, pool, runs, site, volumes
 from controller.appliance import Appliance
 
@@ -15,7 +16,8 @@ PREFIX = "/v1"
 
 def make_app(appliance: Appliance, request_shutdown: Callable[[bool], None]) -> FastAPI:
     """The application. `request_shutdown(stop_servers)` ends the daemon after the answer is sent."""
-    app = FastAPI(title="pairvol storage controller", docs_url=None, redoc_url=None)
+    mine = [Depends(addressed_to(appliance.config.site))]
+    app = FastAPI(title="pairvol storage controller", docs_url=None, redoc_url=None, dependencies=mine)
     app.state.appliance = appliance
     app.state.request_shutdown = request_shutdown
     problems.install(app)

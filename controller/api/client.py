@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from controller.addresses import parse_address
+from controller.addresses import SITE_HEADER, parse_address
 from controller.api.drills import Drill, DrillStamp, DrillStart, RestoreEndOrder
 from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, KeptPair
 from controller.api.lifecycle import (
@@ -69,13 +69,15 @@ Answer = TypeVar("Answer")
 class ControllerClient:
     """Talks to one controller at `unix:/PATH`, `HOST:PORT` or `http://HOST:PORT`."""
 
-    def __init__(self, address: str, *, seconds: float = ASK_SECONDS) -> None:
+    def __init__(self, address: str, *, seconds: float = ASK_SECONDS, site: str | None = None) -> None:
+        """`site`: the one that it must be of; a controller of another one refuses what is asked."""
         self._seconds = seconds
         self._address = parse_address(address)
         transport = httpx.HTTPTransport(uds=self._address.path)
         host = f"http://{self._address}" if self._address.path is None else "http://controller"
         # No proxies of the environment: this never leaves the machine.
-        self._http = httpx.Client(base_url=f"{host}/v1", transport=transport, trust_env=False)
+        headers = {SITE_HEADER: site} if site is not None else None
+        self._http = httpx.Client(base_url=f"{host}/v1", transport=transport, trust_env=False, headers=headers)
         self._token: str | None = None
 
     def driving(self, token: str) -> ControllerClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import Depends, FastAPI
 
 from controller.api import problems
+from controller.api.addressed import addressed_to
 from hostagent.api import forward
 from hostagent.api.routes import (
     agent,
@@ -28,7 +29,8 @@ PREFIX = "/v1"
 
 
 def make_app(host: Host) -> FastAPI:
-    app = FastAPI(title="pairvol host agent", docs_url=None, redoc_url=None)
+    mine = [Depends(addressed_to(host.site))]
+    app = FastAPI(title="pairvol host agent", docs_url=None, redoc_url=None, dependencies=mine)
     app.state.host = host
     problems.install(app)
     forward.install(app)
