@@ -9,6 +9,7 @@ VENV := $(ROOT)/.venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 TOOLS_READY := $(VENV)/.tools-ready
+HOME_OF_SERVICES := /opt/pairvol
 SET_UP_FROM := pyproject.toml setup.py controller/journal/_hot.c
 
 # nbdkit embeds the distribution's interpreter, and libnbd's binding is a Debian package only: the virtual
@@ -46,7 +47,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
 # After a plain `su` root's search path lacks these, and apt-get gives up.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help setup tools demo test lint format bench crash postgres mutants clean
+.PHONY: help setup tools demo install test lint format bench crash postgres mutants clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' '$(ROOT)/Makefile' | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -65,7 +66,9 @@ fi; \
 echo "installing Debian packages:$$missing"; \
 export DEBIAN_FRONTEND=noninteractive; exec </dev/null; \
 said=$$(mktemp); settings=; \
-trap 'rm -f "$$said" $$settings; rmdir -p --ignore-fail-on-non-empty $(dir $(NO_CLUSTER)) 2>/dev/null || :' EXIT; \
+clean() { rm -f "$$said"; [ -z "$$settings" ] && return; \
+  rm -f $$settings; rmdir -p --ignore-fail-on-non-empty $(dir $(NO_CLUSTER)) || :; }; \
+trap clean EXIT; \
 if [[ "$$missing " == *" postgresql "* ]]; then \
   settings=$(NO_CLUSTER); mkdir -p $(dir $(NO_CLUSTER)); echo 'create_main_cluster = false' >$$settings; \
 fi; \
@@ -98,6 +101,24 @@ tools: ## the same, and what the tests need
 
 demo: setup ## two sites on this machine, from mkfs to takeover, with a verdict
 	@'$(VENV)/bin/pairvol' demo $(DEMO_ARGS)
+
+# Once more to upgrade: what an administrator wrote into /etc/pairvol stays. `build` would carry modules that are gone.
+install: ## to /opt/pairvol, with units, user and /etc/pairvol, as root; again to upgrade
+	@[ "$$(id -u)" = 0 ] || { echo "pairvol: make install needs root" >&2; exit 1; }
+	@$(call debian_packages,$(APT_PACKAGES))
+	@umask 022; cd '$(ROOT)'; rm -rf build; \
+	'$(HOME_OF_SERVICES)/bin/python' -c '' 2>/dev/null || \
+	  '$(SYSTEM_PYTHON)' -m venv --clear --system-site-packages '$(HOME_OF_SERVICES)'; \
+	'$(HOME_OF_SERVICES)/bin/python' -m pip install -qq . </dev/null; rm -rf build; \
+	ln -sf '$(HOME_OF_SERVICES)/bin/pairvol' /usr/bin/pairvol; \
+	install -D -m 644 -t /etc/systemd/system systemd/*.service; \
+	install -D -m 644 systemd/pairvol.sysusers /usr/lib/sysusers.d/pairvol.conf; \
+	install -D -m 644 systemd/pairvol.tmpfiles /usr/lib/tmpfiles.d/pairvol.conf; \
+	systemd-sysusers pairvol.conf; systemd-tmpfiles --create pairvol.conf; \
+	cp -n systemd/*.toml /etc/pairvol/; \
+	[ ! -d /run/systemd/system ] || systemctl daemon-reload; \
+	echo "installed; next: name the sites and the other agent in /etc/pairvol/*.toml, then"; \
+	echo "  systemctl enable --now pairvol-controller pairvol-agent"; echo "  pairvol check"
 
 lint: tools ## style, types, and which package may import which
 	@cd '$(ROOT)'; '$(VENV)/bin/ruff' check $(PACKAGES) tests
