@@ -111,3 +111,8 @@ def _short(value: float) -> str:
 def plural(number: int | None, word: str) -> str:
     """The word as it follows that number: 1 journal, 2 journals."""
     return word if number == 1 else f"{word}s"
+
+
+def counted(number: int, word: str) -> str:
+    """`1 journal`, `2 journals`."""
+    return f"{number} {plural(number, word)}"

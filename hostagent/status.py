@@ -13,7 +13,7 @@ from typing import Final
 
 from controller.api.models import CopyState, JournalState, OnFull, Role, SplitMode
 from controller.journal.pointers import Pointer
-from controller.units import format_duration, format_size, plural
+from controller.units import counted, format_duration, format_size
 from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
@@ -177,7 +177,7 @@ def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: 
         return Verdict.CRIT, f"{line}; {cause}", cause, f"pairvol pair status {group}"
     orphans = _orphans(facts)
     if orphans.journals:
-        tail = f"{orphans.journals} {plural(orphans.journals, 'journal')} ({format_size(orphans.data_bytes)})"
+        tail = f"{counted(orphans.journals, 'journal')} ({format_size(orphans.data_bytes)})"
         cause = f"{old} is fenced and keeps {tail} that never reached {new}"
         return Verdict.CRIT, f"{line}; {cause}", cause, f"{swap} --force"
     if not state.acquisition:
@@ -279,7 +279,7 @@ def _restored(facts: Facts, now: Instant) -> str:
     drills = state.drills if state is not None else 0
     if not drills:
         return words
-    return f"{words}, restore waits for {drills} open drill{'s' if drills > 1 else ''}"
+    return f"{words}, restore waits for {counted(drills, 'open drill')}"
 
 
 def _unknown_words(unknown: tuple[Unknown, ...], now: Instant) -> str:

@@ -19,6 +19,7 @@ from controller.groups import storage
 from controller.journal.pointers import Pointer, PointerPage
 from controller.paths import GroupPaths
 from controller.state import GroupRecord, Phase
+from controller.units import counted
 
 _log = logging.getLogger("pairvol.groups")
 
@@ -90,7 +91,7 @@ def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
         if tail <= 0:
             return
         raise ConflictError(
-            f"group {group.name} is fenced and holds {tail} journals that the other site has not",
+            f"group {group.name} is fenced and holds {counted(tail, 'journal')} that the other site has not",
             hint="Add --force to drop them; the volume itself keeps these writes.",
             group=group.name,
             journals=tail,
@@ -102,7 +103,7 @@ def _finish_restore(worker: SecondaryGroup, group: GroupRecord) -> None:
     read = worker.snapshot().pointers[str(Pointer.ALREADY_READ)].sequence
     if restored < read:
         raise ConflictError(
-            f"group {group.name} holds {read - restored} journals that wait for a copy of changed regions",
+            f"group {group.name} holds journals that wait for a copy of changed regions: {read - restored}",
             hint="Resync the pair first; or add --force to drop them.",
             group=group.name,
             journals=read - restored,
@@ -113,7 +114,7 @@ def _refuse_orphans(group: GroupRecord) -> None:
     if group.orphans:
         journals = sum(orphan.journals for orphan in group.orphans)
         raise ConflictError(
-            f"group {group.name} keeps {journals} journals that no other site has",
+            f"group {group.name} keeps {counted(journals, 'journal')} that no other site has",
             hint="Look at them and drop them; or add --force.",
             group=group.name,
             journals=journals,
@@ -170,12 +171,12 @@ def _check_direct(appliance: Appliance, server: str, group: GroupRecord) -> None
 def _abandon(appliance: Appliance, server: str, group: GroupRecord, error: PairvolError) -> None:
     """Forced: end the server as it is. Acknowledged writes that are only in the journal are lost, and it is said."""
     lost = _only_in_journal(appliance, group)
-    count = "an unknown number of" if lost is None else str(lost)
+    count = "an unknown number of journals" if lost is None else counted(lost, "journal")
     appliance.servers.stop(server)
     appliance.events.emit(
         "error",
         "group.journal_dropped",
-        f"journal of group {group.name} dropped by force with {count} journals not in the volume: {error.message}",
+        f"journal of group {group.name} dropped by force with {count} not in the volume: {error.message}",
         {"journals": lost},
         group=group.name,
     )

@@ -26,6 +26,7 @@ from controller.groups.suspension import read_map
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.paths import GroupPaths
 from controller.state import Demotion, GroupRecord, Phase
+from controller.units import counted
 
 _ROLES = (Role.PRIMARY, Role.FENCED, Role.TAKEN_OVER)
 _POINTERS = (Pointer.READ_SCHEDULED, Pointer.ALREADY_READ, Pointer.RESTORE_SCHEDULED, Pointer.ALREADY_RESTORED)
@@ -81,7 +82,7 @@ def finish(appliance: Appliance, name: str) -> DemoteResult:
         appliance.workers.start(appliance.store.document.group(name), appliance.store.document)
     result = _result(appliance, name)
     orphan = result.orphan
-    kept = f"{orphan.journals} journals of its own are kept as {orphan.name}" if orphan else "nothing was lost"
+    kept = f"{counted(orphan.journals, 'journal')} of its own kept as {orphan.name}" if orphan else "nothing was lost"
     appliance.events.emit(
         "warning" if orphan else "info",
         "group.demoted",

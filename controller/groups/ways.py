@@ -16,6 +16,7 @@ from controller.copy.worker import SecondaryGroup
 from controller.errors import ConflictError
 from controller.journal.pointers import Pointer
 from controller.state import GroupRecord, Way
+from controller.units import counted
 
 
 def choose(worker: SecondaryGroup, group: GroupRecord, *, force: bool) -> Way:
@@ -35,7 +36,7 @@ def choose(worker: SecondaryGroup, group: GroupRecord, *, force: bool) -> Way:
             force,
             group,
             f"a resync is under way ({snapshot.initial_copy.state})",
-            f"go back to its safe point at journal {point.sequence} and drop {dropped} journals",
+            f"go back to its safe point at journal {point.sequence} and drop {counted(dropped, 'journal')}",
             sequence=point.sequence,
             time_ns=point.time_ns,
             journals=dropped,

@@ -34,6 +34,7 @@ from controller.errors import CapacityError, ConflictError, PairvolError
 from controller.journal.changes import changed_regions
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Pointer, Position
+from controller.units import counted
 from controller.volume import dirty
 from controller.volume.direct import DirectPath
 from controller.volume.dirty import DirtyMap, MapHead, MapState
@@ -313,7 +314,7 @@ def _check_room(path: JournaledPath) -> None:
     if not path.wait_freed(RESUME_USED_MAX, RESUME_WAIT_SECONDS):
         used = path.appender.sequence - path.destager.out.sequence
         raise CapacityError(
-            f"cannot resume: the journal still holds {used} journals that the other site has not confirmed",
+            f"cannot resume: the journal still holds {counted(used, 'journal')} that the other site has not confirmed",
             hint="Let them be copied first.",
             journals=used,
         )

@@ -18,6 +18,7 @@ from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import recover, scan, wipe_beyond
 from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
+from controller.units import counted
 from controller.volume.backing import Backing
 from controller.volume.dirty import DirtyMap, MapHead, MapState
 from controller.volume.host_path import ServedVolume, log
@@ -88,7 +89,7 @@ def open_journaled(
         if tail.sequence > checkpoint.sequence:
             if not replay:
                 raise ConflictError(
-                    f"journal volume {journal.path} holds {tail.sequence - checkpoint.sequence} journals"
+                    f"journal volume {journal.path} holds {counted(tail.sequence - checkpoint.sequence, 'journal')}"
                     " that the volumes were written past",
                     hint="Give the group a new journal volume and copy the pair anew.",
                 )

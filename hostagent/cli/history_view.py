@@ -5,10 +5,10 @@ Owns text only; every figure is the agent's.
 
 from __future__ import annotations
 
-from controller.units import format_duration, format_size, plural
+from controller.units import format_duration, format_size
 from hostagent.api.history import PairHistory, Percentiles, TakeoverEntry
 from hostagent.cli.drill import check_words
-from hostagent.cli.output import NONE, clock, count, table
+from hostagent.cli.output import NONE, clock, count, counted, table
 
 NANOSECONDS = 1_000_000_000
 PERCENTILES = ("P50", "P95", "P99", "MAX")
@@ -121,8 +121,7 @@ def _missing(each: TakeoverEntry) -> str:
         return "cannot be known"
     words = []
     if each.missing_journals:
-        journals = plural(each.missing_journals, "journal")
-        words.append(f"{count(each.missing_journals)} {journals} ({format_size(each.missing_bytes or 0)})")
+        words.append(f"{counted(each.missing_journals, 'journal')} ({format_size(each.missing_bytes or 0)})")
     if each.changed_bytes_missing:
         words.append(f"{format_size(each.changed_bytes_missing)} changed without journals")
     return ", ".join(words) or "nothing"

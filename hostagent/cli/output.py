@@ -14,6 +14,8 @@ from typing import Final
 
 import typer
 
+from controller.units import plural
+
 THIN_SPACE: Final = "\N{THIN SPACE}"
 NONE: Final = "-"
 VERDICT_WIDTH: Final = 6
@@ -25,6 +27,11 @@ _COLOURS: Final = {"OK": "green", "WARN": "yellow", "CRIT": "red", "FAILED": "re
 def count(number: int | None) -> str:
     """`411 001`, with thin spaces so that a column stays one word."""
     return NONE if number is None else f"{number:,}".replace(",", THIN_SPACE)
+
+
+def counted(number: int, word: str) -> str:
+    """`1 journal`, `411 001 journals`."""
+    return f"{count(number)} {plural(number, word)}"
 
 
 def percent(value: float | None) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.units import format_duration, format_size, plural
+from controller.units import format_duration, format_size
 from hostagent.api.models import Pair, PairSide, PairStatus, TakeoverReport
-from hostagent.cli.output import NONE, clock, clock_tenths, count, percent, table, verdict
+from hostagent.cli.output import NONE, clock, clock_tenths, count, counted, percent, table, verdict
 
 HEAD = ("GROUP", "SIDE", "SITE", "VOLUMES", "STATE", "SEQ", "JOURNAL", "COPY", "LAG")
 RIGHT = ("SEQ",)
@@ -107,7 +107,7 @@ def takeover_text(report: TakeoverReport) -> str:
         )
     elif report.missing_journals:
         lines.append(
-            f"      missing here: {count(report.missing_journals)} {plural(report.missing_journals, 'journal')} "
+            f"      missing here: {counted(report.missing_journals, 'journal')} "
             f"({format_size(report.missing_bytes or 0)}); the old primary's journal keeps them"
         )
     elif not report.changed_bytes_missing:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from controller.api.models import CopyState, JournalState, Position
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
-from controller.units import format_duration, format_size
+from controller.units import counted, format_duration, format_size
 from hostagent.api.models import JournalSides, PairStatus, Verdict
 from hostagent.cli.output import NONE, coloured, count, percent, table
 
@@ -86,7 +86,7 @@ def top_text(figures: Sequence[dict[str, Any]]) -> str:
         return "no pairs"
     verdicts = [each["verdict"] for each in figures]
     numbers = ", ".join(f"{verdicts.count(word)} {coloured(word)}" for word in Verdict if word in verdicts)
-    lines = [f"{len(figures)} pair{'s' if len(figures) > 1 else ''}: {numbers}"]
+    lines = [f"{counted(len(figures), 'pair')}: {numbers}"]
     lines += [_alarm(each) for each in figures if each["verdict"] != Verdict.OK]
     return "\n".join([*lines, table(HEAD, [_cells(each) for each in figures], RIGHT)])
 

@@ -32,7 +32,7 @@ from controller.api.models import (
 )
 from controller.errors import ConflictError, PeerError
 from controller.journal.pointers import Pointer
-from controller.units import format_size, plural
+from controller.units import counted, format_size
 from hostagent.api.models import Pair, PairResync, PairSplit, PairStatus
 from hostagent.host import Host
 from hostagent.lag import Lag, position
@@ -189,7 +189,7 @@ def _refuse_loss(runner: PairRunner, pair: Pair, old: JournalState, *, force: bo
         return
     lost = ["writes of the time when acquisition was stopped"] if untold else []
     if behind.journals:
-        lost.append(f"{behind.journals} {plural(behind.journals, 'journal')} ({format_size(behind.data_bytes)})")
+        lost.append(f"{counted(behind.journals, 'journal')} ({format_size(behind.data_bytes)})")
     if old.dirty_bytes:
         lost.append(f"{format_size(old.dirty_bytes)} of changes that are in no journal")
     raise ConflictError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.errors import ConflictError
-from controller.units import format_size, plural
+from controller.units import counted, format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def behind(group: str, primary: str, site: str, missing: Missing) -> ConflictErr
         f"cannot take over {group}: {primary} holds journals {missing.first}..{missing.last} "
         f"not yet at {site}; {primary} serves as before",
         hint=f'Wait with "pairvol pair wait {group} --state PAIR", '
-        f"or add --force to drop {missing.journals} {plural(missing.journals, 'journal')} ({size}).",
+        f"or add --force to drop {counted(missing.journals, 'journal')} ({size}).",
         group=group,
         first=missing.first,
         last=missing.last,

@@ -13,7 +13,7 @@ from typing import Final
 
 from controller.errors import StorageError
 from controller.paths import GroupPaths, Paths
-from controller.units import format_duration, format_size
+from controller.units import counted, format_duration, format_size
 from hostagent.api.models import AttachOrder, TakeoverReport
 from hostagent.cli.demo import devices
 from hostagent.cli.demo.reporter import Reporter
@@ -102,7 +102,7 @@ class Aftermath:
             started = time.monotonic()
             report = agent.take_over(GROUP)
             seconds = time.monotonic() - started
-            step.detail = f"{report.kind}; {report.restored_sequence} journals restored"
+            step.detail = f"{report.kind}; {counted(report.restored_sequence, 'journal')} restored"
         return report, seconds
 
     def _copy_image(self, agent: Agent) -> float:
@@ -132,7 +132,7 @@ class Aftermath:
         with self.reporter.step("every file, by checksum") as step:
             files = compare_files(self.scenario.writers.synced_files, point, report.restored_time_ns)
             wrong = f"{len(files.missing)} missing, {len(files.different)} different" if files.wrong else "equal"
-            step.detail = f"{files.files} files, {format_size(files.total_bytes)}: {wrong}"
+            step.detail = f"{counted(files.files, 'file')}, {format_size(files.total_bytes)}: {wrong}"
         return files
 
     def _compare_records(self, point: Path, report: TakeoverReport) -> tuple[Tail, RecordComparison]:
@@ -151,7 +151,7 @@ class Aftermath:
                 report.restored_time_ns,
             )
             found = records.acknowledged - len(records.lost)
-            step.detail = f"tail of {tail.journals}; {found} of {records.acknowledged} records"
+            step.detail = f"tail of {tail.journals}; {found} of {counted(records.acknowledged, 'record')}"
         return tail, records
 
     def _read_image(self, run: str) -> RecoveredRecords:

@@ -16,7 +16,7 @@ from typing import Final
 
 from controller.api.models import VolumeCreate
 from controller.errors import PeerError, StorageError
-from controller.units import format_size
+from controller.units import counted, format_size
 from hostagent.api.models import AttachOrder, PairCreate, PairState, PairStatus, SiteVolumes
 from hostagent.cli.demo import devices
 from hostagent.cli.demo.reporter import Progress, Reporter, Step
@@ -131,7 +131,7 @@ class Scenario:
             copied = self.writers.synced_files[already:]
             done = sum(file.size_bytes for file in copied)
             if ended:
-                step.detail = f"{len(copied)} files, {format_size(done)}"
+                step.detail = f"{counted(len(copied), 'file')}, {format_size(done)}"
                 return done
             if time.monotonic() > deadline:
                 raise StorageError(f"writing the tree took more than {TREE_SECONDS_MAX:g} s")
@@ -175,4 +175,4 @@ class Scenario:
             self.writers.await_end()
             devices.release(site.directory)
             count = len(self.writers.acknowledged)
-            step.detail = f"{self.facts.killed_processes} processes; {count} records fsynced"
+            step.detail = f"{self.facts.killed_processes} processes; {counted(count, 'record')} fsynced"

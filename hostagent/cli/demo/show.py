@@ -20,7 +20,7 @@ from rich.text import Text
 from controller.units import format_duration, format_size
 from hostagent.cli.demo.reporter import Progress, Step
 from hostagent.cli.demo.verdict import Outcome
-from hostagent.cli.output import count, percent
+from hostagent.cli.output import count, counted, percent
 
 TITLE_WIDTH: Final = 34
 BAR_WIDTH: Final = 16
@@ -134,7 +134,7 @@ def figure_lines(figures: dict[str, Any], secondary: str) -> list[tuple[str, str
         ),
         (
             "tail",
-            f"{count(figures['tail_journals'])} journals, {format_size(figures['tail_bytes'])}, "
+            f"{counted(figures['tail_journals'], 'journal')}, {format_size(figures['tail_bytes'])}, "
             f"{_milliseconds(figures['tail_seconds'])} of writing",
         ),
         ("lost", count(figures["lost"])),

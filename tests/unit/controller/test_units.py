@@ -77,3 +77,10 @@ def test_a_time_without_zone_is_refused() -> None:
 def test_a_printed_time_is_read_back(milliseconds: int) -> None:
     time_ns = milliseconds * 1_000_000
     assert units.parse_time(units.format_time(time_ns)) == time_ns
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 open drills"), (1, "1 open drill"), (2, "2 open drills"), (1234, "1234 open drills")]
+)
+def test_words_are_counted(number: int, words: str) -> None:
+    assert units.counted(number, "open drill") == words
