@@ -11,7 +11,8 @@ import typer
 
 from controller.errors import NotFoundError
 from hostagent.cli.journal import app as journal_app
-from hostagent.cli.pair import GroupArgument, app
+from hostagent.cli.pair import app
+from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, verb
 

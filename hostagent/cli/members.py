@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hostagent.cli.pair import GroupArgument, app
+from hostagent.cli.pair import app
+from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:

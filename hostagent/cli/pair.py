@@ -7,81 +7,40 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controller.errors import PeerError, UsageError
+from controller.errors import PeerError
 from controller.units import parse_duration, parse_size, parse_time
+from hostagent.cli import pair_options as options
+from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
-    from hostagent.api.models import PairStatus, SiteVolumes
+    from hostagent.api.models import PairStatus
 
 app = noun("pair", "Pairs of volumes at two sites.")
-
-GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The pair's group.")]
-SizeOption = Annotated[str | None, typer.Option(metavar="SIZE", help="Such as 8G; a tenth of the volumes otherwise.")]
-
-
-LimitOption = Annotated[
-    str | None, typer.Option("--limit", metavar="SIZE|none", help="Bytes a second that the transfer may take.")
-]
-LIMIT_MIN = 64 << 10
-
-
-def parse_limit(text: str) -> int | None:
-    """`10M` bytes a second; None for `none`."""
-    if text.strip().lower() == "none":
-        return None
-    hint = 'Give bytes a second, 64K at least, such as --limit 10M; "--limit none" for no limit.'
-    try:
-        limit = parse_size(text)
-    except UsageError as error:
-        raise UsageError(f"{text!r} is not a bandwidth limit", hint=hint) from error
-    if limit < LIMIT_MIN:
-        raise UsageError(f"a bandwidth limit of {text} cannot carry a pair", hint=hint)
-    return limit
 
 
 @verb(app, "create")
 def create(
     session: Session,
     group: GroupArgument,
-    primary: Annotated[str, typer.Option(metavar="SITE:VOL[,VOL...]", help="Where hosts write.")],
-    secondary: Annotated[str, typer.Option(metavar="SITE:VOL[,VOL...]", help="Where the copy goes.")],
-    journal_size: SizeOption = None,
-    journal: Annotated[
-        str | None, typer.Option(metavar="VOL[,VOL]", help="Journal volumes by name, from the pool.")
-    ] = None,
-    secondary_journal_size: SizeOption = None,
-    secondary_journal: Annotated[
-        str | None, typer.Option(metavar="VOL[,VOL]", help="Journal volumes of the secondary, from its pool.")
-    ] = None,
-    initial_copy: Annotated[
-        str, typer.Option(metavar="direct|base|none", help="base: by journals; none: both sides hold the same already.")
-    ] = "direct",
-    mode: Annotated[str, typer.Option(metavar="pull", help="The secondary reads the primary's journal.")] = "pull",
-    copy: Annotated[
-        str, typer.Option(metavar="notification|schedule|fill|command", help="What starts a journal copy.")
-    ] = "notification",
-    every: Annotated[str, typer.Option(metavar="TIME", help="With --copy schedule: how often.")] = "60s",
-    fill: Annotated[
-        float, typer.Option(min=1, max=99, metavar="PERCENT", help="Journal fill at which a copy starts in any case.")
-    ] = 50.0,
-    restore: Annotated[
-        str, typer.Option(metavar="at-once|later", help="later: the SVOL moves on command only.")
-    ] = "at-once",
-    purge: Annotated[
-        str, typer.Option(metavar="at-once|command", help="When journals confirmed by the secondary are freed.")
-    ] = "at-once",
-    resync: Annotated[
-        str, typer.Option(metavar="auto|command", help="What ends the suspension after a full journal.")
-    ] = "auto",
-    on_full: Annotated[
-        str, typer.Option(metavar="suspend|throttle", help="throttle: writes slow down before the journal is full.")
-    ] = "suspend",
-    limit: LimitOption = None,
-    journal_visible: Annotated[
-        bool, typer.Option("--journal-visible", help="Let hosts see the journal volume (read-only).")
-    ] = False,
+    primary: options.PrimaryOption,
+    secondary: options.SecondaryOption,
+    journal_size: options.SizeOption = None,
+    journal: options.JournalOption = None,
+    secondary_journal_size: options.SizeOption = None,
+    secondary_journal: options.SecondaryJournalOption = None,
+    initial_copy: options.InitialCopyOption = "direct",
+    mode: options.ModeOption = "pull",
+    copy: options.CopyOption = "notification",
+    every: options.EveryOption = "60s",
+    fill: options.FillOption = 50.0,
+    restore: options.RestoreOption = "at-once",
+    purge: options.PurgeOption = "at-once",
+    resync: options.ResyncOption = "auto",
+    on_full: options.OnFullOption = "suspend",
+    limit: options.LimitOption = None,
+    journal_visible: options.VisibleOption = False,
 ) -> None:
     """Pair volumes, and copy what they hold now.
 
@@ -96,12 +55,12 @@ def create(
     order = validated(
         PairCreate,
         group=group,
-        primary=site_volumes(primary, "--primary"),
-        secondary=site_volumes(secondary, "--secondary"),
+        primary=options.site_volumes(primary, "--primary"),
+        secondary=options.site_volumes(secondary, "--secondary"),
         journal_bytes=parse_size(journal_size) if journal_size else None,
-        journal_volumes=_names(journal),
+        journal_volumes=options.volume_names(journal),
         secondary_journal_bytes=parse_size(secondary_journal_size) if secondary_journal_size else None,
-        secondary_journal_volumes=_names(secondary_journal),
+        secondary_journal_volumes=options.volume_names(secondary_journal),
         journal_visible=journal_visible,
         initial_copy=initial_copy,
         policy={
@@ -112,10 +71,13 @@ def create(
             "purge": purge.replace("-", "_"),
             "resync": resync,
             "on_full": on_full,
-            "limit_bytes_per_second": parse_limit(limit) if limit is not None else None,
+            "limit_bytes_per_second": options.parse_limit(limit) if limit is not None else None,
         },
     )
-    status = session.agent.create_pair(order)
+    _made(session, session.agent.create_pair(order))
+
+
+def _made(session: Session, status: PairStatus) -> None:
     if sys.stdout.isatty() and not session.json:
         from hostagent.cli.live import show_copy
 
@@ -223,16 +185,6 @@ def delete(
     watched(session, lambda: session.agent.delete_pair(group, force=force), look)
 
 
-def site_volumes(text: str, option: str) -> SiteVolumes:
-    """`tokyo:data,log`."""
-    from hostagent.api.models import SiteVolumes
-
-    site, colon, volumes = text.partition(":")
-    if not (site and colon and all(volumes.split(","))):
-        raise typer.BadParameter(f"{text!r} is not SITE:VOL[,VOL...]", param_hint=option)
-    return validated(SiteVolumes, site=site, volumes=volumes.split(","))
-
-
 def _history(session: Session, group: str | None, since: str | None, *, watch: bool) -> None:
     from hostagent.cli.history_view import history_text
 
@@ -240,10 +192,6 @@ def _history(session: Session, group: str | None, since: str | None, *, watch: b
         raise typer.BadParameter("give one GROUP, and no --watch", param_hint="--history")
     past = session.agent.pair_history(group, max(0, parse_time(since or "-24h")))
     session.show(past, lambda: history_text(past))
-
-
-def _names(text: str | None) -> list[str]:
-    return text.split(",") if text else []
 
 
 def _show(session: Session, statuses: list[PairStatus], *, single: bool) -> None:

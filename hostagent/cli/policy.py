@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hostagent.cli.pair import GroupArgument, LimitOption, app, parse_limit
+from hostagent.cli.pair import app
+from hostagent.cli.pair_options import GroupArgument, LimitOption, parse_limit
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typer
 
 from controller.units import format_size, parse_size
 from hostagent.cli.journal import app as journal_app
-from hostagent.cli.pair import GroupArgument
+from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.session import Session, validated, verb
 from hostagent.cli.volume import NameArgument
 from hostagent.cli.volume import app as volume_app

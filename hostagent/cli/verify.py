@@ -10,7 +10,8 @@ import typer
 
 from controller.errors import IntegrityError, PairvolError, PeerError
 from controller.units import format_duration, format_size
-from hostagent.cli.pair import GroupArgument, app
+from hostagent.cli.pair import app
+from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
