@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from controller.api.models import Role
 from controller.copy.worker import SecondaryGroup
@@ -22,6 +22,8 @@ from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord, Phase, StateDocument
 from controller.volume.backing import Backing
+
+SOON_SECONDS: Final = 1.5  # shorter than an agent's patience
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Workers:
     def __init__(self, paths: Paths, events: Events) -> None:
         self._paths = paths
         self._events = events
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._running: dict[str, _Running] = {}
         self._failures: dict[str, PairvolError] = {}
 
@@ -50,7 +52,7 @@ class Workers:
 
         What hinders it is raised now, and again whenever the worker is asked for.
         """
-        with self._lock:
+        with self._changed:
             running = self._running.get(group.name)
             if running is None:
                 try:
@@ -58,6 +60,8 @@ class Workers:
                 except PairvolError as error:
                     self._failures[group.name] = error
                     raise
+                finally:
+                    self._changed.notify_all()
                 self._failures.pop(group.name, None)
             return running.worker
 
@@ -68,8 +72,15 @@ class Workers:
             self.start(group, document)
 
     def get(self, group: GroupRecord) -> SecondaryGroup:
-        """The worker of a secondary group; raises why there is none."""
-        with self._lock:
+        """The worker of a secondary group; raises why there is none.
+
+        Between two lives of a group, or when it has just become secondary,
+        its worker is on the way, and is waited for.
+        """
+        with self._changed:
+            if group.role is Role.SECONDARY and group.phase is Phase.READY:
+                known = (self._running, self._failures)
+                self._changed.wait_for(lambda: any(group.name in each for each in known), SOON_SECONDS)
             running = self._running.get(group.name)
             failure = self._failures.get(group.name)
         if running is not None:
@@ -85,14 +96,14 @@ class Workers:
 
     def stop(self, group: str) -> None:
         """End a worker; its journal and volumes are closed when this returns."""
-        with self._lock:
+        with self._changed:
             running = self._running.pop(group, None)
             self._failures.pop(group, None)
         if running is not None:
             running.stop()
 
     def stop_all(self) -> None:
-        with self._lock:
+        with self._changed:
             names = list(self._running)
         for name in names:
             self.stop(name)
