@@ -1,8 +1,8 @@
-"""Where daemons listen and are called: `unix:/PATH` or `HOST:PORT`.
+"""Where daemons listen and are called: `unix:/PATH`, `HOST:PORT` or `https://HOST:PORT`.
 
-Owns parsing of addresses and the rule that listeners stay on this machine:
-links cannot be authenticated yet, so an address that the network can reach is
-refused. Knows nothing of what is spoken there.
+Owns parsing of addresses and the rule that nothing leaves this machine
+without certificates at both ends: an address that the network can reach is
+taken with https:// only. Knows nothing of what is spoken there.
 """
 
 from __future__ import annotations
@@ -11,53 +11,76 @@ import ipaddress
 import os
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from controller.errors import ConflictError, UsageError
 
 UNIX_PATH_BYTES_MAX: Final = 107  # sun_path has 108 bytes, the last is NUL
+WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 SITE_HEADER: Final = "pairvol-site"  # of a request: the site that it is meant for
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A Unix socket (`path`) or a TCP endpoint (`host`, `port`)."""
+    """A Unix socket (`path`) or a TCP endpoint (`host`, `port`), with TLS or without."""
 
     path: str | None = None
     host: str = ""
     port: int = 0
+    tls: bool = False
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{'https://' if self.tls else ''}{bracketed(self.host)}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """What HTTP is asked for there."""
+        if self.path is not None:
+            return "http://daemon"
+        return f"{'https' if self.tls else 'http'}://{bracketed(self.host)}:{self.port}"
 
 
 def parse_address(text: str) -> Address:
-    """An address as it is written in configuration and options (`http://` before it is accepted)."""
+    """An address as it is written in configuration and options (`http://` before it may be left out)."""
     stripped = text.strip()
     if stripped.startswith("unix:"):
         path = "/" + stripped.removeprefix("unix:").lstrip("/")
         check_socket_path(path)
         return Address(path=path)
-    host, colon, port = stripped.removeprefix("http://").rstrip("/").rpartition(":")
+    tls = stripped.startswith("https://")
+    host, colon, port = stripped.removeprefix("https://" if tls else "http://").rstrip("/").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(
             f"{text!r} is not an address", hint="Write unix:/run/pairvol/controller.sock or 127.0.0.1:7801."
         )
-    return Address(host=host, port=int(port))
+    return Address(host=host, port=int(port), tls=tls)
 
 
 def parse_listener(text: str) -> Address:
-    """An address to listen at: a Unix socket or loopback; anything else is refused."""
+    """An address to listen at or to call: a Unix socket, loopback, or with TLS; anything else is refused."""
     address = parse_address(text)
-    if address.path is None:
+    if address.path is None and not address.tls:
         check_loopback(address.host)
     return address
+
+
+def callable_address(text: str) -> str:
+    """How what listens there is called from this machine: "all addresses" is none that can be called."""
+    address = parse_address(text)
+    if address.host in WILDCARDS:
+        return replace(address, host=WILDCARDS[address.host]).url
+    return text
+
+
+def bracketed(host: str) -> str:
+    """A host as it is written before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def check_loopback(host: str) -> None:
@@ -69,7 +92,8 @@ def check_loopback(host: str) -> None:
         return
     raise UsageError(
         f"{host} is not a loopback address",
-        hint="Links cannot be authenticated yet, so listen at 127.0.0.1, ::1 or a Unix socket and tunnel from there.",
+        hint="Only links with certificates leave this machine, and this one has none: "
+        'make them with "pairvol tls create", name them in [tls], write addresses as https://HOST:PORT.',
     )
 
 

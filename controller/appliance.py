@@ -9,10 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from controller import durable
 from controller.config import Config
 from controller.control_client import StatusCache
+from controller.copy.link import DataLink
 from controller.drills.images import Images
 from controller.drills.ledger import Ledger
 from controller.errors import ConflictError, StorageError
@@ -83,7 +85,7 @@ class Appliance:
             servers=Servers(events),
             statuses=StatusCache(paths.control),
             open_groups=OpenGroups(paths),
-            workers=Workers(paths, events),
+            workers=Workers(paths, events, partial(DataLink, certificates=config.certificates)),
             confirmations=Confirmations(),
             drivers=Drivers(),
             permits=Permits(paths, config.serve),

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from controller.addresses import Address, check_loopback, parse_listener
+from controller.addresses import WILDCARDS, Address, check_loopback, parse_listener
 from controller.api.models import Name
 from controller.errors import NotFoundError, UsageError
-from controller.tls import TlsSettings
+from controller.tls import Certificates, TlsSettings
 from controller.units import parse_size
 
 RUN_DIRECTORY_BYTES_MAX: Final = 80  # leaves 27 bytes of a socket path for a server's name
@@ -73,6 +73,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     site: Name
+    tls: TlsSettings | None = None  # of the links to other sites; None: they stay on this machine
     state_directory: Path = Path("/var/lib/pairvol")
     run_directory: Path = Path("/run/pairvol")
     listen: str = ""
@@ -81,7 +82,6 @@ class Config(BaseModel):
     servers: ServerSettings = Field(default_factory=ServerSettings)
     journal: JournalSettings = Field(default_factory=JournalSettings)
     serve: ReturnSettings = Field(default_factory=ReturnSettings)
-    tls: TlsSettings | None = None  # the links to other sites; None: loopback only
 
     @property
     def listener(self) -> Address:
@@ -114,14 +114,18 @@ class Config(BaseModel):
         return value
 
     @property
+    def certificates(self) -> Certificates | None:
+        return self.tls.certificates if self.tls is not None else None
+
+    @property
     def link_address(self) -> str:
         """The host in the addresses that the other site is told."""
         return self.advertised_address or self.data_address
 
     @field_validator("data_address", "advertised_address")
     @classmethod
-    def _loopback(cls, value: str) -> str:
-        if value:
+    def _loopback(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("tls") is None:
             refusing(check_loopback, value)
         return value
 
@@ -132,8 +136,28 @@ class Config(BaseModel):
             raise RefusedValueError("no address is given", "Write 127.0.0.1, or leave the key out.")
         return value
 
+    @model_validator(mode="after")
+    def _reachable(self) -> Config:
+        if self.link_address in WILDCARDS:
+            raise RefusedValueError(
+                f"data_address {self.data_address} does not say where the other site finds this one",
+                "Add advertised_address, the host in this site's certificate.",
+            )
+        refuse_without(self.tls, self.listener)
+        return self
+
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def refuse_without(tls: TlsSettings | None, *addresses: Address) -> None:
+    """Refuse addresses that need certificates where none are configured; for use inside validators."""
+    for address in addresses:
+        if address.tls and tls is None:
+            raise RefusedValueError(
+                f"{address} needs certificates, and none are named",
+                'Add [tls] with directory = "/etc/pairvol/tls"; "pairvol tls create" makes what is in it.',
+            )
 
 
 class RefusedValueError(ValueError):

@@ -10,19 +10,16 @@ controller adopts them. `POST /v1/shutdown` ends them too, and so does
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import socket
 
 from controller import config as configuration
-from controller.addresses import open_listener
 from controller.api.app import make_app
 from controller.appliance import Appliance
 from controller.clock import ClockWatch
 from controller.config import Config
-from controller.server_frame import QuietServer, log_to_stderr
+from controller.server_frame import Frame, Listener, listening, log_to_stderr
 from controller.settle import settle
 
 _log = logging.getLogger("pairvol.controller")
@@ -40,7 +37,7 @@ def run_config(config: Config) -> None:
     clock = ClockWatch(appliance.events)
     stop_servers = False
     try:
-        with contextlib.closing(open_listener(config.listener)) as listener:
+        with listening(config.listener, config.certificates) as listener:
             settle(appliance)
             clock.start()
             appliance.events.emit(
@@ -54,24 +51,20 @@ def run_config(config: Config) -> None:
         _log.info("ending%s", " with all servers" if stop_servers else "; servers run on")
         clock.stop()
         appliance.close(stop_servers=stop_servers)
-        if config.listener.path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(config.listener.path)
 
 
-async def _serve(appliance: Appliance, listener: socket.socket) -> bool:
+async def _serve(appliance: Appliance, listener: Listener) -> bool:
     """Serve until told to end; whether the nbdkit processes are to end too."""
     stop_servers = False
 
     def request_shutdown(servers: bool) -> None:
         nonlocal stop_servers
         stop_servers = stop_servers or servers
-        server.end()
+        frame.end()
 
-    app = make_app(appliance, request_shutdown)
-    server = QuietServer(app)
+    frame = Frame(make_app(appliance, request_shutdown), [listener])
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, request_shutdown, False)
-    await server.serve(sockets=[listener])
+    await frame.serve()
     return stop_servers

@@ -97,6 +97,10 @@ class Paths:
         """The NBD address of a volume on this machine."""
         return f"nbd+unix:///{quote(volume)}?socket={quote(str(self.socket(server)))}"
 
+    def certificates(self, digest: str) -> Path:
+        """Leads to the directory of certificates while it has that content."""
+        return self.run / f"tls-{digest}"
+
     def check_server(self, server: str) -> None:
         """Refuse a name whose sockets the kernel would not take (UsageError)."""
         check_socket_path(self.socket(server))

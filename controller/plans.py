@@ -178,7 +178,7 @@ def volume_command(server: str, config: Config, paths: Paths) -> list[str]:
 
 def journal_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
     export = GroupPaths(paths.group(group.name)).export
-    port = ["-r", "-i", config.data_address, "-p", str(group.journal_port)]
+    port = ["-r", "-i", config.data_address, "-p", str(group.journal_port), *tls_options(config, paths)]
     return [
         *_base(journal_server(group.name), config, paths),
         *port,
@@ -191,7 +191,7 @@ def journal_command(group: GroupRecord, config: Config, paths: Paths) -> list[st
 
 def source_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
     socket = paths.socket(group_server(group))
-    port = ["-r", "-i", config.data_address, "-p", str(group.volume_port)]
+    port = ["-r", "-i", config.data_address, "-p", str(group.volume_port), *tls_options(config, paths)]
     server = source_server(group.name)
     return [
         *_base(server, config, paths),
@@ -202,6 +202,18 @@ def source_command(group: GroupRecord, config: Config, paths: Paths) -> list[str
         f"socket={socket}",
         ONE_REQUEST_AT_A_TIME,
     ]
+
+
+def tls_options(config: Config, paths: Paths) -> list[str]:
+    """How what the network reaches insists on certificates.
+
+    The name of the directory changes with its content, so that the next
+    controller starts anew what was started with other certificates.
+    """
+    if config.certificates is None:
+        return []
+    certificates = paths.certificates(config.certificates.digest())
+    return ["--tls=require", f"--tls-certificates={certificates}", "--tls-verify-peer"]
 
 
 def plugin_environment() -> dict[str, str]:

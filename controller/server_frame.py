@@ -1,4 +1,4 @@
-"""What both daemons run in: one HTTP server that leaves signals alone and sleeps when nothing comes, and one log.
+"""What both daemons run in: HTTP servers that leave signals alone and sleep when nothing comes, and one log.
 
 Knows nothing of what is served.
 """
@@ -8,11 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
+import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import uvicorn
+
+from controller.addresses import Address, open_listener
+from controller.errors import UsageError
+from controller.tls import MAKE_HINT, Certificates
 
 GRACE_SECONDS: Final = 2  # for requests under way when the daemon ends; long polls are cut
 
@@ -20,16 +27,16 @@ GRACE_SECONDS: Final = 2  # for requests under way when the daemon ends; long po
 class QuietServer(uvicorn.Server):
     """uvicorn, leaving signals to the daemon, and waking once a second instead of ten times."""
 
-    def __init__(self, app: Any) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
-            )
+    def __init__(self, app: Any, context: ssl.SSLContext | None = None) -> None:
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
         )
+        config.load()
+        config.ssl = context
+        super().__init__(config)
         self._end = asyncio.Event()
 
     def end(self) -> None:
-        """Let `serve` return after the requests under way; call it in the event loop's thread."""
         self.should_exit = True
         self._end.set()
 
@@ -41,6 +48,44 @@ class QuietServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+Listener = tuple[socket.socket, ssl.SSLContext | None]
+
+
+@contextlib.contextmanager
+def listening(address: Address, certificates: Certificates | None) -> Iterator[Listener]:
+    """A listening socket, and the context when TLS is spoken there. The name of a Unix socket goes with it."""
+    context = None
+    if address.tls:
+        if certificates is None:
+            raise UsageError(f"{address} needs certificates, and none are named", hint=MAKE_HINT)
+        context = certificates.server_context()
+    with contextlib.closing(open_listener(address)) as listener:
+        try:
+            yield listener, context
+        finally:
+            if address.path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(address.path)
+
+
+class Frame:
+    """One application at several listeners, with TLS at some."""
+
+    def __init__(self, app: Any, listeners: Sequence[Listener]) -> None:
+        by_context: dict[ssl.SSLContext | None, list[socket.socket]] = {}
+        for listener, context in listeners:
+            by_context.setdefault(context, []).append(listener)
+        self._servers = [(QuietServer(app, context), sockets) for context, sockets in by_context.items()]
+
+    def end(self) -> None:
+        """Let `serve` return after the requests under way; call it in the event loop's thread."""
+        for server, _ in self._servers:
+            server.end()
+
+    async def serve(self) -> None:
+        await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in self._servers))
 
 
 def log_to_stderr() -> None:

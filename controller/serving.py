@@ -17,6 +17,7 @@ from controller.appliance import Appliance
 from controller.errors import ConflictError, NotFoundError, PairvolError
 from controller.keeper import ServerPlan
 from controller.state import GroupRecord
+from controller.tls import End
 
 READY_PROBE_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 0.5
@@ -133,6 +134,7 @@ def _keep_tcp(appliance: Appliance, group: str, server: str, key: str) -> None:
 
     def command_line() -> list[str]:
         choose_port(appliance, group, key)
+        _lead_to_certificates(appliance)
         return build(appliance.store.document.group(group), config, paths)
 
     def usable(found: list[str]) -> bool:
@@ -151,6 +153,21 @@ def _keep_tcp(appliance: Appliance, group: str, server: str, key: str) -> None:
             stateless=True,
         )
     )
+
+
+def _lead_to_certificates(appliance: Appliance) -> None:
+    """Make the name under which a server is told of the certificates; UsageError when they cannot be used."""
+    certificates = appliance.config.certificates
+    if certificates is None:
+        return
+    certificates.check(End.SERVER)
+    link = appliance.paths.certificates(certificates.digest())
+    for known in appliance.paths.run.glob("tls-*"):
+        with suppress(FileNotFoundError):  # two servers start side by side
+            if known != link or known.readlink() != certificates.directory:
+                known.unlink()  # servers have read what they need at their start
+    with suppress(FileExistsError):
+        link.symlink_to(certificates.directory)
 
 
 def choose_port(appliance: Appliance, group: str, key: str) -> None:

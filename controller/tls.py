@@ -21,12 +21,22 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from controller.addresses import Address
 from controller.errors import UsageError
 
 CA: Final = "ca-cert.pem"
 REVOKED: Final = "ca-crl.pem"  # may be missing
 MINIMUM: Final = ssl.TLSVersion.TLSv1_2
 MAKE_HINT: Final = 'Make certificates with "pairvol tls create", and name their directory in [tls].'
+
+
+def context_for(address: Address, certificates: Certificates | None) -> ssl.SSLContext | bool:
+    """What httpx is to verify at an address: nothing where no TLS is spoken, which is on this machine only."""
+    if not address.tls:
+        return False
+    if certificates is None:
+        raise UsageError(f"{address} needs certificates, and none are named", hint=MAKE_HINT)
+    return certificates.client_context()
 
 
 class End(StrEnum):
@@ -92,9 +102,13 @@ class Certificates:
             total.update(len(content).to_bytes(8) + content)
         return total.hexdigest()[:16]
 
-    def _context(self, end: End) -> ssl.SSLContext:
+    def check_files(self, end: End) -> None:
+        """The part of `check` that needs no library: for those that load the files themselves."""
         for name in (CA, end.certificate, end.key):
             check_file(self.directory / name, secret=name == end.key)
+
+    def _context(self, end: End) -> ssl.SSLContext:
+        self.check_files(end)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if end is End.SERVER else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = MINIMUM
         context.verify_mode = ssl.CERT_REQUIRED  # a client's context also verifies the host name, by default

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from controller.api.models import Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
+from controller.tls import Certificates
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerPut, MarkerSides, PutMarker
 from hostagent.api.history import PairHistory
 from hostagent.api.models import (
@@ -56,9 +57,9 @@ def resolve_address(address: str | None = None) -> str:
 class Agent:
     """One agent; close it, or use it as a context."""
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, certificates: Certificates | None = None) -> None:
         self.address = resolve_address(address)
-        self._channel = Channel(self.address, "the host agent", request_seconds=ASK_SECONDS)
+        self._channel = Channel(self.address, "the host agent", request_seconds=ASK_SECONDS, certificates=certificates)
 
     # -- the agent itself ------------------------------------------------------
 

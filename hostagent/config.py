@@ -1,8 +1,8 @@
 """The configuration file of the host agent (TOML).
 
 Owns its keys, their defaults and their errors. Every listener, the controller
-and every peer must be on loopback or a Unix socket: links are not
-authenticated, so an agent reachable from elsewhere would obey anybody.
+and every peer must be on loopback or a Unix socket, or be spoken to with
+certificates at both ends (https://): an agent obeys whoever reaches it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from controller.addresses import Address, check_loopback, parse_address, parse_listener
+from controller.addresses import Address, callable_address, parse_listener
 from controller.api.models import Name
-from controller.config import RefusedValueError, load_settings, refusing
-from controller.tls import TlsSettings
+from controller.config import RefusedValueError, load_settings, refuse_without, refusing
+from controller.tls import Certificates, TlsSettings
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
@@ -35,14 +35,14 @@ class PeerSettings(BaseModel):
     @classmethod
     def _local(cls, value: str | None) -> str | None:
         if value is not None:
-            refusing(check_called, value)
+            refusing(parse_listener, value)
         return value
 
     @field_validator("other_agents")
     @classmethod
     def _all_local(cls, value: list[str]) -> list[str]:
         for address in value:
-            refusing(check_called, address)
+            refusing(parse_listener, address)
         return value
 
 
@@ -56,7 +56,7 @@ class HostSettings(BaseModel):
     @field_validator("agent")
     @classmethod
     def _local(cls, value: str) -> str:
-        refusing(check_called, value)
+        refusing(parse_listener, value)
         return value
 
 
@@ -107,6 +107,15 @@ class Config(BaseModel):
         return [parse_listener(address) for address in self.listen]
 
     @property
+    def own_address(self) -> str:
+        """Where this agent is called from this machine."""
+        return callable_address(self.listen[0])
+
+    @property
+    def certificates(self) -> Certificates | None:
+        return self.tls.certificates if self.tls is not None else None
+
+    @property
     def host_name(self) -> str:
         return self.host or self.site
 
@@ -137,7 +146,7 @@ class Config(BaseModel):
     @field_validator("controller")
     @classmethod
     def _local(cls, value: str) -> str:
-        refusing(check_called, value)
+        refusing(parse_listener, value)
         return value
 
     @model_validator(mode="after")
@@ -146,14 +155,11 @@ class Config(BaseModel):
             raise RefusedValueError(f"peers.{self.site} is this site itself", "Name only the other sites.")
         if self.host_name in self.hosts:
             raise RefusedValueError(f"hosts.{self.host_name} is this host itself", "Name only the other hosts.")
+        called = [self.controller, *(each.agent for each in self.hosts.values())]
+        for peer in self.peers.values():
+            called += [peer.agent, *peer.other_agents, *([peer.controller] if peer.controller else [])]
+        refuse_without(self.tls, *self.listeners, *map(parse_listener, called))
         return self
-
-
-def check_called(text: str) -> None:
-    """Refuse an address to call that is neither a Unix socket nor loopback."""
-    address = parse_address(text)
-    if address.path is None:
-        check_loopback(address.host)
 
 
 def load(path: str | os.PathLike[str]) -> Config:

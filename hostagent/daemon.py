@@ -12,13 +12,13 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from controller.addresses import Address, open_listener
+from controller.addresses import Address
 from controller.errors import PairvolError
-from controller.server_frame import QuietServer, log_to_stderr
+from controller.server_frame import Frame, Listener, listening, log_to_stderr
+from controller.tls import Certificates
 from hostagent import config as configuration
 from hostagent.api.app import make_app
 from hostagent.config import Config
@@ -39,7 +39,7 @@ def run_config(config: Config) -> None:
     host = Host.open(config)
     with contextlib.ExitStack() as stack:
         stack.callback(host.close)
-        listeners = [stack.enter_context(_listening(address)) for address in config.listeners]
+        listeners = [stack.enter_context(_listening(address, config.certificates)) for address in config.listeners]
         feed = ControllerFeed(host.controller, host.events)
         stack.callback(feed.stop)
         begin(host)
@@ -67,22 +67,17 @@ def begin(host: Host) -> None:
         each.adoption.start()
 
 
-async def _serve(host: Host, listeners: list[socket.socket]) -> None:
-    server = QuietServer(make_app(host))
+async def _serve(host: Host, listeners: list[Listener]) -> None:
+    frame = Frame(make_app(host), listeners)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.end)
-    await server.serve(sockets=listeners)
+        loop.add_signal_handler(number, frame.end)
+    await frame.serve()
 
 
 @contextlib.contextmanager
-def _listening(address: Address) -> Iterator[socket.socket]:
+def _listening(address: Address, certificates: Certificates | None) -> Iterator[Listener]:
     if address.path is not None:
         Path(address.path).parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(open_listener(address)) as listener:
-        try:
-            yield listener
-        finally:
-            if address.path is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(address.path)
+    with listening(address, certificates) as listener:
+        yield listener

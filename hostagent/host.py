@@ -99,19 +99,22 @@ class Host:
         *,
         stands_in: bool = False,
     ) -> Host:
+        certificates = config.certificates
         devices = Devices(config.state_directory / "attachments.json", config.mount_directory)
         return cls(
             config=config,
             store=PairStore(config.state_directory / "pairs.json"),
             events=events,
-            controller=ControllerClient(config.controller, seconds=CONTROLLER_SECONDS, site=config.site),
-            peers=Peers(config.site, config.peers, config.listen[0]),
+            controller=ControllerClient(
+                config.controller, seconds=CONTROLLER_SECONDS, site=config.site, certificates=certificates
+            ),
+            peers=Peers(config.site, config.peers, config.own_address, certificates),
             devices=devices,
             monitor=Monitor([config.state_directory], events.emit, devices.newly_stale),
             history=History(config.state_directory / "history", config.run_directory),
             lock_file=lock_file,
             hosts={
-                name: Channel(each.agent, f"the host agent of {name}", site=config.site)
+                name: Channel(each.agent, f"the host agent of {name}", site=config.site, certificates=certificates)
                 for name, each in config.hosts.items()
             },
             stand_ins=stand_ins,

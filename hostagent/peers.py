@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from controller.api.lifecycle import JournalResize, MembersJoin, MembersLeave, ServeOrder, SplitOrder
 from controller.api.markers import NamedMarker
 from controller.api.models import FenceRequest, Group, JournalState, Volume
 from controller.errors import PairvolError, PeerError, UsageError
+from controller.tls import Certificates
 from hostagent.api.drills import DrillOrder, DrillReport, MarkerPut, PutMarker
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import (
@@ -56,13 +58,21 @@ def stand_in_prefix(site: str) -> str:
 class AgentClient:
     """The agent of one other site. Threads may share it."""
 
-    def __init__(self, site: str, address: str, *more: str, stand_in: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        site: str,
+        address: str,
+        *more: str,
+        stand_in: tuple[str, str] | None = None,
+        certificates: Certificates | None = None,
+    ) -> None:
         """`more`: other hosts of that site; `stand_in`: address and prefix of who speaks for silent ones."""
         self.site = site
         self.address = address
         who = f"the host agent of {site}"
-        channels = [Channel(each, who, request_seconds=EXCHANGE_SECONDS, site=site) for each in (address, *more)]
-        last = Channel(stand_in[0], who, request_seconds=EXCHANGE_SECONDS, prefix=stand_in[1]) if stand_in else None
+        made = partial(Channel, who=who, request_seconds=EXCHANGE_SECONDS, certificates=certificates)
+        channels = [made(each, site=site) for each in (address, *more)]
+        last = made(stand_in[0], prefix=stand_in[1]) if stand_in else None
         self._channel = Ways(channels, last)
         self._lock = threading.Lock()
         self._contact: Instant | None = None
@@ -275,7 +285,13 @@ class AgentClient:
 class Peers:
     """All other sites by name."""
 
-    def __init__(self, site: str, settings: Mapping[str, PeerSettings], own_address: str = "") -> None:
+    def __init__(
+        self,
+        site: str,
+        settings: Mapping[str, PeerSettings],
+        own_address: str = "",
+        certificates: Certificates | None = None,
+    ) -> None:
         """`own_address`: where the stand-ins of this agent are reached."""
         self.site = site
         self._clients = {
@@ -284,6 +300,7 @@ class Peers:
                 peer.agent,
                 *peer.other_agents,
                 stand_in=(own_address, stand_in_prefix(name)) if peer.controller else None,
+                certificates=certificates,
             )
             for name, peer in settings.items()
         }

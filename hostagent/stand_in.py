@@ -19,7 +19,7 @@ def stand_in_config(config: Config, site: str) -> Config:
             "state_directory": config.state_directory / "stand-in" / site,
             "run_directory": None,
             "controller": controller,
-            "peers": {config.site: PeerSettings(agent=config.listen[0])},
+            "peers": {config.site: PeerSettings(agent=config.own_address)},
             "hosts": dict[str, HostSettings](),
             "hooks": HookSettings(),
         }

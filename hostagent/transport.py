@@ -1,4 +1,4 @@
-"""HTTP over loopback or a Unix socket, with deadlines, and problems turned back into errors.
+"""HTTP over loopback or a Unix socket, HTTPS elsewhere, with deadlines, and problems turned back into errors.
 
 Owns address forms, timeouts and the mapping from an HTTP answer to the errors
 of `controller/errors.py`. Must not know any endpoint: `client.py` (anybody to
@@ -16,9 +16,10 @@ from typing import Any, Final, Self, TypeVar, cast
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from controller.addresses import SITE_HEADER, parse_address
+from controller.addresses import SITE_HEADER, parse_listener
 from controller.api.models import Problem, Shape
 from controller.errors import BY_NAME, IntegrityError, PairvolError, PeerError, WrongSiteError
+from controller.tls import Certificates, context_for, words_of
 
 CONNECT_SECONDS: Final = 2.0
 # Below the five seconds after which our servers close an idle connection: none is used that is just being closed.
@@ -33,9 +34,10 @@ Answer = TypeVar("Answer")
 class Channel:
     """One kept-alive client to one daemon. Threads may share it.
 
-    `address` is `http://HOST:PORT` or `unix:/path/of/socket`; `who` names the
-    other end in messages ("host agent of osaka"), `site` the one that it must
-    be of: another one refuses what is sent.
+    `address` is `http://HOST:PORT`, `https://HOST:PORT` or
+    `unix:/path/of/socket`; `who` names the other end in messages ("host agent
+    of osaka"), `site` the one that it must be of: another one refuses what is
+    sent.
     """
 
     def __init__(
@@ -46,18 +48,18 @@ class Channel:
         request_seconds: float = REQUEST_SECONDS,
         prefix: str = "",
         site: str | None = None,
+        certificates: Certificates | None = None,
     ) -> None:
         self.address = address
         self.prefix = prefix  # of a stand-in behind another agent's address
         self.who = who
         self.request_seconds = request_seconds
-        parsed = parse_address(address)
+        parsed = parse_listener(address)
         limits = httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS)
-        transport = httpx.HTTPTransport(uds=parsed.path, limits=limits)
-        base = f"http://{parsed}" if parsed.path is None else "http://agent"
+        transport = httpx.HTTPTransport(uds=parsed.path, limits=limits, verify=context_for(parsed, certificates))
         # No proxies from the environment: control messages go where the configuration says, or nowhere.
         self._client = httpx.Client(
-            base_url=base,
+            base_url=parsed.url,
             transport=transport,
             trust_env=False,
             timeout=request_seconds,
@@ -116,7 +118,7 @@ class Channel:
             ) from error
         except httpx.TransportError as error:
             raise PeerError(
-                f"{self.who} at {self.address} is unreachable: {str(error).lower().rstrip('.')}",
+                f"{self.who} at {self.address} is unreachable: {words_of(error)}",
                 hint=_way_in(error, self.who),
             ) from error
         if response.is_error:
@@ -132,9 +134,9 @@ class Channel:
                 method, f"{path}?{query}" if query else path, content=content, headers=headers, timeout=timeout
             )
         except httpx.TransportError as error:
-            words = str(error).lower().rstrip(".") or type(error).__name__
             raise PeerError(
-                f"{self.who} at {self.address} is unreachable: {words}", hint="Start it, or correct its address."
+                f"{self.who} at {self.address} is unreachable: {words_of(error)}",
+                hint="Start it, or correct its address.",
             ) from error
 
     def close(self) -> None:

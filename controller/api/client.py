@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from controller.addresses import SITE_HEADER, parse_address
+from controller.addresses import SITE_HEADER, parse_listener
 from controller.api.drills import Drill, DrillStamp, DrillStart, RestoreEndOrder
 from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, KeptPair
 from controller.api.lifecycle import (
@@ -56,6 +56,7 @@ from controller.api.models import (
 from controller.api.problems import error_of
 from controller.api.runs import RunOrder, RunState
 from controller.errors import IntegrityError, PeerError
+from controller.tls import Certificates, context_for, words_of
 
 CONNECT_SECONDS: Final = 2.0
 ASK_SECONDS: Final = 5.0
@@ -67,17 +68,24 @@ Answer = TypeVar("Answer")
 
 
 class ControllerClient:
-    """Talks to one controller at `unix:/PATH`, `HOST:PORT` or `http://HOST:PORT`."""
+    """Talks to one controller at `unix:/PATH`, `HOST:PORT` or, with certificates, `https://HOST:PORT`."""
 
-    def __init__(self, address: str, *, seconds: float = ASK_SECONDS, site: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        seconds: float = ASK_SECONDS,
+        site: str | None = None,
+        certificates: Certificates | None = None,
+    ) -> None:
         """`site`: the one that it must be of; a controller of another one refuses what is asked."""
         self._seconds = seconds
-        self._address = parse_address(address)
-        transport = httpx.HTTPTransport(uds=self._address.path)
-        host = f"http://{self._address}" if self._address.path is None else "http://controller"
-        # No proxies of the environment: this never leaves the machine.
+        self._address = parse_listener(address)
+        transport = httpx.HTTPTransport(uds=self._address.path, verify=context_for(self._address, certificates))
+        # No proxies of the environment: commands go where the configuration says, or nowhere.
         headers = {SITE_HEADER: site} if site is not None else None
-        self._http = httpx.Client(base_url=f"{host}/v1", transport=transport, trust_env=False, headers=headers)
+        url = f"{self._address.url}/v1"
+        self._http = httpx.Client(base_url=url, transport=transport, trust_env=False, headers=headers)
         self._token: str | None = None
 
     def driving(self, token: str) -> ControllerClient:
@@ -285,7 +293,7 @@ class ControllerClient:
             ) from error
         except httpx.HTTPError as error:
             raise PeerError(
-                f"the controller at {self._address} is not reachable: {str(error).lower() or type(error).__name__}",
+                f"the controller at {self._address} is not reachable: {words_of(error)}",
                 hint='Start it ("pairvol controller run"), or correct its address.',
             ) from error
         if response.is_error:

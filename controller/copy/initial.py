@@ -26,7 +26,7 @@ from typing import Final
 from controller.api.models import CopySource, InitialCopyMethod
 from controller.copy.areas import Area, CopyAreas
 from controller.copy.bucket import Bucket
-from controller.copy.link import DataLink, Extent
+from controller.copy.link import DataLink, Extent, LinkMaker
 from controller.copy.progress import Progress
 from controller.copy.remote import read_durable
 from controller.errors import ConflictError
@@ -57,7 +57,7 @@ class InitialCopyRun:
         targets: Targets,
         save: Callable[[Progress], None],
         stop: threading.Event | None = None,
-        link_type: type[DataLink] = DataLink,
+        link_type: LinkMaker = DataLink,
         bucket: Bucket | None = None,
     ) -> None:
         self.progress = progress

@@ -16,6 +16,7 @@ from controller.copy.activity import Activity
 from controller.copy.areas import CopyAreas
 from controller.copy.bucket import Bucket, Lane
 from controller.copy.initial import InitialCopyRun
+from controller.copy.link import DataLink, LinkMaker
 from controller.copy.loop import Loop, OnEvent
 from controller.copy.progress import Progress, load, store
 from controller.copy.resync import Resync
@@ -38,6 +39,7 @@ class InitialCopying(Loop):
         on_event: OnEvent,
         barred: bool = False,
         bucket: Bucket | None = None,
+        link_type: LinkMaker = DataLink,
     ) -> None:
         super().__init__("initial_copy", on_event)
         self._path = path
@@ -50,6 +52,7 @@ class InitialCopying(Loop):
         self._passed_at = 0.0
         self._barred = barred
         self._bucket = bucket or Bucket()
+        self._link_type = link_type
         if self._stored.order is not None:
             self._bucket.change(self._stored.order.limit_bytes_per_second)  # until an order says another
         resync.open(self._stored)
@@ -180,7 +183,13 @@ class InitialCopying(Loop):
             if self._run is None:
                 assert stored.order is not None
                 self._run = InitialCopyRun(
-                    stored, stored.order.source, self._targets, self._save_of_run, self.stop, bucket=self._bucket
+                    stored,
+                    stored.order.source,
+                    self._targets,
+                    self._save_of_run,
+                    self.stop,
+                    self._link_type,
+                    self._bucket,
                 )
             more = self._run.step()
             with self.changed:

@@ -13,6 +13,7 @@ from typing import Final
 from controller.api.models import CopyMode, CopyOrder, CopySource
 from controller.copy.activity import Activity
 from controller.copy.bucket import Bucket, Lane
+from controller.copy.link import DataLink, LinkMaker
 from controller.copy.loop import Loop, OnEvent
 from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull, Outcome, Pulled
@@ -37,8 +38,10 @@ class JournalCopy(Loop):
         on_read: Callable[[], None],
         on_event: OnEvent,
         bucket: Bucket | None = None,
+        link_type: LinkMaker = DataLink,
     ) -> None:
         super().__init__("copy", on_event)
+        self._link_type = link_type
         self._bucket = bucket or Bucket()
         self.pull = pull
         self.link_ok: bool | None = None
@@ -80,7 +83,10 @@ class JournalCopy(Loop):
             return pause
         self._bucket.moves(PAGE_BYTES)
         if order.source != self._source:
-            self.pull.connect(RemoteJournal(order.source, deadline_seconds=LINK_SECONDS_MAX, stop=self.stop))
+            remote = RemoteJournal(
+                order.source, deadline_seconds=LINK_SECONDS_MAX, stop=self.stop, link_type=self._link_type
+            )
+            self.pull.connect(remote)
             self._source = order.source
         before = self.pull.rereads
         try:

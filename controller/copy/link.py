@@ -12,14 +12,15 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import nbd
 
 from controller.copy.reads import Reads
-from controller.errors import IntegrityError, PeerError
+from controller.errors import IntegrityError, PeerError, UsageError
+from controller.tls import Certificates, End
 
 PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slower
 PIECES_IN_FLIGHT: Final = 4
@@ -50,9 +51,17 @@ class DataLink:
     """
 
     def __init__(
-        self, uri: str, *, deadline_seconds: float = 3.0, stop: threading.Event | None = None, allocation: bool = False
+        self,
+        uri: str,
+        *,
+        deadline_seconds: float = 3.0,
+        stop: threading.Event | None = None,
+        allocation: bool = False,
+        certificates: Certificates | None = None,
     ) -> None:
+        """With certificates: TLS with both ends authenticated, or nothing."""
         self.uri = uri
+        self._certificates = certificates
         self.deadline_seconds = deadline_seconds
         self.connections = 0
         self._stop = stop or threading.Event()
@@ -150,6 +159,7 @@ class DataLink:
                 handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
             budget = Deadline(self.deadline_seconds, 0, self._stop, CONNECT_SHARE)
             try:
+                self._secure(handle)
                 handle.aio_connect_uri(self.uri)
                 while not handle.aio_is_ready():
                     if handle.aio_is_dead() or handle.aio_is_closed():
@@ -160,6 +170,24 @@ class DataLink:
             self.connections += 1
         return self._handle
 
+    def _secure(self, handle: Any) -> None:
+        secured = self.uri.startswith("nbds")
+        if self._certificates is None:
+            if secured:
+                raise ConnectionRefusedError("the other site asks for certificates, and this one's controller has none")
+            handle.set_uri_allow_tls(nbd.TLS_DISABLE)
+            return
+        if not secured:
+            raise ConnectionRefusedError("the other site's controller offers no TLS, and this one insists on it")
+        try:
+            self._certificates.check_files(End.CLIENT)
+        except UsageError as error:  # mended by hand and tried again by itself, like what the other site refuses
+            raise ConnectionRefusedError(error.message) from error
+        handle.set_tls(nbd.TLS_REQUIRE)
+        handle.set_uri_allow_tls(nbd.TLS_REQUIRE)
+        handle.set_tls_certificates(str(self._certificates.directory))
+        handle.set_tls_verify_peer(True)
+
     def _broken(self, error: Any) -> PeerError:
         self.close()
         words = error.string if isinstance(error, nbd.Error) else error.strerror or str(error)
@@ -169,6 +197,9 @@ class DataLink:
             hint="It is tried again by itself; look at the other site and the network between if it stays down.",
             uri=self.uri,
         )
+
+
+LinkMaker = Callable[..., DataLink]  # a DataLink's own parameters
 
 
 class Deadline:

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from controller.api.models import CopySource
-from controller.copy.link import DataLink, Range
+from controller.copy.link import DataLink, LinkMaker, Range
 from controller.errors import IntegrityError, PeerError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_BYTES, RECORD_DTYPE, Header, Records
 from controller.journal.pointers import PAGE_BYTES, Pointer, Position, parse_page
@@ -35,7 +35,7 @@ class RemoteJournal:
         *,
         deadline_seconds: float = 3.0,
         stop: threading.Event | None = None,
-        link_type: type[DataLink] = DataLink,
+        link_type: LinkMaker = DataLink,
     ) -> None:
         self.source = source
         self._journal = link_type(source.links.journal_uri, deadline_seconds=deadline_seconds, stop=stop)

@@ -20,6 +20,7 @@ from controller.copy.activity import Activity
 from controller.copy.bucket import Bucket
 from controller.copy.initials import InitialCopying
 from controller.copy.journals import JournalCopy
+from controller.copy.link import DataLink, LinkMaker
 from controller.copy.loop import OnEvent
 from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull
@@ -75,6 +76,7 @@ class SecondaryGroup:
         split: SplitMode = SplitMode.OFF,
         held: bool = False,
         taking_over: bool = False,
+        link_type: LinkMaker = DataLink,
     ) -> None:
         self.name = group_name
         self._on_event = on_event
@@ -117,7 +119,7 @@ class SecondaryGroup:
             )
             undo.callback(self._resync.close)
             self._initial = InitialCopying(
-                state_path, self._targets, self._resync, self._settle, self._event, taking_over, self._bucket
+                state_path, self._targets, self._resync, self._settle, self._event, taking_over, self._bucket, link_type
             )
             undo.pop_all()
         blocks = {index: backing.size_bytes // BLOCK_BYTES for index, backing in targets.items()}
@@ -127,6 +129,7 @@ class SecondaryGroup:
             self._on_read,
             self._event,
             self._bucket,
+            link_type,
         )
         for loop in (self._copy, self._restore, self._initial):
             loop.start()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.api.models import Role
+from controller.copy.link import DataLink, LinkMaker
 from controller.copy.worker import SecondaryGroup
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
@@ -40,7 +41,8 @@ class _Running:
 class Workers:
     """The running workers, by group. Any thread may call; the group's lock orders start and stop."""
 
-    def __init__(self, paths: Paths, events: Events) -> None:
+    def __init__(self, paths: Paths, events: Events, link_type: LinkMaker = DataLink) -> None:
+        self._link_type = link_type
         self._paths = paths
         self._events = events
         self._changed = threading.Condition()
@@ -132,6 +134,7 @@ class Workers:
                 split=group.split,
                 held=bool(group.drills),
                 taking_over=group.phase is Phase.TAKING_OVER,
+                link_type=self._link_type,
             )
             undo.pop_all()
         return _Running(worker, targets)

@@ -6,6 +6,7 @@ Owns the answer's shape only; reads state, files and keepers, changes nothing.
 from __future__ import annotations
 
 from controller import plans
+from controller.addresses import bracketed
 from controller.api.models import Group, Links, Role, ServerState
 from controller.appliance import Appliance
 from controller.errors import ConflictError, PairvolError
@@ -64,12 +65,12 @@ def make_links(appliance: Appliance, group: GroupRecord) -> Links | None:
     servers = (plans.journal_server(group.name), plans.source_server(group.name))
     if any(appliance.servers.state(server) is not ServerState.RUNNING for server in servers):
         return None
-    host = appliance.config.link_address
-    host = f"[{host}]" if ":" in host else host
-    journal = f"nbd://{host}:{group.journal_port}"
+    scheme = "nbds" if appliance.config.tls is not None else "nbd"
+    host = f"{scheme}://{bracketed(appliance.config.link_address)}"
+    journal = f"{host}:{group.journal_port}"
     return Links(
         journal_uri=f"{journal}/journal",
         pointers_uri=f"{journal}/pointers",
         member_uris=[f"{journal}/journal.{number}" for number in range(1, len(group.journal_members))],
-        volume_uris={str(volume.index): f"nbd://{host}:{group.volume_port}/{volume.name}" for volume in group.volumes},
+        volume_uris={str(volume.index): f"{host}:{group.volume_port}/{volume.name}" for volume in group.volumes},
     )

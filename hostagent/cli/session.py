@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
+from controller.addresses import callable_address
 from controller.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from controller.tls import Certificates
     from hostagent.client import Agent
 
 ENVIRONMENT: Final = "PAIRVOL_AGENT"
+TLS_ENVIRONMENT: Final = "PAIRVOL_TLS"
 CONFIGURATION: Final = Path("/etc/pairvol/agent.toml")
 
 AgentOption = Annotated[
@@ -56,7 +59,21 @@ class Session:
         """The client of the chosen agent."""
         from hostagent.client import Agent
 
-        return Agent(self.address)
+        return Agent(self.address, self.certificates)
+
+    @property
+    def certificates(self) -> Certificates | None:
+        """What an https:// address is spoken to with: PAIRVOL_TLS, else [tls] of the configuration."""
+        if named := os.environ.get(TLS_ENVIRONMENT):
+            directory: str | None = named
+        else:
+            path = self.config or (CONFIGURATION if CONFIGURATION.exists() else None)
+            directory = _configured(path).get("tls", {}).get("directory") if path is not None else None
+        if directory is None:
+            return None
+        from controller.tls import Certificates
+
+        return Certificates(Path(directory))
 
     @property
     def address(self) -> str | None:
@@ -106,20 +123,26 @@ def checked_address(text: str) -> str:
         return f"unix:{text}"
     if "/" not in text and text.rpartition(":")[2].isdigit():
         return f"http://{text}"
-    raise UsageError(f"{text!r} is not an agent's address", hint="Write http://HOST:PORT or unix:/PATH.")
+    raise UsageError(
+        f"{text!r} is not an agent's address", hint="Write https://HOST:PORT, http://HOST:PORT or unix:/PATH."
+    )
 
 
 def listen_address(path: Path) -> str | None:
     """Where the agent configured by `path` listens; None when it leaves that to the default."""
+    listen = _configured(path).get("listen")
+    if isinstance(listen, list):  # an agent may listen at several addresses
+        listen = listen[0] if listen else None
+    return callable_address(checked_address(str(listen))) if listen else None
+
+
+def _configured(path: Path) -> dict[str, Any]:
     try:
-        listen = tomllib.loads(path.read_text()).get("listen")
+        return tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise NotFoundError(f"configuration file {path} does not exist", hint="Check --config.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read configuration {path}: {error}", hint='Run "pairvol check".') from None
-    if isinstance(listen, list):  # an agent may listen at several addresses
-        listen = listen[0] if listen else None
-    return checked_address(str(listen)) if listen else None
 
 
 def validated(shape: type[Order], **values: Any) -> Order:

@@ -20,7 +20,21 @@ def test_loopback_and_unix_listeners_are_taken(text: str) -> None:
 def test_an_address_of_the_network_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(UsageError, match="is not a loopback address") as caught:
         addresses.parse_listener(text)
-    assert "authenticated" in caught.value.hint
+    assert "https://HOST:PORT" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["https://0.0.0.0:7801", "https://192.0.2.1:7801", "https://[::]:7801"])
+def test_with_certificates_the_network_may_be_listened_at(text: str) -> None:
+    address = addresses.parse_listener(text)
+    assert address.tls
+    assert str(address) == address.url == text
+
+
+def test_all_addresses_is_called_at_this_machine() -> None:
+    assert addresses.callable_address("https://0.0.0.0:7801") == "https://127.0.0.1:7801"
+    assert addresses.callable_address("https://[::]:7801") == "https://[::1]:7801"
+    assert addresses.callable_address("https://192.0.2.1:7801") == "https://192.0.2.1:7801"
+    assert addresses.callable_address("unix:/r/s") == "unix:/r/s"
 
 
 @pytest.mark.parametrize("text", ["", "7801", "127.0.0.1:", "127.0.0.1:99999", ":80"])

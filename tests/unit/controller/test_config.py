@@ -9,7 +9,12 @@ import pytest
 from controller import config
 from controller.errors import NotFoundError, UsageError
 
-VALID = ['site = "tokyo"', 'site = "tokyo"\nlisten = "127.0.0.1:7801"\n[journal]\nsize_bytes_max = "2G"']
+VALID = [
+    'site = "tokyo"\ndata_address = "192.0.2.7"\nlisten = "https://192.0.2.7:7801"\n[tls]\ndirectory = "/t"',
+    'site = "tokyo"\ndata_address = "::"\nadvertised_address = "tokyo.example"\n[tls]\ndirectory = "/t"',
+    'site = "tokyo"',
+    'site = "tokyo"\nlisten = "127.0.0.1:7801"\n[journal]\nsize_bytes_max = "2G"',
+]
 
 INVALID = [
     ("", "site is missing"),
@@ -18,6 +23,8 @@ INVALID = [
     ('site = "tokyo"\nlistne = "x"', "listne: no such key"),
     ('site = "tokyo"\nlisten = "0.0.0.0:1"', "listen: 0.0.0.0 is not a loopback address"),
     ('site = "tokyo"\ndata_address = "192.0.2.7"', "data_address: 192.0.2.7 is not a loopback address"),
+    ('site = "tokyo"\nlisten = "https://0.0.0.0:1"', "https://0.0.0.0:1 needs certificates"),
+    ('site = "tokyo"\ndata_address = "0.0.0.0"\n[tls]\ndirectory = "/t"', "data_address 0.0.0.0 does not say where"),
     ('site = "tokyo"\nstate_directory = "var"', "state_directory: var is not an absolute path"),
     (f'site = "tokyo"\nrun_directory = "/{"r" * 90}"', "run_directory: 91 bytes are too long"),
     ('site = "tokyo"\n[servers]\nthreads = 0', "servers.threads: input should be greater"),
@@ -58,4 +65,4 @@ def test_the_default_listener_is_a_socket_in_the_run_directory(tmp_path: Path) -
 
 @pytest.mark.parametrize(("volumes_bytes", "expected"), [(1 << 20, 64 << 20), (1 << 30, 103 << 20), (1 << 40, 8 << 30)])
 def test_the_default_journal_is_a_tenth_within_bounds(tmp_path: Path, volumes_bytes: int, expected: int) -> None:
-    assert load(tmp_path, VALID[0]).journal.default_bytes(volumes_bytes) == expected
+    assert load(tmp_path, 'site = "tokyo"').journal.default_bytes(volumes_bytes) == expected

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from controller.api.models import ChangedRegions, CopyState, InitialCopyMethod, InitialCopyOrder
-from controller.copy import initial, initials
-from controller.copy.initial import InitialCopyRun
+from controller.copy import initial
 from controller.copy.initials import InitialCopying
 from controller.copy.link import Range
 from controller.copy.progress import load
@@ -57,7 +55,7 @@ class Site:
         self.gate = RestoreGate()
         resync = Resync(self.directory, GROUP, targets, self.gate, self.restored, lambda to: None, lambda: None)
         path = self.directory / "copy.json"
-        copying = InitialCopying(path, targets, resync, lambda: None, lambda *event: None)
+        copying = InitialCopying(path, targets, resync, lambda: None, lambda *event: None, link_type=FailingLink)
         copying.start()
         return copying
 
@@ -88,7 +86,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(FileLink, "calls", [])
     monkeypatch.setattr(initial, "WINDOW_BYTES_MAX", REGION_BYTES)
     monkeypatch.setattr(initial, "SAVE_BYTES", 0)
-    monkeypatch.setattr(initials, "InitialCopyRun", partial(InitialCopyRun, link_type=FailingLink))
     made = Site(tmp_path)
     FailingLink.left = 5
     made.copying.take(made.order(InitialCopyMethod.DIRECT))

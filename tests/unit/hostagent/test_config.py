@@ -42,14 +42,31 @@ def test_several_listeners(tmp_path: Path) -> None:
     assert [str(each) for each in load(write(tmp_path, text)).listeners] == ["unix:/r/a.sock", "[::1]:7802"]
 
 
+def test_with_certificates_addresses_of_the_network_are_taken(tmp_path: Path) -> None:
+    text = GOOD.replace('"127.0.0.1:7802"', '"https://0.0.0.0:7802"')
+    text = text.replace("http://127.0.0.1:7902", "https://10.0.0.2:7902") + '[tls]\ndirectory = "/etc/pairvol/tls"\n'
+    config = load(write(tmp_path, text))
+    assert config.own_address == "https://127.0.0.1:7802"
+    assert config.certificates is not None
+    with pytest.raises(UsageError, match=r"tls.directory: .*not an absolute path"):
+        load(write(tmp_path, text.replace("/etc/pairvol", "etc")))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said", "hint"),
     [
-        ("127.0.0.1:7802", "0.0.0.0:7802", "listen: 0.0.0.0 is not a loopback address", "authenticated"),
-        ("127.0.0.1:7802", "192.168.1.1:7802", "listen: 192.168.1.1 is not a loopback address", "authenticated"),
-        ("127.0.0.1:7902", "10.0.0.2:7902", "peers.osaka.agent: 10.0.0.2 is not a loopback address", "authenticated"),
+        ("127.0.0.1:7802", "0.0.0.0:7802", "listen: 0.0.0.0 is not a loopback address", "pairvol tls create"),
+        ("127.0.0.1:7802", "192.168.1.1:7802", "listen: 192.168.1.1 is not a loopback address", "pairvol tls create"),
+        (
+            "127.0.0.1:7902",
+            "10.0.0.2:7902",
+            "peers.osaka.agent: 10.0.0.2 is not a loopback address",
+            "pairvol tls create",
+        ),
         ("127.0.0.1:7802", "7802", "listen: '7802' is not an address", "127.0.0.1"),
-        ("unix:/r/controller.sock", "http://example.org:1", "controller: example.org is not", "authenticated"),
+        ("unix:/r/controller.sock", "http://example.org:1", "controller: example.org is not", "pairvol tls create"),
+        ('"127.0.0.1:7802"', '"https://0.0.0.0:7802"', "https://0.0.0.0:7802 needs certificates", "[tls]"),
+        ("http://127.0.0.1:7902", "https://10.0.0.2:7902", "https://10.0.0.2:7902 needs certificates", "[tls]"),
         ('site = "tokyo"', 'site = "to kyo"', "site: ", ""),
         ('site = "tokyo"', "", "site is missing", "site = "),
         ("beat_seconds = 0.5", "beat_seconds = 0", "copy.beat_seconds: ", ""),
