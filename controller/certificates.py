@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,14 +22,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from controller.durable import write_bytes
-from controller.errors import UsageError
+from controller.durable import hint_for, write_bytes
+from controller.errors import StorageError, UsageError
 from controller.tls import CA, End, check_file
 
 AUTHORITY_KEY: Final = "ca-key.pem"
 AUTHORITY_DAYS: Final = 3650
 SITE_DAYS: Final = 730
 SKEW: Final = datetime.timedelta(hours=1)  # the other site's clock may be behind
+HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 HERE: Final = ("localhost", "127.0.0.1", "::1")  # for commands on the machine itself, and ends of tunnels
 USAGES: Final = {End.SERVER: ExtendedKeyUsageOID.SERVER_AUTH, End.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
 
@@ -66,7 +69,7 @@ class Authority:
 
     @classmethod
     def _create(cls, directory: Path) -> Authority:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(directory)
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name("pairvol authority")
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
@@ -85,7 +88,8 @@ class Authority:
     ) -> Path:
         """Make (or renew) a site's folder; `addresses` are the hosts at which others call it."""
         folder = self.directory / site
-        folder.mkdir(mode=0o700, exist_ok=True)
+        names = list(_hosts(addresses))
+        _make(folder)
         write_bytes(folder / CA, self.certificate.public_bytes(serialization.Encoding.PEM))
         for end in End:
             key = ec.generate_private_key(ec.SECP256R1())
@@ -94,7 +98,7 @@ class Authority:
                 _builder(_name(f"{site} {end}"), self.certificate.subject, key, life)
                 .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
                 .add_extension(x509.ExtendedKeyUsage([USAGES[end]]), critical=False)
-                .add_extension(x509.SubjectAlternativeName(list(_hosts(addresses))), critical=False)
+                .add_extension(x509.SubjectAlternativeName(names), critical=False)
                 .add_extension(authority_id, critical=False)
                 .sign(self.key, hashes.SHA256())
             )
@@ -140,10 +144,17 @@ def _hosts(addresses: Sequence[str]) -> Iterator[x509.GeneralName]:
         with suppress(ValueError):
             yield x509.IPAddress(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
             continue
-        try:
-            yield x509.DNSName(host)
-        except ValueError as error:
-            raise UsageError(f"{host!r} is not a host", hint="Write an IP address or a DNS name.") from error
+        if not HOST.fullmatch(host):
+            raise UsageError(f"{host!r} is not a host", hint="Write an IP address or a DNS name, without a port.")
+        yield x509.DNSName(host)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        words = os.strerror(error.errno or 0).lower()
+        raise StorageError(f"cannot make {folder}: {words}", hint=hint_for(error), path=str(folder)) from error
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

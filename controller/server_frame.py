@@ -40,6 +40,15 @@ class QuietServer(uvicorn.Server):
         self.should_exit = True
         self._end.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's. An idle TLS client reads no goodbye, so none is waited for."""
+        if self.config.ssl is not None:
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+                if connection.transport is not None and connection.transport.is_closing():
+                    connection.transport.abort()
+        await super().shutdown(sockets)
+
     async def main_loop(self) -> None:
         while not await self.on_tick(0):  # tick 0 of ten renews the Date header
             with contextlib.suppress(TimeoutError):

@@ -26,6 +26,7 @@ from controller.errors import UsageError
 
 CA: Final = "ca-cert.pem"
 REVOKED: Final = "ca-crl.pem"  # may be missing
+SYSTEM_POLICY: Final = Path("/etc/gnutls/config")
 MINIMUM: Final = ssl.TLSVersion.TLSv1_2
 MAKE_HINT: Final = 'Make certificates with "pairvol tls create", and name their directory in [tls].'
 
@@ -52,6 +53,15 @@ class End(StrEnum):
     @property
     def key(self) -> str:
         return f"{self}-key.pem"
+
+
+def set_policy() -> None:
+    """Let GnuTLS refuse what is older than TLS 1.2, in this process and those it starts; before it is loaded.
+
+    A policy of the machine's own, or of whoever starts us, comes first.
+    """
+    if not SYSTEM_POLICY.exists():
+        os.environ.setdefault("GNUTLS_SYSTEM_PRIORITY_FILE", str(Path(__file__).with_name("gnutls.conf")))
 
 
 class TlsSettings(BaseModel):
@@ -148,7 +158,7 @@ def check_file(path: Path, *, secret: bool = False) -> None:
         )
 
 
-def words_of(error: BaseException) -> str:
+def words_of(error: BaseException, *, tls: bool = False) -> str:
     """Why a connection was refused, in words; of errors of `ssl`, also inside those of others."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, ssl.SSLError):
@@ -158,8 +168,12 @@ def words_of(error: BaseException) -> str:
     if isinstance(seen, ssl.SSLError):
         reason = (seen.reason or "").lower()
         return ALERTS.get(reason, reason.replace("_", " ") or str(seen).lower())
-    return str(error).lower().rstrip(".") or type(error).__name__
+    words = str(error).lower().rstrip(".") or type(error).__name__
+    return HUNG_UP if tls and words.startswith("server disconnected without") else words
 
+
+# A certificate is refused after the client believes itself connected (TLS 1.3), and the word for it may get lost.
+HUNG_UP: Final = "it hung up: our certificate may be of another authority, expired or revoked, or it was just ending"
 
 # What the other end says, or what its first bytes show, as OpenSSL names it.
 ALERTS: Final = {
@@ -173,5 +187,6 @@ ALERTS: Final = {
     "wrong_version_number": "it does not speak TLS there",
     "record_layer_failure": "it does not speak TLS there",
     "http_request": "it was called without TLS",
+    "unexpected_eof_while_reading": HUNG_UP,
     "key_values_mismatch": "certificate and key do not belong together",
 }

@@ -55,6 +55,7 @@ class Channel:
         self.who = who
         self.request_seconds = request_seconds
         parsed = parse_listener(address)
+        self._tls = parsed.tls
         limits = httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS)
         transport = httpx.HTTPTransport(uds=parsed.path, limits=limits, verify=context_for(parsed, certificates))
         # No proxies from the environment: control messages go where the configuration says, or nowhere.
@@ -118,7 +119,7 @@ class Channel:
             ) from error
         except httpx.TransportError as error:
             raise PeerError(
-                f"{self.who} at {self.address} is unreachable: {words_of(error)}",
+                f"{self.who} at {self.address} is unreachable: {words_of(error, tls=self._tls)}",
                 hint=_way_in(error, self.who),
             ) from error
         if response.is_error:
@@ -135,7 +136,7 @@ class Channel:
             )
         except httpx.TransportError as error:
             raise PeerError(
-                f"{self.who} at {self.address} is unreachable: {words_of(error)}",
+                f"{self.who} at {self.address} is unreachable: {words_of(error, tls=self._tls)}",
                 hint="Start it, or correct its address.",
             ) from error
 

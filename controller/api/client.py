@@ -293,7 +293,7 @@ class ControllerClient:
             ) from error
         except httpx.HTTPError as error:
             raise PeerError(
-                f"the controller at {self._address} is not reachable: {words_of(error)}",
+                f"the controller at {self._address} is not reachable: {words_of(error, tls=self._address.tls)}",
                 hint='Start it ("pairvol controller run"), or correct its address.',
             ) from error
         if response.is_error:

@@ -29,6 +29,12 @@ CONNECT_SHARE: Final = 4.0  # of silence that connecting may take in all: it is 
 STATUS_BYTES_MAX: Final = 1 << 30
 _SLICE_SECONDS: Final = 0.1  # how soon a stop is noticed on a link that is silent
 
+# What GnuTLS says while connecting, and what it means: nbdkit hangs up without a word on a certificate that it refuses.
+REFUSALS: Final = {
+    "certificate verification": "its certificate is refused: of another authority, expired, or not for that host",
+    "gnutls_record": "it refuses our certificate: of another authority, expired or revoked",
+}
+
 Range = tuple[int, int, memoryview]
 
 
@@ -166,7 +172,7 @@ class DataLink:
                         raise TimeoutError("the server closed the connection")
                     budget.poll(handle)
             except (nbd.Error, OSError) as error:
-                raise self._broken(error) from error
+                raise self._broken(error, connecting=True) from error
             self.connections += 1
         return self._handle
 
@@ -188,10 +194,12 @@ class DataLink:
         handle.set_tls_certificates(str(self._certificates.directory))
         handle.set_tls_verify_peer(True)
 
-    def _broken(self, error: Any) -> PeerError:
+    def _broken(self, error: Any, *, connecting: bool = False) -> PeerError:
         self.close()
         words = error.string if isinstance(error, nbd.Error) else error.strerror or str(error)
         words = words.partition(": ")[2] if words.startswith("nbd_") else words
+        if connecting and self._certificates is not None:
+            words = next((said for part, said in REFUSALS.items() if part in words), words)
         return PeerError(
             f"data link {self.uri}: {words.lower()}",
             hint="It is tried again by itself; look at the other site and the network between if it stays down.",

@@ -30,11 +30,14 @@ def _agent() -> None:
 @controller.command("run")
 def run_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) -> None:
     """Run the storage controller in the foreground."""
+    from controller.tls import set_policy
+
     if importlib.util.find_spec("nbd") is None:
         raise UsageError(
             "libnbd for Python is not installed",
             hint="Install it (Debian package python3-libnbd), into a virtual environment with --system-site-packages.",
         )
+    set_policy()
     from controller.daemon import run
 
     run(config)

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from controller.errors import PairvolError
-from hostagent.cli import check, daemons, demo_command, drill, events, journal, marker, pair, pool, top, volume
+from hostagent.cli import check, daemons, demo_command, drill, events, journal, marker, pair, pool, tls, top, volume
 from hostagent.cli import life as life  # adds its verbs to `pair`
 from hostagent.cli import members as members  # and these
 from hostagent.cli import policy as policy  # and this
@@ -61,7 +61,7 @@ def _options(
 
 
 demo_command.register(app)
-for part in (pair, volume, journal, marker, drill, pool):
+for part in (pair, volume, journal, marker, drill, pool, tls):
     app.add_typer(part.app)
 events.register(app)
 top.register(app)

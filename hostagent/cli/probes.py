@@ -10,7 +10,8 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Final
 
 from controller.errors import NotFoundError, PairvolError
 from hostagent.cli.output import clock
-from hostagent.cli.session import Session
+from hostagent.cli.session import Session, tls_directory
 
 CONTROLLER_CONFIGURATION: Final = Path("/etc/pairvol/controller.toml")
 AGENT_CONFIGURATION: Final = Path("/etc/pairvol/agent.toml")
@@ -115,6 +116,19 @@ def configurations(session: Session) -> Iterator[Finding]:
         # Whoever names an agent need not have one installed on this machine.
         if path.exists() or session.address is None or path == session.config:
             yield _configuration(daemon, path, load)
+    yield from certificates([path for _, path, _ in files])
+
+
+def certificates(paths: Iterable[Path]) -> Iterator[Finding]:
+    """Those that configurations name; what cannot be read of these is told before."""
+    from hostagent.cli import certificate_probes
+
+    named: set[str] = set()
+    for path in paths:
+        with suppress(PairvolError):
+            named.add(tls_directory(path) or "")
+    for directory in sorted(named - {""}):
+        yield from certificate_probes.certificates(Path(directory))
 
 
 def daemons(session: Session) -> Iterator[Finding]:

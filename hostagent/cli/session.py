@@ -68,7 +68,7 @@ class Session:
             directory: str | None = named
         else:
             path = self.config or (CONFIGURATION if CONFIGURATION.exists() else None)
-            directory = _configured(path).get("tls", {}).get("directory") if path is not None else None
+            directory = tls_directory(path) if path is not None else None
         if directory is None:
             return None
         from controller.tls import Certificates
@@ -134,6 +134,13 @@ def listen_address(path: Path) -> str | None:
     if isinstance(listen, list):  # an agent may listen at several addresses
         listen = listen[0] if listen else None
     return callable_address(checked_address(str(listen))) if listen else None
+
+
+def tls_directory(path: Path) -> str | None:
+    """Where a daemon configured by `path` has its certificates."""
+    tls = _configured(path).get("tls")
+    directory = tls.get("directory") if isinstance(tls, dict) else None
+    return str(directory) if directory else None
 
 
 def _configured(path: Path) -> dict[str, Any]:
