@@ -7,9 +7,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from hostagent import takeover
+from hostagent.facts import Facts
+
+
+def _own_generation(facts: Facts) -> int:
+    """Does not look at what generation the other site has reached."""
+    return facts.own.state.generation if facts.own.state is not None else facts.pair.generation
+
 
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "takes over without the last journals": (takeover._Takeover, "_drain", lambda *words: None),
+    "takes over while hosts write": (
+        takeover._Takeover,
+        "_serve",
+        lambda takeover, *words, on: takeover._runner.exchange(),
+    ),
+    "calls a takeover cut short planned": (takeover._Takeover, "_was_planned", lambda *words: True),
+    "takes over without changed regions": (takeover._Takeover, "_refuse_changed", lambda *words: None),
+    "checks no generation": (Facts, "generation_known", property(_own_generation)),
 }
 
 
