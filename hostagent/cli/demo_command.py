@@ -65,6 +65,7 @@ def _demonstrate_on_screen(directory: Path | None, size_bytes: int, keep: bool) 
     from hostagent.cli.demo.show import Screen, verdict_text
 
     console = Console(highlight=False, soft_wrap=True)
+    typer.echo("Two sites on this machine: tokyo writes, osaka follows, tokyo gets killed.\n")
     try:
         outcome, workspace = demonstrate(directory, size_bytes, keep, Screen(console))
     except KeyboardInterrupt:
@@ -76,6 +77,8 @@ def _demonstrate_on_screen(directory: Path | None, size_bytes: int, keep: bool) 
         typer.echo("\nBoth sites go on. Try:\n")
         for command in next_commands(workspace):
             typer.echo(f"   {command}")
+    else:
+        typer.echo('\nBoth sites are removed again; "pairvol demo --keep" leaves them to you.')
     raise typer.Exit(0 if outcome.passed else FAILED)
 
 

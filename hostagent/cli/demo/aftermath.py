@@ -151,7 +151,7 @@ class Aftermath:
                 report.restored_time_ns,
             )
             found = records.acknowledged - len(records.lost)
-            step.detail = f"tail of {tail.journals}; {found} of {counted(records.acknowledged, 'record')}"
+            step.detail = f"{tail.journals} kept; {found} of {counted(records.acknowledged, 'record')}"
         return tail, records
 
     def _read_image(self, run: str) -> RecoveredRecords:

@@ -30,9 +30,9 @@ MEANING: Final = {
     "taken_over": "the secondary site serves the volume",
     "file_system_clean": "fsck found nothing to mend",
     "files_equal": "every file synced before the recovery point is there and equal",
-    "records_in_order": "the writer's records are a prefix of what it wrote, in order",
+    "records_in_order": "the records of the writer are there in order, without a gap",
     "recovery_point_kept": "no record older than the recovery point is missing",
-    "tail_in_primary_journal": "what is missing is in the dead primary's journal",
+    "tail_in_primary_journal": "what had not left the primary yet is in its journal",
     "nothing_lost": "nothing acknowledged is lost",
 }
 
@@ -111,16 +111,19 @@ def verdict_text(outcome: Outcome, primary: str, secondary: str) -> Text:
         mark, style = (" \N{CHECK MARK} ", "green") if held else (" \N{BALLOT X} ", "bold red")
         text.append(mark, style=style).append(f"{MEANING.get(name, name)}\n")
     text.append("\n")
-    for name, value in figure_lines(figures, secondary):
+    for name, value in figure_lines(figures, primary, secondary):
         text.append(f"   {name:<19}", style="dim").append(f"{value}\n")
     return text
 
 
-def figure_lines(figures: dict[str, Any], secondary: str) -> list[tuple[str, str]]:
+def figure_lines(figures: dict[str, Any], primary: str, secondary: str) -> list[tuple[str, str]]:
     """Names and values as people read them."""
     return [
         ("files compared", f"{count(figures['files'])}, {format_size(figures['bytes'])}"),
-        ("lag", f"mean {_milliseconds(figures['lag_seconds_mean'])}, p99 {_milliseconds(figures['lag_seconds_p99'])}"),
+        (
+            f"lag of {secondary}",
+            f"mean {_milliseconds(figures['lag_seconds_mean'])}, p99 {_milliseconds(figures['lag_seconds_p99'])}",
+        ),
         (
             "takeover",
             f"{_milliseconds(figures['takeover_seconds'])}; file system mounted "
@@ -129,13 +132,13 @@ def figure_lines(figures: dict[str, Any], secondary: str) -> list[tuple[str, str
         ("journals restored", count(figures["journals_restored"])),
         (
             "records",
-            f"{count(figures['records_acknowledged'])} acknowledged, {count(figures['records_recovered'])} "
-            f"at {secondary}, {count(figures['records_in_tail'])} in the tail only",
+            f"{count(figures['records_acknowledged'])} fsynced, {count(figures['records_recovered'])} "
+            f"at {secondary}, {count(figures['records_in_tail'])} only in the journal of {primary}",
         ),
         (
-            "tail",
+            f"left at {primary}",
             f"{counted(figures['tail_journals'], 'journal')}, {format_size(figures['tail_bytes'])}, "
-            f"{_milliseconds(figures['tail_seconds'])} of writing",
+            f"the last {_milliseconds(figures['tail_seconds'])} of writing",
         ),
         ("lost", count(figures["lost"])),
         ("order violations", count(figures["order_violations"])),
