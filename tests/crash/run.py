@@ -47,6 +47,7 @@ SUITES = {
         "tests.crash.transitions.programs:run", 200, "controllers killed at every step of copy and resync"
     ),
     "powercut": Suite("tests.crash.powercut.suite:run_full", 5300, "disks as a power cut leaves them, both sites"),
+    "growing": Suite("tests.crash.powercut.growths:run", 300, "cuts while journals move, volumes join, grow and leave"),
     "order": Suite("tests.crash.order.suite:run", 1000, "writers over two to four volumes, cut and killed"),
     "suspended": Suite("tests.crash.suspended.suite:run", 500, "a full journal, writes tracked by region, cut"),
     "hostile": Suite("tests.crash.hostile.suite:run", 100_000, "mutated records through checks and copy path"),

@@ -73,8 +73,9 @@ class OwnServers:
                 raise PeerError(f"server {server} does not start: {self._failures[server].message}")
             assert server in self._plans
 
-    def find(self, server: str) -> None:
-        return None
+    def find(self, server: str) -> ServerPlan | None:
+        with self._lock:
+            return self._plans.get(server)
 
     def state(self, server: str) -> ServerState:
         return ServerState.RUNNING if server in self._open else ServerState.STOPPED
