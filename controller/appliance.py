@@ -17,7 +17,7 @@ from controller.control_client import StatusCache
 from controller.copy.link import DataLink
 from controller.drills.images import Images
 from controller.drills.ledger import Ledger
-from controller.errors import ConflictError, StorageError
+from controller.errors import ConflictError, DiskFullError, StorageError
 from controller.events import Events
 from controller.groups.confirmations import Confirmations
 from controller.groups.drivers import Drivers
@@ -26,6 +26,7 @@ from controller.groups.modes import Modes
 from controller.groups.permits import Permits
 from controller.groups.rates import Rates
 from controller.groups.secondary import Workers
+from controller.later import Later
 from controller.locks import KeyedLocks
 from controller.paths import Paths
 from controller.servers import Servers
@@ -52,6 +53,7 @@ class Appliance:
     modes: Modes
     images: Images
     ledger: Ledger
+    later: Later
     lock_file: int
 
     @classmethod
@@ -75,7 +77,10 @@ class Appliance:
                 path=str(error.filename or paths.state),
             ) from error
         owner = {"pid": os.getpid(), "run_directory": str(config.run_directory), "listen": str(config.listener)}
-        durable.write_json(paths.owner, owner)
+        try:
+            durable.write_json(paths.owner, owner)
+        except DiskFullError:
+            durable.rewrite_json(paths.owner, owner)  # what is here is served all the same
         return cls(
             config=config,
             paths=paths,
@@ -93,11 +98,13 @@ class Appliance:
             modes=Modes(events),
             images=Images(config, paths),
             ledger=Ledger(paths.ledger),
+            later=Later(),
             lock_file=lock_file,
         )
 
     def close(self, *, stop_servers: bool = False) -> None:
         """End workers and watching; servers run on unless told otherwise."""
+        self.later.close()
         self.permits.close()
         self.images.close(stop=stop_servers)
         self.workers.stop_all()

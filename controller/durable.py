@@ -13,9 +13,11 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from controller.errors import IntegrityError, NotFoundError, StorageError
+from controller.errors import DiskFullError, IntegrityError, NotFoundError, StorageError
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def hint_for(error: OSError) -> str:
@@ -26,13 +28,16 @@ def hint_for(error: OSError) -> str:
         return "Something else is at that path: move it away, or choose another."
     if error.errno == errno.EROFS:
         return "Mount that file system for writing; after an error of its disk it may have gone read-only by itself."
+    if error.errno in FULL:
+        return "Free some space on that file system and give the command again; nothing was changed."
     return "Look at free space and at the health of that disk."
 
 
 def write_json(path: str | os.PathLike[str], document: Any) -> None:
     """Replace the JSON document at `path`; durable when this returns.
 
-    Raises StorageError when the disk refuses; the old document is then intact.
+    Raises StorageError when the disk refuses, DiskFullError when it has no
+    room; the old document is then intact.
     """
     write_bytes(path, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
 
@@ -54,11 +59,23 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             os.unlink(temporary)
-        raise StorageError(
-            f"cannot write {target}: {os.strerror(error.errno or 0).lower()}",
-            hint=hint_for(error),
-            path=str(target),
-        ) from error
+        raise _refused(target, error) from error
+
+
+def rewrite_json(path: str | os.PathLike[str], document: Any) -> None:
+    """Write a small document into the room that an earlier one has: not durable, and only for what a crash may tear.
+
+    So it can be written on a disk that is full. NotFoundError when there was none.
+    """
+    content = json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+    try:
+        with open(path, "r+b", buffering=0) as file:
+            length = os.fstat(file.fileno()).st_size
+            _write_all(file.fileno(), content.ljust(length))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no document at {path}", path=str(path)) from error
+    except OSError as error:
+        raise _refused(Path(path), error) from error
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -95,6 +112,12 @@ def remove(path: str | os.PathLike[str]) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
         sync_directory(Path(path).parent)
+
+
+def _refused(path: Path, error: OSError) -> StorageError:
+    kind = DiskFullError if error.errno in FULL else StorageError
+    words = f"cannot write {path}: {os.strerror(error.errno or 0).lower()}"
+    return kind(words, hint=hint_for(error), path=str(path))
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

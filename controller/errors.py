@@ -75,6 +75,13 @@ class StorageError(PairvolError):
     http_status = 500
 
 
+class DiskFullError(StorageError):
+    """A document cannot be written for want of space on its disk: nothing is changed, and a retry can help."""
+
+    exit_code = 30
+    http_status = 507
+
+
 class PeerError(PairvolError):
     """The other side is unreachable, timed out, or broke off."""
 
@@ -97,6 +104,7 @@ BY_NAME: dict[str, type[PairvolError]] = {
         CapacityError,
         IntegrityError,
         StorageError,
+        DiskFullError,
         PeerError,
         WrongSiteError,
     )

@@ -17,7 +17,7 @@ from controller import growth, plans, pool, process, serving, volumes
 from controller.api.models import Role
 from controller.appliance import Appliance
 from controller.drills import commands as drills
-from controller.errors import PairvolError
+from controller.errors import DiskFullError, PairvolError
 from controller.groups import delete, demote, fence, journal_size, members, takeover
 from controller.servers import stop_strays
 from controller.state import GroupRecord, Phase, StateDocument
@@ -27,23 +27,22 @@ _log = logging.getLogger("pairvol.settle")
 
 def settle(appliance: Appliance) -> threading.Thread:
     """Get everything running; returns the thread that finishes what was cut short."""
-    with appliance.store.change() as draft:
-        for group in draft.groups.values():
-            if group.phase is Phase.CREATING:  # nobody was told of it
-                group.phase = Phase.DELETING
+    created = [group.name for group in appliance.store.document.groups.values() if group.phase is Phase.CREATING]
+    for name in created:
+        _attempt(appliance, name, "undo the creation", partial(_undo_creation, appliance, name))
     document = appliance.store.document
     kept = {appliance.paths.pidfile(server) for server in _expected(document)}
     for pid in stop_strays(appliance.paths.run, kept):
         appliance.events.emit("warning", "server.stray", f"ended stray server process {pid}", {"pid": pid})
-    drills.settle(appliance)
+    _attempt(appliance, None, "settle the drills", partial(drills.settle, appliance), again=False)
     for group in document.groups.values():
-        _attempt(appliance, group.name, "settle the journal", partial(journal_size.settle, appliance, group.name))
+        _attempt(appliance, group.name, "settle the journal", partial(_settle_journal, appliance, group.name))
     _settle_volumes(appliance, document)
     document = appliance.store.document
     waiting = {plans.group_server(group) for group in _returning(appliance, document)}
-    for server, told in plans.documents(document, appliance.config, appliance.paths):
+    for server, _ in plans.documents(document, appliance.config, appliance.paths):
         if server not in waiting:
-            serving.serve(appliance, server, told)
+            _attempt(appliance, None, f"start {server}", partial(_serve, appliance, server))
     for group in document.groups.values():
         if plans.exports_journal(group) and group.phase is Phase.READY:
             serving.serve_journal(appliance, group)
@@ -109,18 +108,54 @@ def _serve_alone(appliance: Appliance, name: str) -> None:
     _attempt(appliance, name, "serve the volumes", act)
 
 
+def _undo_creation(appliance: Appliance, name: str) -> None:
+    """Nobody was told of it."""
+    with appliance.locks.hold(groups=[name]), appliance.store.change() as draft:
+        if name in draft.groups and draft.group(name).phase is Phase.CREATING:
+            draft.group(name).phase = Phase.DELETING
+
+
+def _settle_journal(appliance: Appliance, name: str) -> None:
+    with appliance.locks.hold(groups=[name]):
+        journal_size.settle(appliance, name)
+
+
 def _settle_volumes(appliance: Appliance, document: StateDocument) -> None:
     for volume in document.volumes.values():
         if volume.phase is not Phase.READY:
-            volumes.remove(appliance, volume.name)
+            _attempt(appliance, None, f"remove volume {volume.name}", partial(_remove_volume, appliance, volume.name))
     for pool_volume in document.pool.values():
         if pool_volume.phase is not Phase.READY:
-            pool.forget(appliance, pool_volume.name)
+            name = pool_volume.name
+            _attempt(appliance, None, f"remove pool volume {name}", partial(_forget_pool_volume, appliance, name))
+
+
+def _remove_volume(appliance: Appliance, name: str) -> None:
+    with appliance.locks.hold(volumes=[name]):
+        volume = appliance.store.document.volumes.get(name)
+        if volume is not None and volume.phase is not Phase.READY:
+            volumes.remove(appliance, name)
+
+
+def _forget_pool_volume(appliance: Appliance, name: str) -> None:
+    with appliance.locks.hold(pool=[name]):
+        pool_volume = appliance.store.document.pool.get(name)
+        if pool_volume is not None and pool_volume.phase is not Phase.READY:
+            pool.forget(appliance, name)
+
+
+def _serve(appliance: Appliance, server: str) -> None:
+    """Begin to keep a volume server, as the state is now."""
+    for known, told in plans.documents(appliance.store.document, appliance.config, appliance.paths):
+        if known == server:
+            serving.serve(appliance, server, told)
 
 
 def _start_worker(appliance: Appliance, name: str) -> None:
     document = appliance.store.document
-    appliance.workers.start(document.group(name), document)
+    group = document.groups.get(name)
+    if group is not None and group.role is Role.SECONDARY and group.phase is Phase.READY:
+        appliance.workers.start(group, document)
 
 
 def _finish(appliance: Appliance, document: StateDocument) -> None:
@@ -131,7 +166,7 @@ def _finish(appliance: Appliance, document: StateDocument) -> None:
         name = group.name
         if group.phase is Phase.READY and (group.joining or group.leaving):
             _attempt(appliance, name, "settle the volumes", partial(members.settle, appliance, name))
-        if group.phase is Phase.DELETING:
+        if group.phase in (Phase.CREATING, Phase.DELETING):  # the former when its undoing could not be written yet
             _attempt(appliance, name, "finish the deletion", partial(_finish_deletion, appliance, name))
         elif group.phase is Phase.TAKING_OVER:
             _attempt(appliance, name, "finish the takeover", partial(_finish_takeover, appliance, name))
@@ -140,9 +175,12 @@ def _finish(appliance: Appliance, document: StateDocument) -> None:
 
 
 def _finish_deletion(appliance: Appliance, name: str) -> None:
-    members = [volume.name for volume in appliance.store.document.group(name).volumes]
+    group = appliance.store.document.groups.get(name)
+    members = [volume.name for volume in group.volumes] if group is not None else []
     with appliance.locks.hold(groups=[name], volumes=members):
-        if name in appliance.store.document.groups:
+        _undo_creation(appliance, name)
+        group = appliance.store.document.groups.get(name)
+        if group is not None and group.phase is Phase.DELETING:
             delete.finish(appliance, name, force=False)
 
 
@@ -169,15 +207,23 @@ def _attempt_volume(appliance: Appliance, name: str) -> None:
         )
 
 
-def _attempt(appliance: Appliance, group: str, what: str, act: Callable[[], None]) -> None:
-    """Do one thing of many; what hinders it is told and does not hinder the others."""
+def _attempt(
+    appliance: Appliance, group: str | None, what: str, act: Callable[[], None], again: bool = True, told: bool = False
+) -> None:
+    """Do one thing of many; what hinders it is told and does not hinder the others.
+
+    What a full disk hinders is told once, and tried again until there is room.
+    """
+    words = f"cannot {what}" if group is None else f"cannot {what} of group {group}"
     try:
         act()
     except PairvolError as error:
-        facts = {"hint": error.hint}
-        appliance.events.emit(
-            "error", "group.unsettled", f"cannot {what} of group {group}: {error.message}", facts, group=group
-        )
+        full = isinstance(error, DiskFullError)
+        if not (full and told):
+            facts = {"hint": error.hint}
+            appliance.events.emit("error", "group.unsettled", f"{words}: {error.message}", facts, group=group)
+        if full and again:
+            appliance.later.add(partial(_attempt, appliance, group, what, act, told=True))
     except Exception as error:  # noqa: BLE001 - boundary: one group must not keep the others down
-        _log.exception("mistake in the program: cannot %s of group %s", what, group)
-        appliance.events.emit("error", "group.unsettled", f"cannot {what} of group {group}: {error!r}", group=group)
+        _log.exception("mistake in the program: %s", words)
+        appliance.events.emit("error", "group.unsettled", f"{words}: {error!r}", group=group)

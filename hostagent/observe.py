@@ -22,7 +22,7 @@ from controller.api.models import (
     SuspendedCause,
 )
 from controller.api.runs import RunKind
-from controller.errors import StorageError
+from controller.errors import DiskFullError, StorageError
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
@@ -179,6 +179,7 @@ def _suspended(facts: Facts, unknown: tuple[Unknown, ...]) -> Observed | None:
     return None
 
 
+DISK_ERRORS: Final = {StorageError.__name__, DiskFullError.__name__}
 _SUSPENDED: Final[dict[SuspendedCause | None, tuple[PairEvent, str]]] = {
     SuspendedCause.FULL: (PairEvent.FULL, "the journal of {site} was full"),
     SuspendedCause.ERROR: (PairEvent.FAILED, "the disk of the journal of {site} refused"),
@@ -234,7 +235,7 @@ def _side_fault(facts: Facts, site: str, side: SideFacts, role: Role) -> tuple[s
         return f"{site} is {state.role} of {group}, not {role}", None
     if state.failure is not None:
         hint = state.failure.hint or None
-        if role is Role.SECONDARY and state.failure.error == StorageError.__name__:
+        if role is Role.SECONDARY and state.failure.error in DISK_ERRORS:
             orders = f'"pairvol journal copy {group}" and "pairvol journal restore {group}"'
             hint = f"Mend that disk, then {orders}; the journals are kept."
         return f"{site}: {state.failure.message}", hint
