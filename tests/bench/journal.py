@@ -15,11 +15,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from crc32c import crc32c
 
 from controller.api.models import Composition, CopySource, Links
+from controller.certificates import Authority
+from controller.copy.link import DataLink
 from controller.copy.pull import JournalPull, Outcome
 from controller.copy.remote import RemoteJournal
 from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, Kind, group_tag, pack_record
@@ -29,9 +32,10 @@ from controller.restore.apply import Pieces, merge
 from controller.restore.program import RestoreProgram
 from controller.restore.space import JournalSpace
 from controller.restore.targets import Targets
+from controller.tls import Certificates
 from controller.volume.backing import Backing
 from tests.bench.peers import MIB, filled_file
-from tests.bench.rows import Row, alternate, compare
+from tests.bench.rows import Measure, Row, alternate, compare
 from tests.support.processes import Processes, free_port
 from tests.support.waiting import wait_until
 
@@ -112,14 +116,27 @@ def measure_rows(wanted: set[str], directory: Path, rounds: int) -> list[Row]:
 
 def transfer_rows(stack: ExitStack, primary: Side, directory: Path, group: str, rounds: int) -> Iterator[Row]:
     """The copy program over TCP into a durable journal, against nbdcopy of as many bytes into a file, flushed."""
-    processes = stack.enter_context(Processes(directory / "journal-logs"))
-    source = copy_source(primary, served(processes, directory, primary.directory), group)
     plain = directory / "plain"
     plain.mkdir()
     copied = filled_file(plain / "bytes", MOVED_BYTES // MIB * MIB)
-    plain_port = served(processes, directory, plain)
     target = filled_file(directory / "copied", copied.stat().st_size)
     secondary = Side.create(stack, directory / "secondary", group)
+    certificates = Certificates(Authority.open(directory / "authority").issue("bench", []))
+    for words, secured, goal in (("plain", None, 0.9), ("TLS", certificates, 0.8)):
+        processes = stack.enter_context(Processes(directory / f"journal-logs-{words}"))
+        source = copy_source(primary, served(processes, directory, primary.directory, secured), group)
+        uri = f"{served(processes, directory, plain, secured)}bytes"
+        measures = transfer_measures(secondary, source, secured, uri, copied.stat().st_size, target)
+        measures[0](-1)  # the first one fills pages that nbdcopy's target already has
+        ours, theirs = alternate(measures, rounds)
+        work = f"journal transfer, loopback TCP, {words}"
+        yield compare("7", work, "transfer", "nbdcopy", "MiB/s", ours, theirs, goal)
+
+
+def transfer_measures(
+    secondary: Side, source: CopySource, certificates: Certificates | None, uri: str, size: int, target: Path
+) -> list[Measure]:
+    """The copy program, and nbdcopy of as many bytes."""
 
     def transfer(_: int) -> float:
         os.sync()
@@ -127,7 +144,7 @@ def transfer_rows(stack: ExitStack, primary: Side, directory: Path, group: str, 
         secondary.pointers.publish(Pointer.ALREADY_READ, Position())
         space = JournalSpace(secondary.journal, secondary.pointers)
         pull = JournalPull(secondary.journal, secondary.pointers, space, {0: VOLUME_BYTES // BLOCK_BYTES})
-        pull.connect(RemoteJournal(source))
+        pull.connect(RemoteJournal(source, link_type=partial(DataLink, certificates=certificates)))
         started = time.perf_counter()
         while pull.step().outcome is Outcome.MORE:
             pass
@@ -139,18 +156,20 @@ def transfer_rows(stack: ExitStack, primary: Side, directory: Path, group: str, 
     def nbdcopy(_: int) -> float:
         os.sync()
         started = time.perf_counter()
-        subprocess.run(["nbdcopy", "--flush", "--allocated", f"nbd://127.0.0.1:{plain_port}/bytes", target], check=True)
-        return copied.stat().st_size / (time.perf_counter() - started) / MIB
+        secured = f"{uri}?tls-certificates={certificates.directory}" if certificates is not None else uri
+        subprocess.run(["nbdcopy", "--flush", "--allocated", secured, target], check=True)
+        return size / (time.perf_counter() - started) / MIB
 
-    transfer(-1)  # the first one fills pages that nbdcopy's target already has
-    ours, theirs = alternate([transfer, nbdcopy], rounds)
-    yield compare("7", "journal transfer, loopback TCP, plain", "transfer", "nbdcopy", "MiB/s", ours, theirs, 0.9)
+    return [transfer, nbdcopy]
 
 
-def served(processes: Processes, directory: Path, exported: Path) -> int:
-    """The port of a stock `nbdkit file` that exports a directory, as a journal server does."""
+def served(processes: Processes, directory: Path, exported: Path, certificates: Certificates | None) -> str:
+    """The address of a stock `nbdkit file` that exports a directory, as a journal server does."""
     port = free_port()
     pidfile = directory / f"{port}.pid"
+    tls: list[str] = []
+    if certificates is not None:
+        tls = ["--tls=require", f"--tls-certificates={certificates.directory}", "--tls-verify-peer"]
     words: list[str | Path] = [
         "nbdkit",
         "-f",
@@ -161,6 +180,7 @@ def served(processes: Processes, directory: Path, exported: Path) -> int:
         "127.0.0.1",
         "-p",
         str(port),
+        *tls,
         "--filter=noparallel",
         "file",
         f"dir={exported}",
@@ -168,10 +188,10 @@ def served(processes: Processes, directory: Path, exported: Path) -> int:
     ]
     processes.start(words, f"nbdkit-{port}")
     wait_until(pidfile.exists, 20, f"nbdkit to serve {exported}")
-    return port
+    return f"{'nbds' if tls else 'nbd'}://127.0.0.1:{port}/"
 
 
-def copy_source(primary: Side, port: int, group: str) -> CopySource:
+def copy_source(primary: Side, uri: str, group: str) -> CopySource:
     header = primary.journal.header
     composition = Composition(
         journal_uuid=header.journal_uuid,
@@ -180,7 +200,6 @@ def copy_source(primary: Side, port: int, group: str) -> CopySource:
         data_head_lba=header.data_head_lba,
         data_block_count=header.data_block_count,
     )
-    uri = f"nbd://127.0.0.1:{port}/"
     links = Links(journal_uri=f"{uri}journal", pointers_uri=f"{uri}pointers", volume_uris={})
     return CopySource(site="tokyo", uuid=group, generation=1, composition=composition, links=links)
 
