@@ -64,6 +64,8 @@ def create(host: Host, order: PairCreate) -> PairStatus:
     _check_order(host, order)
     primary, secondary = side_at(host, order.primary.site), side_at(host, order.secondary.site)
     pair = _new_pair(order)
+    if (kept := host.store.find(order.group)) is not None:
+        sides.refuse_other(kept, pair)  # known here; the other site, which may be dead, need not be asked
     found = primary.check_side(_side_order(order, pair, order.primary, None))
     sizes = {volume.index: volume.size_bytes for volume in found.volumes}
     there = secondary.check_side(_side_order(order, pair, order.secondary, sizes))

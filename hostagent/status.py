@@ -18,6 +18,7 @@ from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, V
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
 from hostagent.lag import Lag
+from hostagent.life.missing import overwritten
 from hostagent.life.resync import automatic
 from hostagent.limit import limit_words
 from hostagent.observe import Observed, Unknown, observe
@@ -120,11 +121,13 @@ def _stopped(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
     group = facts.pair.group
     line = f"{group} is not protected: {observed.cause}, changes tracked{_changed(facts)}"
     if observed.event is PairEvent.SUSPENDED:
-        held = facts.secondary.state
+        held, command = facts.secondary.state, f"pairvol pair resync {group}"
         if held is not None and held.split is not SplitMode.OFF:
             word = "writable" if held.split is SplitMode.WRITE else "readable"
             line += f"; {facts.pair.secondary.site} is {word}"
-        return Verdict.WARN, line + _last(facts, now, behind), observed.cause, f"pairvol pair resync {group}"
+        if changed := overwritten(held):
+            line, command = f"{line}, {format_size(changed)} changed there", f"{command} --force"
+        return Verdict.WARN, line + _last(facts, now, behind), observed.cause, command
     line += _last(facts, now, behind)
     return Verdict.WARN, line, observed.cause, f"pairvol journal start {group}"  # which copies anew
 

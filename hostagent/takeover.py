@@ -57,7 +57,7 @@ from hostagent.host import Host
 from hostagent.lag import position
 from hostagent.life.commands import turn
 from hostagent.life.missing import Missing, behind, stopped
-from hostagent.life.served import already, serves
+from hostagent.life.served import already, serves, silent
 from hostagent.limit import copy_order
 from hostagent.manager import learnt
 from hostagent.observe import copied
@@ -78,8 +78,10 @@ def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool =
     if order.to == pair.primary.site:
         # The other site may have taken over a moment ago; then its word is newer than what is kept here.
         runner = host.runner(group)
-        runner.exchange(ANSWER_SECONDS)
+        heard = runner.exchange(ANSWER_SECONDS)
         pair = runner.ask(learnt)
+        if serves(pair, order) and (runner.look() if host.site == order.to else heard) is None:
+            raise silent(pair)
     if host.site != pair.secondary.site:
         if forwarded:
             raise ConflictError(f"{host.site} is not the secondary of {group}", hint='See "pairvol pair list".')

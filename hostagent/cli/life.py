@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def split(
     session: Session,
     group: GroupArgument,
-    rw: Annotated[bool, typer.Option("--rw", help="Let hosts write the SVOL; a resync overwrites that again.")] = False,
+    rw: Annotated[bool, typer.Option("--rw", help="Let hosts write the SVOL; resync --force overwrites that.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also with hosts connected to the SVOL.")] = False,
 ) -> None:
     """Stop replication in a consistent state. The SVOL is readable; changes are tracked."""
@@ -42,7 +42,7 @@ def resync(
         bool, typer.Option("--swap", help="After a takeover: the old primary follows, the direction is reversed.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Give up what never reached the new primary; or disconnect hosts.")
+        bool, typer.Option("--force", help="Give up what only the site that follows has; also disconnect hosts.")
     ] = False,
 ) -> None:
     """Bring a pair back in step by what differs. Replication goes on from there."""

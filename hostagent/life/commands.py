@@ -10,7 +10,8 @@ that is cut short anywhere is simply given again.
 | split | 1 the primary suspends | PSUS, the SVOL not served | goes on |
 | | 2 the secondary restored everything | the same | goes on |
 | | 3 the secondary serves its volumes | PSUS | done |
-| resync | 1 the secondary ends its split | PSUS | goes on |
+| resync | 0 what hosts wrote to the SVOL is counted; refused without force | PSUS | begins anew |
+| | 1 the secondary ends its split | PSUS | goes on |
 | | 2 the primary is let resume | PSUS, PFUS or COPY | goes on |
 | swap | 1 what would be dropped is counted; refused without force | SSWS | begins anew |
 | | 2 the turned pair is kept, and told to the other agent | both managers make it so | done |
@@ -36,6 +37,7 @@ from controller.units import counted, format_size
 from hostagent.api.models import Pair, PairResync, PairSplit, PairStatus
 from hostagent.host import Host
 from hostagent.lag import Lag, position
+from hostagent.life.missing import refuse_overwriting
 from hostagent.life.turn import turned
 from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 from hostagent.runner import PairRunner
@@ -92,7 +94,8 @@ def resync(host: Host, group: str, order: PairResync, *, forwarded: bool = False
     runner = host.runner(group)
     with host.locks.hold(groups=[group]):
         next_state(runner.status().state, PairEvent.RESYNC, group)
-        own, _ = _both(host, runner, pair, "resync")
+        own, other = _both(host, runner, pair, "resync")
+        refuse_overwriting(pair, other, force=order.force)
         peer = host.peers.get(pair.secondary.site)
         runner.peer_state(peer.split_side(group, SplitOrder(mode=SplitMode.OFF, force=order.force)))
         peer.resync_side(group)

@@ -1,11 +1,13 @@
-"""What a primary has and a site that would take over has not, and the refusals that speak of it. Pure."""
+"""What one site has and the other would drop, and the refusals that speak of it. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controller.api.models import JournalState, SplitMode
 from controller.errors import ConflictError
 from controller.units import counted, format_size
+from hostagent.api.models import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +44,25 @@ def stopped(group: str, primary: str, site: str) -> ConflictError:
         f"what hosts wrote since is not at {site}; {primary} serves as before",
         hint=f'Bring it over first with "pairvol pair resync {group}", or add --force to drop it.',
         group=group,
+    )
+
+
+def overwritten(secondary: JournalState | None) -> int:
+    """Bytes of the regions that hosts changed at a writable SVOL: a resync puts the primary's there."""
+    return secondary.dirty_bytes if secondary is not None and secondary.split is SplitMode.WRITE else 0
+
+
+def refuse_overwriting(pair: Pair, secondary: JournalState, *, force: bool) -> None:
+    """Refuse a resync that drops what hosts wrote to the SVOL, unless that is given up."""
+    changed = overwritten(secondary)
+    if not changed or force:
+        return
+    group, site = pair.group, pair.secondary.site
+    raise ConflictError(
+        f"cannot resync {group}: hosts changed {format_size(changed)} at {site} while it was split; "
+        f"a resync overwrites that with what {pair.primary.site} holds",
+        hint=f'Add --force to drop it: "pairvol pair resync {group} --force"; to keep it instead, let {site} take '
+        f'over: "pairvol pair takeover {group} --to {site} --force".',
+        group=group,
+        changed_bytes=changed,
     )

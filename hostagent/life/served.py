@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.errors import ConflictError
+from controller.errors import ConflictError, PeerError
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
 
 
@@ -23,6 +23,16 @@ def serves(pair: Pair, order: TakeoverOrder) -> bool:
             group=pair.group,
         )
     return True
+
+
+def silent(pair: Pair) -> PeerError:
+    """A primary that does not answer may be dead: nobody can say that it serves, and nothing can be done there."""
+    primary, secondary = pair.primary.site, pair.secondary.site
+    return PeerError(
+        f"cannot let {primary} take over {pair.group}: it is the primary, and does not answer; nothing was changed",
+        hint=f'Start it, or let {secondary} serve: "pairvol pair takeover {pair.group} --to {secondary}".',
+        group=pair.group,
+    )
 
 
 def already(pair: Pair) -> TakeoverReport:

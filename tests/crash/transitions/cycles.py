@@ -86,7 +86,7 @@ def pause(turn: Turn) -> None:
     pair.write()
     if writable:
         pair.write(pair.secondary, kept=False)
-    turn.give(site, "resync", lambda at: pair.agent(at).resync_pair(pair.name))
+    turn.give(site, "resync", lambda at: pair.agent(at).resync_pair(pair.name, PairResync(force=writable)))
     pair.wait(PairState.PAIR)
     pair.in_step()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from controller.errors import ConflictError, PairvolError, PeerError
-from hostagent.api.models import PairSplit, PairState
+from hostagent.api.models import PairResync, PairSplit, PairState
 from hostagent.cli.demo.sites import Daemon
 from hostagent.client import Agent
 from tests.crash.results import Controls, Row, wanted
@@ -117,7 +117,7 @@ def resync(work: Work) -> None:
     pair.write()
     if work.writable:
         pair.write(pair.secondary, kept=False)
-    work.give(lambda: agent.resync_pair(pair.name))
+    work.give(lambda: agent.resync_pair(pair.name, PairResync(force=work.writable)))
     work.heal()
 
 

@@ -174,7 +174,14 @@ def test_split_and_resync_from_either_host(life: Life) -> None:
         life.osaka.take_over(life.name)
     assert "; osaka is writable; lag " in life.tokyo.split_pair(life.name, PairSplit(writable=True)).line
     life.write(life.osaka, start=20 << 20)
-    life.osaka.resync_pair(life.name)
+    words = f"pairvol pair resync {life.name} --force"
+    for agent in (life.tokyo, life.osaka):
+        with pytest.raises(ConflictError, match=r"hosts changed \d+ MiB at osaka while it was split") as caught:
+            agent.resync_pair(life.name)
+        assert words in caught.value.hint
+    status = life.wait(PairState.PSUS, so=lambda status: status.next_command == words)
+    assert "; osaka is writable, " in status.line
+    life.osaka.resync_pair(life.name, PairResync(force=True))
     life.wait(PairState.PAIR)
     life.in_step()
     assert life.tokyo.resync_pair(life.name).state in (PairState.PAIR, PairState.COPY)  # given again

@@ -10,7 +10,7 @@ import pytest
 from controller.api.client import ControllerClient
 from controller.api.lifecycle import ServeOrder
 from controller.api.models import Role, TakeoverRequest
-from controller.errors import ConflictError, StorageError
+from controller.errors import ConflictError, PeerError, StorageError
 from hostagent.api.models import PairState, Verdict
 from hostagent.cli.demo.sites import Daemon
 from tests.integration.hostagent.conftest import Case
@@ -159,12 +159,18 @@ def test_with_the_primary_site_dead_and_its_return(case: Case) -> None:
     lost = case.wait_state(PairState.PSUE, case.osaka, timeout=6)
     assert "tokyo unknown since" in lost.line
     assert lost.next_command == f"pairvol pair takeover {case.name}"
+    with pytest.raises(PeerError, match="it is the primary, and does not answer") as silent:
+        case.osaka.take_over(case.name, to="tokyo")
+    assert f"pairvol pair takeover {case.name} --to osaka" in silent.value.hint
     report = case.osaka.take_over(case.name)
     assert (report.kind, report.generation, report.missing_journals) == ("forced", 2, None)
     case.write(6, agent=case.osaka)
     dead = case.status(case.osaka)
     assert (dead.verdict, dead.state) == (Verdict.WARN, PairState.SSWS)
     assert "tokyo unknown since" in dead.line
+    with pytest.raises(ConflictError, match="was taken over by osaka") as over:  # the dead site need not be asked
+        case.osaka.create_pair(case.order())
+    assert f"pairvol pair delete {case.name}" in over.value.hint
     past = case.osaka.pair_history(case.name)
     assert [(each.lag_seconds, each.missing_journals) for each in past.takeovers] == [(None, None)]
     assert past.takeovers[0].lag_seconds_max is not None  # but it was not more than that

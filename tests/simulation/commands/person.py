@@ -40,7 +40,7 @@ class Person(Calls):
                 "pair split db",
                 "pair split db --rw",
                 "pair resync db",
-                "pair resync db",
+                f"pair resync db{force}",
                 f"pair resync db --swap{force}",
                 f"pair takeover db --to {secondary}{force}",
                 f"pair takeover db --to {secondary}{force}",
