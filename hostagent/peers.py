@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from controller.api.lifecycle import JournalResize, MembersJoin, MembersLeave, ServeOrder, SplitOrder
 from controller.api.markers import NamedMarker
 from controller.api.models import FenceRequest, Group, JournalState, Volume
-from controller.errors import PairvolError, PeerError, UsageError
+from controller.errors import PairvolError, UsageError
 from controller.tls import Certificates
 from hostagent.api.drills import DrillOrder, DrillReport, MarkerPut, PutMarker
 from hostagent.api.history import TakeoverEntry
@@ -114,13 +114,7 @@ class AgentClient:
 
     def hello(self) -> PeerHello:
         """Is it there, and is it the agent of that site?"""
-        answer = self._noted(lambda: self._channel.call(PeerHello, "GET", "/peer/hello", seconds=HELLO_SECONDS))
-        if answer.site == self.site:
-            return answer
-        stranger = f"the host agent of {answer.site} answers there, not that of {self.site}"
-        with self._lock:
-            self._contact, self._failure = None, stranger
-        raise PeerError(stranger, hint=f"Correct [peers.{self.site}] in the configuration of this agent.")
+        return self._noted(lambda: self._channel.call(PeerHello, "GET", "/peer/hello", seconds=HELLO_SECONDS))
 
     def exchange(self, message: Exchange, seconds: float = EXCHANGE_SECONDS) -> ExchangeAnswer:
         """Tell, and hear: see `manager.py`."""

@@ -105,14 +105,6 @@ def test_a_command_that_was_cut_short_goes_on_when_given_again(case: Case) -> No
     assert [known.uuid for known in case.tokyo.pairs() if known.group == case.name] == [pair.uuid]
 
 
-def test_an_address_at_which_another_site_answers_is_no_contact(case: Case) -> None:
-    kyoto = AgentClient("kyoto", case.linked.second.agent_url)
-    contact = kyoto.contact()
-    kyoto.close()
-    assert (contact.ok, contact.last_contact_ns) == (False, 0)
-    assert contact.failure == "the host agent of osaka answers there, not that of kyoto"
-
-
 def test_a_secondary_is_not_attached(case: Case) -> None:
     case.pair()
     with pytest.raises(ConflictError, match="replication writes to it"):

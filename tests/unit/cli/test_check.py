@@ -24,9 +24,9 @@ def by_subject(pairvol: Pairvol) -> dict[str, tuple[str, str, str]]:
 
 
 def test_a_controller_of_another_site_fails(agent: FakeAgent, pairvol: Pairvol) -> None:
-    agent.info = info(controller_ok=False, controller_failure="it is of site kyoto, and the agent of site tokyo")
+    agent.info = info(controller_ok=False, controller_failure="site kyoto answers there, not tokyo")
     level, detail, mend = by_subject(pairvol)["controller"]
-    assert (level, "it is of site kyoto" in detail, "site" in mend) == (Level.FAILED, True, True)
+    assert (level, "site kyoto answers" in detail, "site" in mend) == (Level.FAILED, True, True)
 
 
 def test_who_is_not_root_asks_an_agent_without_a_warning(
