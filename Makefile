@@ -26,6 +26,9 @@ BENCH_PACKAGES := qemu-system-common
 # and nobody asked for a database on this machine.
 NO_CLUSTER := /etc/postgresql-common/createcluster.d/pairvol.conf
 
+# Taken out of Debian's package prometheus, which installed would start a server.
+PROMTOOL := $(VENV)/bin/promtool
+
 PACKAGES := controller hostagent nbd_plugin
 ROWS ?=
 SUITE ?=
@@ -98,6 +101,10 @@ setup: ## install what is missing to run it (Debian packages as root, Python pac
 tools: ## the same, and what the tests need
 	@$(call debian_packages,$(APT_PACKAGES) $(TEST_PACKAGES))
 	@$(call python_packages,$(TOOLS_READY),'$(READY)' '$(TOOLS_READY)',[dev])
+	@[ -x '$(PROMTOOL)' ] || command -v promtool >/dev/null || { \
+	  taken=$$(mktemp -d); trap 'rm -rf "$$taken"' EXIT; cd "$$taken"; \
+	  apt-get -qq download prometheus && dpkg -x prometheus_*.deb . && install usr/bin/promtool '$(PROMTOOL)'; \
+	} >/dev/null 2>&1 || echo "promtool cannot be had; the alerts are not tried"
 
 demo: setup ## two sites on this machine, from mkfs to takeover, with a verdict
 	@'$(VENV)/bin/pairvol' demo $(DEMO_ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from controller.metrics.page import families
 from hostagent.metrics import figures as of_agent
 from tests.support import scrapes
 from tests.support.processes import PROJECT
+
+PROMTOOL = shutil.which("promtool") or shutil.which("promtool", path=Path(sys.executable).parent)
 
 LABELS: dict[str, set[str]] = {
     figure.name: set(labels)
@@ -58,10 +61,11 @@ def test_every_alert_says_what_to_type_next() -> None:
             assert part in block
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian package prometheus)")
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not there: run make tools, or install Debian's prometheus")
 def test_the_rules_fire_when_they_should() -> None:
-    subprocess.run(["promtool", "check", "rules", scrapes.path_of("alerts.yml")], check=True, capture_output=True)
-    subprocess.run(["promtool", "test", "rules", Path(__file__).with_name("alerts_test.yml")], check=True)
+    assert PROMTOOL is not None
+    subprocess.run([PROMTOOL, "check", "rules", scrapes.path_of("alerts.yml")], check=True, capture_output=True)
+    subprocess.run([PROMTOOL, "test", "rules", Path(__file__).with_name("alerts_test.yml")], check=True)
 
 
 def test_scrapes_go_where_the_agent_listens() -> None:
