@@ -9,15 +9,15 @@ in the state directory, sockets and pid files in the run directory.
         volumes/NAME.img  pool/NAME.img           stores that we made
         groups/NAME/journal  journal.next  pointers  dirty  run  copy.json  verify.json  markers.jsonl
         groups/NAME/export/  safepoint/  orphans/
-        servers/ID.json                           what a volume server reads
+        servers/ID.json                           what a volume server or a relay reads
         log/ID.log
         drills.jsonl  drills/                     the ledger of drills, and room for what is written to their images
     run_directory/
         controller.sock  ID.sock  ID.ctl  ID.pid  NAME.permit
 
 Server ids: `v-VOLUME` and `g-GROUP` serve volumes, `j-GROUP` the journal,
-`p-GROUP` the primary volumes to the copying site, `d-NUMBER-INDEX` an image
-of a drill.
+`p-GROUP` the primary volumes to the copying site, `z-GROUP` compresses what
+these two answer, `d-NUMBER-INDEX` is an image of a drill.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ read by controller/volume/settings.py) and to command lines. Starts nothing.
 * `j-GROUP` exports the journal and the pointer page read-only over TCP (stock
   nbdkit, no Python in that path), `p-GROUP` the primary volumes, from the
   volume server.
+* `z-GROUP` compresses what both of these answer, for a group that wants it
+  (controller/relay/WIRE.md).
 * Volumes of a secondary are served while it is split, those of a fenced
   primary by nobody.
 """
@@ -16,13 +18,16 @@ read by controller/volume/settings.py) and to command lines. Starts nothing.
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import controller
-from controller.api.models import GroupVolume, OnFull, Role, SplitMode
+from controller import process
+from controller.addresses import Address
+from controller.api.models import Compression, GroupVolume, OnFull, Role, SplitMode
 from controller.config import Config
 from controller.paths import GroupPaths, Paths
 from controller.state import GroupRecord, Phase, StateDocument, VolumeRecord
@@ -31,6 +36,7 @@ PROJECT: Final = Path(controller.__file__).resolve().parent.parent
 PLUGIN: Final = PROJECT / "nbd_plugin" / "plugin.py"
 
 ServerDocument = dict[str, Any]
+LOCAL_HOSTS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where one is reached that listens everywhere
 
 
 def own_server(volume: VolumeRecord) -> str:
@@ -73,6 +79,11 @@ def source_server(group: str) -> str:
     return f"p-{group}"
 
 
+def relay_server(group: str) -> str:
+    """Id of the relay that compresses what the other site reads."""
+    return f"z-{group}"
+
+
 def serves_volumes(group: GroupRecord) -> bool:
     """Whether the group's volumes are served by its volume server."""
     if group.phase is Phase.CREATING or group.role is Role.FENCED:
@@ -83,6 +94,11 @@ def serves_volumes(group: GroupRecord) -> bool:
 def writable(group: GroupRecord) -> bool:
     """Whether hosts may write to the volumes that are served."""
     return not group.quiesced and group.split is not SplitMode.READ
+
+
+def compresses(group: GroupRecord, config: Config) -> bool:
+    """Whether there is a relay before what the other site reads. It asks for no certificate: never beside [tls]."""
+    return group.compression is not Compression.NONE and config.tls is None and exports_journal(group)
 
 
 def exports_journal(group: GroupRecord) -> bool:
@@ -214,6 +230,21 @@ def tls_options(config: Config, paths: Paths) -> list[str]:
         return []
     certificates = paths.certificates(config.certificates.digest())
     return ["--tls=require", f"--tls-certificates={certificates}", "--tls-verify-peer"]
+
+
+def relay_command(group: GroupRecord, config: Config, paths: Paths) -> list[str]:
+    server = relay_server(group.name)
+    return [
+        *(sys.executable, "-m", process.RELAY_MODULE, process.PIDFILE_OPTION, str(paths.pidfile(server))),
+        *("--listen", str(Address(host=config.data_address, port=group.relay_port or 0))),
+        *("--targets", str(paths.server_document(server))),
+    ]
+
+
+def relay_targets(group: GroupRecord, config: Config) -> ServerDocument:
+    """Where the relay of a group reads; the names are those of controller/relay/frames.py."""
+    host = LOCAL_HOSTS.get(config.data_address, config.data_address)
+    return {"journal": [host, group.journal_port], "volumes": [host, group.volume_port]}
 
 
 def plugin_environment() -> dict[str, str]:

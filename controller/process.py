@@ -21,6 +21,7 @@ from controller import launch
 from controller.errors import StorageError, UsageError
 
 PIDFILE_OPTION: Final = "--pidfile"
+RELAY_MODULE: Final = "controller.relay"
 _ZOMBIE_STATES: Final = frozenset("ZX")
 
 
@@ -142,7 +143,9 @@ def command_line(pid: int) -> list[str]:
 
 def _pidfile_of(pid: int) -> Path | None:
     arguments = command_line(pid)
-    if PIDFILE_OPTION in arguments[:-1] and "nbdkit" in Path(arguments[0]).name:
+    if PIDFILE_OPTION not in arguments[:-1]:
+        return None
+    if "nbdkit" in Path(arguments[0]).name or arguments[1:3] == ["-m", RELAY_MODULE]:
         return Path(arguments[arguments.index(PIDFILE_OPTION) + 1])
     return None
 

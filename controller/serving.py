@@ -7,6 +7,7 @@ does less than the last command said. Must not decide what is to be served.
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -21,6 +22,12 @@ from controller.tls import End
 
 READY_PROBE_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 0.5
+_COMMANDS: Final = {
+    "journal_port": plans.journal_command,
+    "volume_port": plans.source_command,
+    "relay_port": plans.relay_command,
+}
+_telling: Final = threading.Lock()
 
 
 def told(appliance: Appliance, server: str) -> plans.ServerDocument | None:
@@ -120,21 +127,35 @@ def serve_journal(appliance: Appliance, group: GroupRecord) -> None:
     """Begin to keep the servers from which the other site reads a primary group; returns at once."""
     _keep_tcp(appliance, group.name, plans.journal_server(group.name), "journal_port")
     _keep_tcp(appliance, group.name, plans.source_server(group.name), "volume_port")
+    if plans.compresses(group, appliance.config):
+        serve_relay(appliance, group)
 
 
 def retire_journal(appliance: Appliance, group: str) -> None:
     """End the servers from which the other site reads."""
+    retire_relay(appliance, group)
     for server in (plans.journal_server(group), plans.source_server(group)):
         appliance.servers.stop(server)
 
 
+def serve_relay(appliance: Appliance, group: GroupRecord) -> None:
+    """Begin to keep the relay through which the other site reads a group compressed; returns at once."""
+    _keep_tcp(appliance, group.name, plans.relay_server(group.name), "relay_port")
+
+
+def retire_relay(appliance: Appliance, group: str) -> None:
+    """End it; a group without one is no error."""
+    retire(appliance, plans.relay_server(group))
+
+
 def _keep_tcp(appliance: Appliance, group: str, server: str, key: str) -> None:
     paths, config = appliance.paths, appliance.config
-    build = plans.journal_command if key == "journal_port" else plans.source_command
+    build = _COMMANDS[key]
 
     def command_line() -> list[str]:
         choose_port(appliance, group, key)
         _lead_to_certificates(appliance)
+        _tell_relay(appliance, group)
         return build(appliance.store.document.group(group), config, paths)
 
     def usable(found: list[str]) -> bool:
@@ -148,6 +169,7 @@ def _keep_tcp(appliance: Appliance, group: str, server: str, key: str) -> None:
             log=paths.server_log(server),
             command=command_line,
             usable=usable,
+            environment=plans.plugin_environment() if key == "relay_port" else {},
             start_seconds=config.servers.start_seconds,
             stop_seconds=config.servers.stop_seconds,
             stateless=True,
@@ -168,6 +190,14 @@ def _lead_to_certificates(appliance: Appliance) -> None:
                 known.unlink()  # servers have read what they need at their start
     with suppress(FileExistsError):
         link.symlink_to(certificates.directory)
+
+
+def _tell_relay(appliance: Appliance, group: str) -> None:
+    """Where it reads: a server that starts may have got another port."""
+    with _telling:
+        now = appliance.store.document.group(group)
+        if plans.compresses(now, appliance.config):
+            tell(appliance, plans.relay_server(group), plans.relay_targets(now, appliance.config))
 
 
 def choose_port(appliance: Appliance, group: str, key: str) -> None:

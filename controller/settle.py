@@ -16,6 +16,7 @@ from functools import partial
 from controller import growth, plans, pool, process, serving, volumes
 from controller.api.models import Role
 from controller.appliance import Appliance
+from controller.config import Config
 from controller.drills import commands as drills
 from controller.errors import DiskFullError, PairvolError
 from controller.groups import delete, demote, fence, journal_size, members, takeover
@@ -31,7 +32,7 @@ def settle(appliance: Appliance) -> threading.Thread:
     for name in created:
         _attempt(appliance, name, "undo the creation", partial(_undo_creation, appliance, name))
     document = appliance.store.document
-    kept = {appliance.paths.pidfile(server) for server in _expected(document)}
+    kept = {appliance.paths.pidfile(server) for server in _expected(document, appliance.config)}
     for pid in stop_strays(appliance.paths.run, kept):
         appliance.events.emit("warning", "server.stray", f"ended stray server process {pid}", {"pid": pid})
     _attempt(appliance, None, "settle the drills", partial(drills.settle, appliance), again=False)
@@ -54,7 +55,7 @@ def settle(appliance: Appliance) -> threading.Thread:
     return thread
 
 
-def _expected(document: StateDocument) -> set[str]:
+def _expected(document: StateDocument, config: Config) -> set[str]:
     """Ids of every server that may rightly run, also for groups in mid-command."""
     servers = {plans.own_server(volume) for volume in document.volumes.values()}
     for group in document.groups.values():
@@ -68,6 +69,8 @@ def _expected(document: StateDocument) -> set[str]:
             servers.add(plans.group_server(group))
         if plans.exports_journal(group) and group.phase is not Phase.DEMOTING:
             servers |= {plans.journal_server(group.name), plans.source_server(group.name)}
+            if plans.compresses(group, config):
+                servers.add(plans.relay_server(group.name))
         servers.update(image.server for drill in group.drills for image in drill.images)
     return servers
 

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from controller import durable
 from controller.api.drills import Drill
 from controller.api.lifecycle import Orphan
-from controller.api.models import Composition, GroupVolume, Name, OnFull, Position, Role, Shape, SplitMode
+from controller.api.models import Composition, Compression, GroupVolume, Name, OnFull, Position, Role, Shape, SplitMode
 from controller.errors import ConflictError, IntegrityError, NotFoundError
 
 VERSION: Final = 1  # of state.json
@@ -103,6 +103,8 @@ class GroupRecord(Shape):
     gap_sequence: int | None = None  # acquisition was off just before this journal
     journal_port: int | None = None
     volume_port: int | None = None
+    compression: Compression = Compression.NONE  # of what the other site reads
+    relay_port: int | None = None
     readers: list[str] = Field(default_factory=list)  # sites whose confirmation frees space
     composition: Composition | None = None  # of the journal; known when it is laid out
     server: str | None = None  # id of the volume server; kept while volumes join and leave
@@ -179,7 +181,9 @@ class StateDocument(Shape):
 
     def ports(self) -> set[int]:
         """TCP ports given to servers."""
-        found = {port for group in self.groups.values() for port in (group.journal_port, group.volume_port)}
+        found = {
+            port for group in self.groups.values() for port in (group.journal_port, group.volume_port, group.relay_port)
+        }
         return {port for port in found if port is not None}
 
 

@@ -36,6 +36,7 @@ from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import (
     AcquisitionOrder,
     ChangedRegions,
+    CompressionOrder,
     CopyOrder,
     Event,
     FenceRequest,
@@ -207,6 +208,9 @@ class ControllerClient:
 
     def serve(self, group: str, order: ServeOrder) -> JournalState:
         return self._order(JournalState, f"/groups/{group}/serve", order)
+
+    def set_compression(self, group: str, order: CompressionOrder) -> JournalState:
+        return self._order(JournalState, f"/groups/{group}/compression", order)
 
     def resize_journal(self, group: str, order: JournalResize) -> Group:
         return self._order(Group, f"/groups/{group}/journal/resize", order, TAKEOVER_SECONDS)

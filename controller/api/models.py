@@ -18,6 +18,7 @@ from controller.api.shape import Failure as Failure
 from controller.api.shape import Name as Name
 from controller.api.shape import Shape as Shape
 from controller.api.words import AcquisitionMode as AcquisitionMode
+from controller.api.words import Compression as Compression
 from controller.api.words import CopyMode as CopyMode
 from controller.api.words import CopyState as CopyState
 from controller.api.words import InitialCopyMethod as InitialCopyMethod
@@ -138,6 +139,9 @@ class Links(Shape):
     pointers_uri: str  # the 4 KiB pointer page, read-only
     member_uris: list[str] = Field(default_factory=list)  # of the journal's further volumes
     volume_uris: dict[str, str]  # by volume index as a string: PVOLs, read-only
+    relay: str | None = (
+        None  # HOST:PORT at which all of it is read compressed (controller/relay/WIRE.md); None: nowhere
+    )
 
 
 class Group(Shape):
@@ -228,6 +232,9 @@ class JournalState(Shape):
     verify: VerifyState | None = None  # a secondary's: what the last task of verify runs found here
     limit_bytes_per_second: Count | None = None  # a secondary's: what its transfer may take
     limit_holds_back: bool = False  # and whether that made it wait just now
+    compression: Compression = Compression.NONE  # a primary's: as ordered; a secondary's: as it reads now
+    transfer_bytes: Count = 0  # a secondary's: read from the other site since its controller started
+    wire_bytes: Count = 0  # and what crossed the wire for it
     restore_end: Count | None = None  # a secondary's restore was told to stand at this journal for a while
     driver: Name | None = None  # the host agent that drives this group; None when none has a lease
     append_records_per_second: float = 0.0  # exponential averages
@@ -276,6 +283,12 @@ class InitialCopyOrder(Shape):
     method: InitialCopyMethod = InitialCopyMethod.DIRECT
     gap_sequence: Count | None = None  # the primary's; another one than before begins the copy anew
     limit_bytes_per_second: Limit | None = None  # as in a copy order
+
+
+class CompressionOrder(Shape):
+    """How the other site may read this primary."""
+
+    compression: Compression
 
 
 class AcquisitionOrder(Shape):

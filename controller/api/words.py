@@ -77,3 +77,10 @@ class OnFull(StrEnum):
 
     SUSPEND = "suspend"  # nothing, until it is full; then they wait a while, and changes are tracked instead
     THROTTLE = "throttle"  # above the high-water mark they slow down, and when it is full they wait longer
+
+
+class Compression(StrEnum):
+    """Of what crosses the data link."""
+
+    NONE = "none"
+    ZSTD = "zstd"

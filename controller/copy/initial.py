@@ -29,6 +29,7 @@ from controller.copy.bucket import Bucket
 from controller.copy.link import DataLink, Extent, LinkMaker
 from controller.copy.progress import Progress
 from controller.copy.remote import read_durable
+from controller.copy.ways import Way
 from controller.errors import ConflictError
 from controller.journal.pointers import PAGE_BYTES
 from controller.restore.targets import Targets, refused
@@ -59,6 +60,7 @@ class InitialCopyRun:
         stop: threading.Event | None = None,
         link_type: LinkMaker = DataLink,
         bucket: Bucket | None = None,
+        way: Way | None = None,
     ) -> None:
         self.progress = progress
         self._source = source
@@ -67,6 +69,7 @@ class InitialCopyRun:
         self._stop = stop
         self._link_type = link_type
         self._bucket = bucket or Bucket()
+        self._way = way
         self._epoch = targets.epoch
         self._areas: CopyAreas | None = None
         self._links: dict[int, DataLink] = {}
@@ -85,6 +88,8 @@ class InitialCopyRun:
         if area is None:
             self._complete()
             return False
+        if area.volume in self._links:
+            self._links[area.volume].reconsider()
         link, backing = self._link(area.volume), self._targets.backings[area.volume]
         self._window_bytes = self._bucket.step_bytes(self._link_bytes)
         self._bucket.moves(self._window_bytes)
@@ -133,6 +138,7 @@ class InitialCopyRun:
                     hint="The two sides of the pair have different volumes; create the pair again.",
                 )
             link = self._link_type(uri, stop=self._stop, allocation=True)
+            link.way = self._way
             self._links[volume] = link
         if not link.connected:
             size = self._targets.backings[volume].size_bytes
@@ -224,6 +230,7 @@ class InitialCopyRun:
     def _durable(self) -> int:
         """The newest journal that the primary cannot lose."""
         pages = self._link_type(self._source.links.pointers_uri, stop=self._stop)
+        pages.way = self._way
         try:
             return read_durable(pages, bytearray(PAGE_BYTES)).sequence
         finally:

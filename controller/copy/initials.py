@@ -20,6 +20,7 @@ from controller.copy.link import DataLink, LinkMaker
 from controller.copy.loop import Loop, OnEvent
 from controller.copy.progress import Progress, load, store
 from controller.copy.resync import Resync
+from controller.copy.ways import Ways
 from controller.errors import ConflictError
 from controller.restore.targets import Targets
 
@@ -40,6 +41,7 @@ class InitialCopying(Loop):
         barred: bool = False,
         bucket: Bucket | None = None,
         link_type: LinkMaker = DataLink,
+        ways: Ways | None = None,
     ) -> None:
         super().__init__("initial_copy", on_event)
         self._path = path
@@ -53,6 +55,7 @@ class InitialCopying(Loop):
         self._barred = barred
         self._bucket = bucket or Bucket()
         self._link_type = link_type
+        self._ways = ways or Ways(on_event)
         if self._stored.order is not None:
             self._bucket.change(self._stored.order.limit_bytes_per_second)  # until an order says another
         resync.open(self._stored)
@@ -182,16 +185,24 @@ class InitialCopying(Loop):
                 return pause
             if self._run is None:
                 assert stored.order is not None
+                source = stored.order.source
+                way = self._ways.way(source.links, Lane.COPY)
                 self._run = InitialCopyRun(
                     stored,
-                    stored.order.source,
+                    source,
                     self._targets,
                     self._save_of_run,
                     self.stop,
                     self._link_type,
                     self._bucket,
+                    way,
                 )
-            more = self._run.step()
+            traffic = self._ways.traffic[Lane.COPY]
+            spared = traffic.spared
+            try:
+                more = self._run.step()
+            finally:
+                self._bucket.moves(spared - traffic.spared)
             with self.changed:
                 if more or self._restart:
                     self._shown = self._shown if self._restart else self._run.progress

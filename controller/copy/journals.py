@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from controller.api.models import CopyMode, CopyOrder, CopySource
+from controller.api.models import Compression, CopyMode, CopyOrder, CopySource
 from controller.copy.activity import Activity
 from controller.copy.bucket import Bucket, Lane
 from controller.copy.link import DataLink, LinkMaker
@@ -18,6 +18,7 @@ from controller.copy.loop import Loop, OnEvent
 from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull, Outcome, Pulled
 from controller.copy.remote import RemoteJournal
+from controller.copy.ways import Ways
 from controller.errors import PairvolError, PeerError
 from controller.journal.pointers import PAGE_BYTES
 
@@ -39,10 +40,12 @@ class JournalCopy(Loop):
         on_event: OnEvent,
         bucket: Bucket | None = None,
         link_type: LinkMaker = DataLink,
+        ways: Ways | None = None,
     ) -> None:
         super().__init__("copy", on_event)
         self._link_type = link_type
         self._bucket = bucket or Bucket()
+        self._ways = ways or Ways(on_event)
         self.pull = pull
         self.link_ok: bool | None = None
         self.link_contact_ns = 0
@@ -58,6 +61,16 @@ class JournalCopy(Loop):
         """Whether an order holds now."""
         with self.changed:
             return self._orders.active(time.monotonic()) is not None
+
+    def figures(self) -> dict[str, Any]:
+        """What a snapshot says of the link: names as in models.JournalState."""
+        return {
+            "limit_bytes_per_second": self._bucket.limit,
+            "limit_holds_back": self._bucket.holds_back,
+            "compression": Compression.ZSTD if self.pull.compressed else Compression.NONE,
+            "transfer_bytes": self._ways.nbd_bytes,
+            "wire_bytes": self._ways.wire_bytes,
+        }
 
     def take(self, order: CopyOrder) -> None:
         """A copy order, new or renewed."""
@@ -83,17 +96,21 @@ class JournalCopy(Loop):
             return pause
         self._bucket.moves(PAGE_BYTES)
         if order.source != self._source:
+            way = self._ways.way(order.source.links, Lane.JOURNALS)
             remote = RemoteJournal(
-                order.source, deadline_seconds=LINK_SECONDS_MAX, stop=self.stop, link_type=self._link_type
+                order.source, deadline_seconds=LINK_SECONDS_MAX, stop=self.stop, link_type=self._link_type, way=way
             )
             self.pull.connect(remote)
             self._source = order.source
-        before = self.pull.rereads
+        before, traffic = self.pull.rereads, self._ways.traffic[Lane.JOURNALS]
+        spared = traffic.spared
         try:
             pulled = self.pull.step(limit)
         except PeerError:
             self.link_ok = False
             raise
+        finally:
+            self._bucket.moves(spared - traffic.spared)
         self.link_ok, self.link_contact_ns = True, time.time_ns()
         if self.pull.rereads > before:
             self._tell_spoiled()

@@ -15,10 +15,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import nbd
 
 from controller.copy.reads import Reads
+from controller.copy.relayed import Relayed
+from controller.copy.ways import Way
 from controller.errors import IntegrityError, PeerError, UsageError
 from controller.tls import Certificates, End
 
@@ -54,6 +57,7 @@ class DataLink:
     whatever was in flight, and PeerError (a retry can help) is raised; the next
     use connects again. `stop` ends a wait early. `connections` counts
     connections made, so that an owner knows when to check again who answers.
+    `way`: says for each connection whether it is compressed.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class DataLink:
         stop: threading.Event | None = None,
         allocation: bool = False,
         certificates: Certificates | None = None,
+        way: Way | None = None,
     ) -> None:
         """With certificates: TLS with both ends authenticated, or nothing."""
         self.uri = uri
@@ -72,6 +77,8 @@ class DataLink:
         self.connections = 0
         self._stop = stop or threading.Event()
         self._allocation = allocation
+        self.way = way
+        self._relayed: Relayed | None = None  # what carries the present connection, when it is compressed
         self._handle: Any = None
         self._reads: Reads
 
@@ -79,6 +86,25 @@ class DataLink:
     def connected(self) -> bool:
         """Whether the next use will find a connection (it may be dead without anyone knowing)."""
         return self._handle is not None
+
+    @property
+    def compressed(self) -> bool:
+        """Whether there is a connection, and it is compressed."""
+        return self._relayed is not None
+
+    @property
+    def _may_compress(self) -> bool:
+        """A relay speaks no TLS, and a site that has certificates speaks nothing else."""
+        return self.way is not None and self.way.compressed and self._certificates is None
+
+    def reconsider(self) -> None:
+        """Drop a connection that is not compressed, and could be by now; only between two uses that belong together."""
+        if self.way is None or self._handle is None or self._relayed is not None or self._certificates is not None:
+            return
+        if self._may_compress:
+            self.close()
+        else:
+            self.way.probe(self.deadline_seconds)
 
     @property
     def size_bytes(self) -> int:
@@ -104,11 +130,13 @@ class DataLink:
         if pieces:
             total = sum(len(view) for _, view in pieces)
             handle = self._connected()
-            budget = Deadline(self.deadline_seconds, total, self._stop)
+            budget = self._deadline(self.deadline_seconds, total)
             try:
                 _read_pieces(handle, self._reads, pieces, budget)
             except (nbd.Error, OSError) as error:
                 raise self._broken(error) from error
+            if self.way is not None:
+                self.way.moved(self._relayed, total)
 
     def flush(self, deadline_seconds: float = 10.0) -> None:
         """Make durable, at the other site, everything that this connection could have read."""
@@ -120,7 +148,7 @@ class DataLink:
                 uri=self.uri,
             )
         try:
-            _finish(handle, handle.aio_flush(), Deadline(deadline_seconds, 0, self._stop))
+            _finish(handle, handle.aio_flush(), self._deadline(deadline_seconds))
         except (nbd.Error, OSError) as error:
             raise self._broken(error) from error
 
@@ -141,7 +169,7 @@ class DataLink:
         try:
             if not handle.can_meta_context(nbd.CONTEXT_BASE_ALLOCATION):
                 return [Extent(offset, count, False)]
-            budget = Deadline(self.deadline_seconds, 0, self._stop)
+            budget = self._deadline(self.deadline_seconds)
             _finish(handle, handle.aio_block_status(count, offset, status), budget)
         except (nbd.Error, OSError) as error:
             raise self._broken(error) from error
@@ -155,6 +183,12 @@ class DataLink:
             handle.__del__()
             del handle._o
             self._reads.forget()
+        self._relayed = None
+
+    def _deadline(self, seconds: float, total_bytes: int = 0, whole_share: float = 1.0) -> Deadline:
+        relayed = self._relayed
+        moved = (lambda: relayed.moved_bytes) if relayed is not None else None
+        return Deadline(seconds, total_bytes, self._stop, whole_share, moved)
 
     def _connected(self) -> Any:
         if self._handle is None:
@@ -163,10 +197,15 @@ class DataLink:
             handle.set_pread_initialize(False)  # a pass over the map less; after an error the views are undefined
             if self._allocation:
                 handle.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
-            budget = Deadline(self.deadline_seconds, 0, self._stop, CONNECT_SHARE)
             try:
                 self._secure(handle)
-                handle.aio_connect_uri(self.uri)
+                if self._may_compress and self.way is not None:
+                    self._relayed = self.way.begin(self.uri, self.deadline_seconds)
+                    handle.set_export_name(unquote(urlsplit(self.uri).path.removeprefix("/")))
+                    handle.aio_connect_socket(self._relayed.take())
+                else:
+                    handle.aio_connect_uri(self.uri)
+                budget = self._deadline(self.deadline_seconds, 0, CONNECT_SHARE)
                 while not handle.aio_is_ready():
                     if handle.aio_is_dead() or handle.aio_is_closed():
                         raise TimeoutError("the server closed the connection")
@@ -195,8 +234,15 @@ class DataLink:
         handle.set_tls_verify_peer(True)
 
     def _broken(self, error: Any, *, connecting: bool = False) -> PeerError:
+        relayed = self._relayed
         self.close()
+        if self.way is not None and not self._stop.is_set():
+            if relayed is not None:
+                relayed.wait(_SLICE_SECONDS)
+            self.way.broke(relayed)
         words = error.string if isinstance(error, nbd.Error) else error.strerror or str(error)
+        if relayed is not None and relayed.failure is not None:
+            words = relayed.failure
         words = words.partition(": ")[2] if words.startswith("nbd_") else words
         if connecting and self._certificates is not None:
             words = next((said for part, said in REFUSALS.items() if part in words), words)
@@ -211,13 +257,23 @@ LinkMaker = Callable[..., DataLink]  # a DataLink's own parameters
 
 
 class Deadline:
-    """How long one call may take: silence, and the whole of it, are both bounded."""
+    """How long one call may take: silence, and the whole of it, are both bounded.
+
+    `moved`: bytes that came so far by another way than the handle's own socket.
+    """
 
     def __init__(
-        self, silence_seconds: float, total_bytes: int, stop: threading.Event, whole_share: float = 1.0
+        self,
+        silence_seconds: float,
+        total_bytes: int,
+        stop: threading.Event,
+        whole_share: float = 1.0,
+        moved: Callable[[], int] | None = None,
     ) -> None:
         self._silence_seconds = silence_seconds
         self._stop = stop
+        self._moved = moved
+        self._moved_before = moved() if moved is not None else 0
         self._heard = time.monotonic()
         self._end = self._heard + whole_share * silence_seconds + total_bytes / RATE_BYTES_MIN
 
@@ -233,6 +289,8 @@ class Deadline:
             if handle.poll(math.ceil(min(left, _SLICE_SECONDS) * 1000)):
                 self._heard = time.monotonic()
                 return
+            if self._moved is not None and (moved := self._moved()) != self._moved_before:
+                self._heard, self._moved_before = time.monotonic(), moved
 
 
 def _pieces(ranges: Iterable[Range]) -> Iterator[tuple[int, memoryview]]:

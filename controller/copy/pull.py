@@ -90,6 +90,11 @@ class JournalPull:
         self._remote = remote
         self._known = 0
 
+    @property
+    def compressed(self) -> bool:
+        """Whether the journal is read compressed now."""
+        return self._remote is not None and self._remote.compressed
+
     def close(self) -> None:
         """Drop the connections."""
         if self._remote is not None:
@@ -103,6 +108,7 @@ class JournalPull:
         """
         remote = self._remote
         assert remote is not None
+        remote.reconsider()
         self._recognise(remote)
         durable = remote.durable()
         if durable.sequence < self.read.sequence:

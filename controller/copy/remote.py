@@ -16,6 +16,7 @@ import numpy as np
 
 from controller.api.models import CopySource
 from controller.copy.link import DataLink, LinkMaker, Range
+from controller.copy.ways import Way
 from controller.errors import IntegrityError, PeerError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_BYTES, RECORD_DTYPE, Header, Records
 from controller.journal.pointers import PAGE_BYTES, Pointer, Position, parse_page
@@ -36,6 +37,7 @@ class RemoteJournal:
         deadline_seconds: float = 3.0,
         stop: threading.Event | None = None,
         link_type: LinkMaker = DataLink,
+        way: Way | None = None,
     ) -> None:
         self.source = source
         self._journal = link_type(source.links.journal_uri, deadline_seconds=deadline_seconds, stop=stop)
@@ -43,6 +45,8 @@ class RemoteJournal:
         self._members = [
             link_type(uri, deadline_seconds=deadline_seconds, stop=stop) for uri in source.links.member_uris
         ]
+        for link in (self._journal, *self._members, self._pages):
+            link.way = way
         area = source.composition
         self._segments = area.segments
         self.slot_count = area.metadata_block_count * BLOCK_BYTES // RECORD_BYTES
@@ -56,6 +60,16 @@ class RemoteJournal:
     def session(self) -> int:
         """Number of the journal's present connection; 0 when there is none."""
         return self._journal.connections if self._journal.connected else 0
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the journal is read compressed now."""
+        return self._journal.compressed
+
+    def reconsider(self) -> None:
+        """Before what belongs together begins: connections that could be compressed by now are made anew."""
+        for link in (self._journal, *self._members, self._pages):
+            link.reconsider()
 
     def durable(self) -> Position:
         """The newest journal that the primary cannot lose."""

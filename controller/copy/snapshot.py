@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.api import models
-from controller.api.models import Failure, InitialCopy, SafePoint, SplitMode, VerifyState
+from controller.api.models import Compression, Failure, InitialCopy, SafePoint, SplitMode, VerifyState
+from controller.journal.pointers import Position
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRestore(Position):
+    """Where the SVOL stands after `finish_restore`, and how many journals that call applied."""
+
+    journals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +39,6 @@ class Snapshot:
     verify: VerifyState | None
     limit_bytes_per_second: int | None
     limit_holds_back: bool
+    compression: Compression
+    transfer_bytes: int
+    wire_bytes: int

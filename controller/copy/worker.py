@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +25,9 @@ from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull
 from controller.copy.restoring import Restoring
 from controller.copy.resync import Resync
+from controller.copy.snapshot import FinishedRestore as FinishedRestore
 from controller.copy.snapshot import Snapshot
+from controller.copy.ways import Ways
 from controller.errors import ConflictError, PeerError
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
@@ -46,13 +47,6 @@ POINTERS: Final = (
     Pointer.RESTORE_SCHEDULED,
     Pointer.ALREADY_RESTORED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRestore(Position):
-    """Where the SVOL stands after `finish_restore`, and how many journals that call applied."""
-
-    journals: int = 0
 
 
 class SecondaryGroup:
@@ -82,6 +76,7 @@ class SecondaryGroup:
         self._on_event = on_event
         self._moved = threading.Condition()
         self._bucket = Bucket()
+        self._ways = Ways(self._event)
         self._taken_over = False
         self._targets = Targets(targets)
         self._split = split
@@ -118,8 +113,9 @@ class SecondaryGroup:
                 self._restore.wake,
             )
             undo.callback(self._resync.close)
+            transfer = self._bucket, link_type, self._ways
             self._initial = InitialCopying(
-                state_path, self._targets, self._resync, self._settle, self._event, taking_over, self._bucket, link_type
+                state_path, self._targets, self._resync, self._settle, self._event, taking_over, *transfer
             )
             undo.pop_all()
         blocks = {index: backing.size_bytes // BLOCK_BYTES for index, backing in targets.items()}
@@ -128,8 +124,7 @@ class SecondaryGroup:
             CopyOrders(uuid, generation),
             self._on_read,
             self._event,
-            self._bucket,
-            link_type,
+            *transfer,
         )
         for loop in (self._copy, self._restore, self._initial):
             loop.start()
@@ -285,8 +280,7 @@ class SecondaryGroup:
             waiting_epoch=self._waiting_epoch(),
             safe_point=self._resync.safe_point(),
             verify=self._inspector.since(self._initial.stored.whole_sequence),
-            limit_bytes_per_second=self._bucket.limit,
-            limit_holds_back=self._bucket.holds_back,
+            **self._copy.figures(),
         )
 
     def wait_already_read(self, after: int, timeout: float) -> Position:

@@ -1,5 +1,6 @@
 """What can be asked of journal groups. The routes call these and nothing deeper."""
 
+from controller.groups.compression import set_compression
 from controller.groups.create import create
 from controller.groups.delete import delete
 from controller.groups.demote import demote
@@ -47,6 +48,7 @@ __all__ = [
     "resume",
     "serve",
     "set_acquisition",
+    "set_compression",
     "set_restore_end",
     "show",
     "show_all",

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from controller import plans
-from controller.api.models import AcquisitionMode, Failure, JournalState, Position, Role, SuspendedCause
+from controller.api.models import AcquisitionMode, Compression, Failure, JournalState, Position, Role, SuspendedCause
 from controller.appliance import Appliance
 from controller.errors import NotFoundError, PairvolError
 from controller.groups.promote import mode_of
@@ -42,6 +42,9 @@ _OF_THE_WORKER: Final = (
     "verify",
     "limit_bytes_per_second",
     "limit_holds_back",
+    "compression",
+    "transfer_bytes",
+    "wire_bytes",
 )
 
 
@@ -57,6 +60,7 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "mode": AcquisitionMode.DIRECT,
         "acquisition": group.acquisition and group.role in (Role.PRIMARY, Role.FENCED),
         "on_full": group.on_full,
+        "compression": group.compression if plans.compresses(group, appliance.config) else Compression.NONE,
         "gap_sequence": group.gap_sequence,
         "volume_server": appliance.servers.state(plans.group_server(group)),
         "journal_server": appliance.servers.state(plans.journal_server(name)),

@@ -72,5 +72,12 @@ def make_links(appliance: Appliance, group: GroupRecord) -> Links | None:
         journal_uri=f"{journal}/journal",
         pointers_uri=f"{journal}/pointers",
         member_uris=[f"{journal}/journal.{number}" for number in range(1, len(group.journal_members))],
+        relay=_relay(appliance, group),
         volume_uris={str(volume.index): f"{host}:{group.volume_port}/{volume.name}" for volume in group.volumes},
     )
+
+
+def _relay(appliance: Appliance, group: GroupRecord) -> str | None:
+    """Where it is read compressed. Also while the relay is down: it comes back, and the reader goes round it."""
+    host = bracketed(appliance.config.link_address)
+    return f"{host}:{group.relay_port}" if plans.compresses(group, appliance.config) and group.relay_port else None

@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from controller.api.models import (
     AcquisitionOrder,
+    CompressionOrder,
     CopyOrder,
     FenceRequest,
     Group,
@@ -59,6 +60,13 @@ async def state(
     if after is not None:
         await groups.wait_moved(appliance, name, after, wait)
     return await run_in_threadpool(groups.journal_state, appliance, name)
+
+
+@router.post("/{name}/compression")
+def compression(appliance: Here, name: Name, order: CompressionOrder) -> JournalState:
+    """Let the other site read this primary compressed, or no longer."""
+    groups.set_compression(appliance, name, order)
+    return groups.journal_state(appliance, name)
 
 
 @router.post("/{name}/acquisition")
