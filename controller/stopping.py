@@ -13,16 +13,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from controller import durable
+from controller.addresses import callable_address
 from controller.api.client import ControllerClient
 from controller.appliance import lock_state
 from controller.errors import ConflictError, NotFoundError, PairvolError
 from controller.paths import Paths
 from controller.servers import stop_strays
+from controller.tls import Certificates
 
 POLL_SECONDS = 0.05
 
 
-def stop_all(state_directory: str | os.PathLike[str], wait_seconds: float = 20.0) -> None:
+def stop_all(
+    state_directory: str | os.PathLike[str], wait_seconds: float = 20.0, certificates: Certificates | None = None
+) -> None:
     """End the controller of a state directory and all its nbdkit processes; nothing to end is no error."""
     state = Path(state_directory)
     try:
@@ -30,18 +34,19 @@ def stop_all(state_directory: str | os.PathLike[str], wait_seconds: float = 20.0
     except NotFoundError:
         return
     paths = Paths(state, Path(owner["run_directory"]))
-    lock_file = _end_controller(paths, str(owner["listen"]), int(owner["pid"]), wait_seconds)
+    lock_file = _end_controller(paths, str(owner["listen"]), certificates, int(owner["pid"]), wait_seconds)
     try:
         stop_strays(paths.run, set())
     finally:
         os.close(lock_file)
 
 
-def _end_controller(paths: Paths, listen: str, pid: int, wait_seconds: float) -> int:
+def _end_controller(paths: Paths, listen: str, certificates: Certificates | None, pid: int, wait_seconds: float) -> int:
     """Hold the state directory's lock; whoever has it is asked, then signalled."""
 
     def ask() -> None:
-        with suppress(PairvolError), ControllerClient(listen, seconds=5.0) as client:
+        address = callable_address(listen)
+        with suppress(PairvolError), ControllerClient(address, seconds=5.0, certificates=certificates) as client:
             client.shutdown()
 
     def send(number: signal.Signals) -> None:

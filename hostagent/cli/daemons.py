@@ -49,7 +49,8 @@ def stop_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) -
     from controller.config import load
     from controller.stopping import stop_all
 
-    stop_all(load(config).state_directory)
+    settings = load(config)
+    stop_all(settings.state_directory, certificates=settings.certificates)
 
 
 @agent.command("run")

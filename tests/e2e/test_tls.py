@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from controller.api.client import ControllerClient
 from controller.api.models import VolumeCreate
 from controller.certificates import Authority
 from controller.copy.link import DataLink
@@ -93,6 +94,11 @@ def test_a_stranger_is_refused_at_both_links(
         read(journal_uri(secured), strangers[who])
     with Agent(secured.url(secured.first), strangers[who]) as agent, pytest.raises(PeerError) as caught:
         agent.info()
+    url = secured.controller_url(secured.second)
+    with ControllerClient(url, certificates=strangers[who]) as client, pytest.raises(PeerError):
+        client.site()
+    with ControllerClient(url, certificates=secured.certificates(secured.first)) as client:
+        assert client.site().site == "osaka"
     # The server's own word gets lost when it hangs up before the client has read it.
     assert any(words in caught.value.message for words in ("refuses our certificate", "our certificate may be"))
 

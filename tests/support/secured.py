@@ -22,14 +22,14 @@ from tests.support.waiting import wait_until
 
 
 class SecuredSites:
-    """Two sites of one authority; `folder` is the authority's."""
+    """Two sites of one authority; `folder` is the authority's. The controller of osaka listens with TLS too."""
 
     def __init__(self, directory: Path) -> None:
         self.folder = directory / "authority"
         self.authority = Authority.open(self.folder)
         self.sites = TwoSites.create(directory)
         self.first, self.second = self.sites.primary, self.sites.secondary
-        self.ports = dict(zip(("tokyo", "osaka"), free_ports(2), strict=True))
+        self.ports = dict(zip(("tokyo", "osaka", "controller of osaka"), free_ports(3), strict=True))
         self.agents: dict[str, Agent] = {}
         self._stack = ExitStack()
         for site, other in ((self.first, self.second), (self.second, self.first)):
@@ -42,6 +42,10 @@ class SecuredSites:
         """Where the other site calls an agent."""
         return f"https://{FAR_ADDRESS}:{self.ports[site.name]}"
 
+    def controller_url(self, site: Site) -> str:
+        """Where the other site calls a controller, to stand in for its agent."""
+        return f"https://{FAR_ADDRESS}:{self.ports[f'controller of {site.name}']}"
+
     def certificates(self, site: Site) -> Certificates:
         return Certificates(self.folder / site.name)
 
@@ -49,12 +53,16 @@ class SecuredSites:
         tls = f'\n[tls]\ndirectory = "{self.folder / site.name}"\n'
         path = site.configuration(Daemon.CONTROLLER)
         text = path.read_text().replace('"127.0.0.1"', f'"0.0.0.0"\nadvertised_address = "{FAR_ADDRESS}"')
+        port, socket = self.ports.get(f"controller of {site.name}"), site.controller_address
+        if port is not None:
+            text = text.replace(socket, f"https://0.0.0.0:{port}")
         path.write_text(text + tls)
         path = site.configuration(Daemon.AGENT)
         plain = f'"127.0.0.1:{site.agent_port}"'
-        path.write_text(
-            path.read_text().replace(plain, f'[{plain}, "https://0.0.0.0:{self.ports[site.name]}"]', 1) + tls
-        )
+        text = path.read_text().replace(plain, f'[{plain}, "https://0.0.0.0:{self.ports[site.name]}"]', 1)
+        if port is not None:
+            text = text.replace(socket, f"https://127.0.0.1:{port}")
+        path.write_text(text + tls)
 
     def __enter__(self) -> Self:
         self._stack.callback(self.sites.stop)
