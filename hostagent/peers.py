@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from controller.api.lifecycle import JournalResize, MembersJoin, MembersLeave, ServeOrder, SplitOrder
 from controller.api.markers import NamedMarker
-from controller.api.models import FenceRequest, Group, JournalState, Volume
+from controller.api.models import FenceRequest, Group, JournalState, Shape, Volume
 from controller.errors import PairvolError, UsageError
 from controller.tls import Certificates
 from hostagent.api.drills import DrillOrder, DrillReport, MarkerPut, PutMarker
@@ -118,133 +118,93 @@ class AgentClient:
 
     def exchange(self, message: Exchange, seconds: float = EXCHANGE_SECONDS) -> ExchangeAnswer:
         """Tell, and hear: see `manager.py`."""
-        return self._noted(
-            lambda: self._channel.call(ExchangeAnswer, "POST", "/peer/exchange", body=message, seconds=seconds)
-        )
+        return self._order(ExchangeAnswer, "/peer/exchange", message, seconds)
+
+    # -- a side of a pair ------------------------------------------------------------
 
     def check_side(self, order: SideOrder) -> SideReport:
         """Could that site take its side of a pair? Changes nothing there."""
-        return self._noted(lambda: self._channel.call(SideReport, "POST", "/peer/pairs/check", body=order))
+        return self._order(SideReport, "/peer/pairs/check", order, EXCHANGE_SECONDS)
 
     def make_side(self, order: SideOrder) -> SideReport:
         """Make that site's side of a pair."""
-        return self._noted(
-            lambda: self._channel.call(SideReport, "POST", "/peer/pairs", body=order, seconds=ORDER_SECONDS)
-        )
+        return self._order(SideReport, "/peer/pairs", order)
 
     def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None:
         """Remove that site's side of a pair, and the volumes `made` for it."""
         query = {"uuid": uuid, "force": force, "made": list(made)}
-        self._noted(lambda: self._channel.send("DELETE", f"/peer/pairs/{group}", query=query, seconds=ORDER_SECONDS))
+        self._send("DELETE", f"/peer/pairs/{group}", query=query)
 
     def serve(self, group: str, order: ServeOrder) -> JournalState:
         """Let the primary there take host writes, or refuse them for a planned takeover."""
-        return self._noted(
-            lambda: self._channel.call(
-                JournalState, "POST", f"/peer/pairs/{group}/serve", body=order, seconds=ORDER_SECONDS
-            )
-        )
+        return self._order(JournalState, f"/peer/pairs/{group}/serve", order)
 
     def fence(self, group: str, request: FenceRequest) -> JournalState:
         """The other site serves now: stop serving there, keep everything."""
-        return self._noted(
-            lambda: self._channel.call(
-                JournalState, "POST", f"/peer/pairs/{group}/fence", body=request, seconds=ORDER_SECONDS
-            )
-        )
-
-    def take_over(self, group: str, order: TakeoverOrder) -> TakeoverReport:
-        """Forward a takeover to the secondary's agent."""
-        return self._noted(
-            lambda: self._channel.call(
-                TakeoverReport, "POST", f"/peer/pairs/{group}/takeover", body=order, seconds=TAKEOVER_SECONDS
-            )
-        )
-
-    def attachments(self) -> list[Attachment]:
-        """What the host of that site has attached."""
-        return self._noted(lambda: self._channel.call(list[Attachment], "GET", "/peer/attachments"))
-
-    def split(self, group: str, order: PairSplit) -> PairStatus:
-        """Forward a split to the primary's agent."""
-        return self._status_of(f"/peer/pairs/{group}/split", order)
-
-    def resync(self, group: str, order: PairResync) -> PairStatus:
-        """Forward a resync, or a swap, to the agent that carries it out."""
-        return self._status_of(f"/peer/pairs/{group}/resync", order)
-
-    def _status_of(self, path: str, order: PairSplit | PairResync) -> PairStatus:
-        return self._noted(lambda: self._channel.call(PairStatus, "POST", path, body=order, seconds=ORDER_SECONDS))
-
-    def verify(self, group: str, order: VerifyOrder) -> VerifyReport:
-        """Forward a verify to the primary's agent."""
-        path = f"/peer/pairs/{group}/verify"
-        return self._noted(lambda: self._channel.call(VerifyReport, "POST", path, body=order, seconds=ORDER_SECONDS))
+        return self._order(JournalState, f"/peer/pairs/{group}/fence", request)
 
     def split_side(self, group: str, order: SplitOrder) -> JournalState:
         """Let hosts use the secondary's volumes there, or end that."""
-        path = f"/peer/pairs/{group}/split-side"
-        return self._noted(lambda: self._channel.call(JournalState, "POST", path, body=order, seconds=ORDER_SECONDS))
+        return self._order(JournalState, f"/peer/pairs/{group}/split-side", order)
 
     def resync_side(self, group: str) -> None:
         """A person ordered the resync: begin also one that failed."""
-        self._noted(lambda: self._channel.send("POST", f"/peer/pairs/{group}/resync-side", seconds=ORDER_SECONDS))
+        self._send("POST", f"/peer/pairs/{group}/resync-side")
 
     def resize_journal(self, group: str, order: JournalResize) -> Group:
         """Let the journal there lie on a volume of another size."""
-        path = f"/peer/journals/{group}/resize"
-        return self._noted(lambda: self._channel.call(Group, "POST", path, body=order, seconds=TAKEOVER_SECONDS))
+        return self._order(Group, f"/peer/journals/{group}/resize", order, TAKEOVER_SECONDS)
 
     def resize_volume(self, group: str, order: SideResize) -> Volume:
         """Let a volume of a group there grow, or ask whether it could."""
-        path = f"/peer/pairs/{group}/resize"
-        return self._noted(lambda: self._channel.call(Volume, "POST", path, body=order, seconds=TAKEOVER_SECONDS))
+        return self._order(Volume, f"/peer/pairs/{group}/resize", order, TAKEOVER_SECONDS)
 
     def members(self, group: str) -> SideMembers:
         """The group there, and all volumes of that site."""
-        return self._noted(lambda: self._channel.call(SideMembers, "GET", f"/peer/pairs/{group}/members"))
+        return self._ask(SideMembers, f"/peer/pairs/{group}/members")
 
     def join(self, group: str, order: MembersJoin) -> Group:
         """Let volumes there join the group, or ask whether they could."""
-        path = f"/peer/pairs/{group}/join"
-        return self._noted(lambda: self._channel.call(Group, "POST", path, body=order, seconds=ORDER_SECONDS))
+        return self._order(Group, f"/peer/pairs/{group}/join", order)
 
     def leave(self, group: str, order: MembersLeave) -> Group:
         """Let volumes there leave the group."""
-        path = f"/peer/pairs/{group}/leave"
-        return self._noted(lambda: self._channel.call(Group, "POST", path, body=order, seconds=ORDER_SECONDS))
+        return self._order(Group, f"/peer/pairs/{group}/leave", order)
 
     def keep_members(self, group: str, members: PairMembers) -> None:
         """Let the agent there keep the pair with these volumes."""
-        path = f"/peer/pairs/{group}/members"
-        self._noted(lambda: self._channel.send("PUT", path, body=members, seconds=ORDER_SECONDS))
+        self._send("PUT", f"/peer/pairs/{group}/members", body=members)
+
+    # -- commands given at the wrong site ----------------------------------------------
+
+    def take_over(self, group: str, order: TakeoverOrder) -> TakeoverReport:
+        """Forward a takeover to the secondary's agent."""
+        return self._order(TakeoverReport, f"/peer/pairs/{group}/takeover", order, TAKEOVER_SECONDS)
+
+    def split(self, group: str, order: PairSplit) -> PairStatus:
+        """Forward a split to the primary's agent."""
+        return self._order(PairStatus, f"/peer/pairs/{group}/split", order)
+
+    def resync(self, group: str, order: PairResync) -> PairStatus:
+        """Forward a resync, or a swap, to the agent that carries it out."""
+        return self._order(PairStatus, f"/peer/pairs/{group}/resync", order)
+
+    def verify(self, group: str, order: VerifyOrder) -> VerifyReport:
+        """Forward a verify to the primary's agent."""
+        return self._order(VerifyReport, f"/peer/pairs/{group}/verify", order)
 
     def journal_command(self, group: str, verb: str, command: JournalCommand) -> JournalState:
         """Forward a journal command to the side that owns it."""
-        return self._noted(
-            lambda: self._channel.call(
-                JournalState, "POST", f"/peer/journals/{group}/{verb}", body=command, seconds=ORDER_SECONDS
-            )
-        )
-
-    def markers(self, group: str) -> list[NamedMarker]:
-        """The markers known at that site."""
-        return self._noted(lambda: self._channel.call(list[NamedMarker], "GET", f"/peer/markers/{group}"))
+        return self._order(JournalState, f"/peer/journals/{group}/{verb}", command)
 
     def put_marker(self, group: str, order: MarkerPut) -> PutMarker:
         """Forward a marker to the site whose volumes are written."""
-        path = f"/peer/markers/{group}"
-        return self._noted(lambda: self._channel.call(PutMarker, "POST", path, body=order, seconds=ORDER_SECONDS))
-
-    def drills(self, group: str | None) -> list[DrillReport]:
-        """The ledger of that site."""
-        query = {"group": group}
-        return self._noted(lambda: self._channel.call(list[DrillReport], "GET", "/peer/drills", query=query))
+        return self._order(PutMarker, f"/peer/markers/{group}", order)
 
     def start_drill(self, group: str, order: DrillOrder) -> DrillReport:
         """Forward a drill to the secondary's agent; its check runs there, to its end."""
-        path, seconds = f"/peer/drills/{group}", ORDER_SECONDS + order.wait_seconds + order.check_seconds
-        return self._noted(lambda: self._channel.call(DrillReport, "POST", path, body=order, seconds=seconds))
+        seconds = ORDER_SECONDS + order.wait_seconds + order.check_seconds
+        return self._order(DrillReport, f"/peer/drills/{group}", order, seconds)
 
     def stop_drill(self, group: str, number: int | None) -> list[DrillReport]:
         """Forward the end of a drill, or of all of a group."""
@@ -253,10 +213,34 @@ class AgentClient:
             lambda: self._channel.call(list[DrillReport], "DELETE", path, query=query, seconds=ORDER_SECONDS)
         )
 
+    # -- what that site knows ------------------------------------------------------------
+
+    def attachments(self) -> list[Attachment]:
+        """What the host of that site has attached."""
+        return self._ask(list[Attachment], "/peer/attachments")
+
+    def markers(self, group: str) -> list[NamedMarker]:
+        """The markers known at that site."""
+        return self._ask(list[NamedMarker], f"/peer/markers/{group}")
+
+    def drills(self, group: str | None) -> list[DrillReport]:
+        """The ledger of that site."""
+        return self._ask(list[DrillReport], "/peer/drills", {"group": group})
+
     def takeovers(self, group: str, since_ns: int) -> list[TakeoverEntry]:
         """Those that this site remembers."""
-        path, query = f"/peer/takeovers/{group}", {"since_ns": since_ns}
-        return self._noted(lambda: self._channel.call(list[TakeoverEntry], "GET", path, query=query))
+        return self._ask(list[TakeoverEntry], f"/peer/takeovers/{group}", {"since_ns": since_ns})
+
+    # -- calls -----------------------------------------------------------------------------
+
+    def _ask(self, kind: type[Answer], path: str, query: dict[str, Any] | None = None) -> Answer:
+        return self._noted(lambda: self._channel.call(kind, "GET", path, query=query))
+
+    def _order(self, kind: type[Answer], path: str, order: Shape, seconds: float = ORDER_SECONDS) -> Answer:
+        return self._noted(lambda: self._channel.call(kind, "POST", path, body=order, seconds=seconds))
+
+    def _send(self, method: str, path: str, **options: Any) -> None:
+        self._noted(lambda: self._channel.send(method, path, seconds=ORDER_SECONDS, **options))
 
     def _noted(self, call: Callable[[], Answer]) -> Answer:
         """Make a call and note in the book how it went: an error that the other agent answers is a contact."""
