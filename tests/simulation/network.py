@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from controller.errors import PairvolError, PeerError
 from hostagent.actions import Action, ExchangeWithPeer, QueryState, SavePair
 from hostagent.api.models import Exchange, ExchangeAnswer
+from hostagent.calls import call
 from hostagent.primary import message
 from tests.simulation.agent import Agent
 from tests.simulation.controller import Controller
@@ -20,22 +21,12 @@ Finish = Callable[[object], None]
 AgentT = TypeVar("AgentT", bound=Agent)
 SiteT = TypeVar("SiteT", bound=Controller)
 
-# The controller's call for an action; its words are the action's fields.
-ORDERS = {
-    "QueryGroup": "group",
-    "OrderCopy": "order_copy",
-    "OrderInitialCopy": "order_initial_copy",
-    "OrderRestore": "order_restore",
-    "OrderPurge": "purge",
-    "OrderFence": "fence",
-    "OrderServe": "serve",
-    "OrderResume": "resume",
-    "QueryRegions": "regions",
-    "OrderResync": "resync",
-    "OrderClearEpoch": "clear_epoch",
-    "OrderPromote": "promote",
-    "OrderDemote": "demote",
-}
+
+class _Named:
+    """Stands where a client does: a call is its name and its words."""
+
+    def __getattr__(self, name: str) -> Callable[..., tuple[str, tuple[Any, ...]]]:
+        return lambda *words: (name, words)
 
 
 class Network(Timeline, Generic[AgentT, SiteT]):
@@ -58,7 +49,7 @@ class Network(Timeline, Generic[AgentT, SiteT]):
 
     def order(self, agent: AgentT, name: str, words: tuple[Any, ...], named: dict[str, Any], finish: Finish) -> None:
         site = self.sites[agent.site]
-        waits = name == "state" and len(words) == 3
+        waits = name == "state" and len(words) == 3 and words[1] is not None
         ends = self.now + (words[2] if waits else 0.0)
 
         def arrive() -> None:
@@ -155,9 +146,7 @@ class Network(Timeline, Generic[AgentT, SiteT]):
             self.after(0.001, lambda: finish(saved))
         elif isinstance(action, ExchangeWithPeer):
             self.send(agent, action.message, finish)
-        elif isinstance(action, QueryState):
-            words = ("db", action.after, wait) if action.after is not None else ("db",)
-            self.order(agent, "state", words, {}, finish)
         else:
-            given = [getattr(action, name) for name in getattr(action, "__slots__", ())]
-            self.order(agent, ORDERS[kind], ("db", *given), {}, finish)
+            client: Any = _Named()
+            name, words = cast("tuple[str, tuple[Any, ...]]", call(action, "db", client, client, agent.save))
+            self.order(agent, name, words, {}, finish)
