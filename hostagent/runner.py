@@ -21,7 +21,7 @@ from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
 from hostagent.actions import Action, QueryGroup, QueryState
-from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, PairStatus, Verdict
+from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, PairStatus
 from hostagent.calls import call
 from hostagent.clock import now
 from hostagent.config import CopySettings
@@ -30,18 +30,17 @@ from hostagent.driving import Driving
 from hostagent.facts import Facts
 from hostagent.history.recorder import History
 from hostagent.manager import CopyManager
-from hostagent.observe import observe, peer_silent, two_primaries
-from hostagent.pairs import PairStore, next_state
+from hostagent.observe import peer_silent
+from hostagent.pairs import PairStore
 from hostagent.peers import AgentClient
 from hostagent.primary import message
+from hostagent.reporting import Reporter, Telling, asked, kept
 from hostagent.seat import Seat
 from hostagent.status import pair_status
 from hostagent.watch import Watch
 
 SHORT_SECONDS: Final = 1.0  # deadline of a direct question for a status
 JUST_NS: Final = 2_000_000_000  # who failed to answer so lately is not asked again for a status
-MAKING_NS: Final = 10 * 1_000_000_000
-LEVELS: Final = {Verdict.OK: "info", Verdict.WARN: "warning", Verdict.CRIT: "error"}
 
 Answer = TypeVar("Answer")
 
@@ -77,9 +76,7 @@ class PairRunner:
         self._copied = CopiedMarker()
         seat = Seat(host, around.settings.driver_seconds, around.settings.beat_seconds, around.stands_in)
         self.driving = Driving(pair.group, around.site, seat, around.controller, around.events)
-        self._state = PairState.SMPL
-        self._turns = pair.turns
-        self._divided = 0  # the generation whose two primaries were told of
+        self._reporter = Reporter(pair, around.settings)
         self._woken = self._stopping = False
         self._thread = threading.Thread(target=self._main, name=f"pair {pair.group}", daemon=True)
 
@@ -161,7 +158,7 @@ class PairRunner:
     def seen(self) -> PairStatus | None:
         """As `status`, from the last facts alone, at once; None before both sides were asked."""
         with self._changed:
-            return pair_status(self._facts, now(), self._around.settings) if _asked(self._facts) else None
+            return pair_status(self._facts, now(), self._around.settings) if asked(self._facts) else None
 
     def ask(self, question: Callable[[Facts], Answer]) -> Answer:
         """What the facts say now; the question must not keep or change them."""
@@ -221,7 +218,6 @@ class PairRunner:
                 actions = worker.step(now(), self._facts)
             if not self.driving.stands_by:
                 self._report()
-                self._remember()
                 self._mark_copied()
             for action in actions:
                 self._carry_out(action, worker)
@@ -233,7 +229,7 @@ class PairRunner:
     def _mark_copied(self) -> None:
         """In band, for people: from here on the other site has a consistent copy."""
         with self._changed:
-            order = self._copied.wanted(now(), self._facts, self._state)
+            order = self._copied.wanted(now(), self._facts, self._reporter.state)
         if order is not None:
             self._copied.put(now(), self._facts, order, self.driving.controller)
 
@@ -279,60 +275,24 @@ class PairRunner:
             self._around.store.put(pair)
         except ConflictError:  # a command of this site was faster; what it kept is newer
             return self._around.store.get(self.group)
-        if pair.turns > self.pair.turns:
-            text = f"{self.group} runs from {pair.primary.site} to {pair.secondary.site} now"
-            self._around.events.emit("info", "pair.turned", text, group=self.group)
-        elif pair.generation > self.pair.generation or pair.taken_over != self.pair.taken_over:
-            where = pair.secondary.site if pair.taken_over else pair.primary.site
-            text = f"{self.group} is served by {where}, generation {pair.generation}"
-            self._around.events.emit("warning", "pair.generation", text, group=self.group)
+        self._tell(kept(self.pair, pair))
         return self._around.store.find(self.group) or pair
 
     def _report(self) -> None:
-        """An event when the state has changed; none before both sides were asked once."""
+        """Events, when something has changed; and the ledger."""
         with self._changed:
-            facts = self._facts
-            if not _asked(facts):
-                return
-            if facts.peer_lacks_pair and now().wall_ns - facts.pair.created_ns < MAKING_NS:
-                return  # the other side is just being made
-            event = observe(facts, now(), self._around.settings).event
-            before = self._state
-            turned, self._turns = facts.pair.turns != self._turns, facts.pair.turns
-            try:
-                self._state = next_state(PairState.COPY if turned else before, event, self.group)
-            except ConflictError as error:
-                self._state = next_state(PairState.SMPL, event, self.group)
-                self._around.events.emit("error", "pair.impossible", error.message, group=self.group)
-            if self._state is before:
-                return
-            status = pair_status(facts, now(), self._around.settings)
-        self._around.events.emit(
-            LEVELS[status.verdict],
-            "pair.state",
-            status.line,
-            {"from": before.value, "to": status.state.value, "seconds_to_full": status.seconds_to_full},
-            group=self.group,
-        )
-
-    def _look_for_two(self) -> None:
-        """After a word from the other agent: an event when there are, or were, two primaries, once for a takeover."""
-        with self._changed:
-            words = two_primaries(self._facts)
-            generation = self._facts.divided_generation
-            if words is None or generation <= self._divided:
-                return
-            self._divided = generation
-        self._around.events.emit("error", "pair.two_primaries", words, {"generation": generation}, group=self.group)
-
-    def _remember(self) -> None:
-        """Tell the ledger what is seen now."""
-        with self._changed:
-            pair, state, lag = self._facts.pair, self._state, self._facts.behind
+            told = self._reporter.changes(now(), self._facts)
+            pair, state, lag = self._facts.pair, self._reporter.state, self._facts.behind
+        self._tell(told)
         if state is not PairState.SMPL:
             self._around.history.note(pair, state, lag, now())
 
+    def _look_for_two(self) -> None:
+        """After a word from the other agent."""
+        with self._changed:
+            told = self._reporter.two(self._facts)
+        self._tell(told)
 
-def _asked(facts: Facts) -> bool:
-    """Whether both sides were asked once, so that silence means something."""
-    return facts.asked is not None and (facts.contact is not None or facts.contact_failure is not None)
+    def _tell(self, tellings: list[Telling]) -> None:
+        for each in tellings:
+            self._around.events.emit(each.level, each.kind, each.text, each.facts, group=self.group)
