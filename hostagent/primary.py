@@ -97,6 +97,8 @@ class PrimaryRole:
             return True
         if _copying(facts):
             return True
+        if _superseded_for_good(facts):
+            return False  # its tail goes nowhere until a person says so, and that is told at once
         durable = facts.own.position(Pointer.DURABLE).sequence
         return durable > self._durable_told or facts.peer.position(Pointer.ALREADY_READ).sequence < durable
 
@@ -140,6 +142,13 @@ def _copying(facts: Facts) -> bool:
         return False
     changed = facts.own.state is not None and facts.own.state.changes_final
     return changed or state.initial_copy.state in (CopyState.NONE, CopyState.RUNNING)
+
+
+def _superseded_for_good(facts: Facts) -> bool:
+    """Whether the own controller is fenced, and the other site serves."""
+    own, peer = facts.own.state, facts.peer.state
+    fenced = own is not None and own.role is Role.FENCED
+    return fenced and peer is not None and peer.role in (Role.TAKEN_OVER, Role.PRIMARY)
 
 
 def superseded(facts: Facts, state: JournalState) -> bool:
