@@ -1,4 +1,4 @@
-"""A fenced primary keeps its orphan tail for as long as its operator thinks about it: its agent keeps quiet meanwhile."""
+"""A fenced primary keeps its orphan tail until its operator has decided: its agent keeps quiet meanwhile."""
 
 from __future__ import annotations
 
