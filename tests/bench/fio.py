@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -23,13 +24,13 @@ class Work:
         return self.pattern.endswith("read")
 
 
-def command(work: Work, uri: str, seconds: float, seed: int) -> list[str]:
+def command(work: Work, uris: Sequence[str], seconds: float, seed: int) -> list[str]:
+    """One job for each address, all begun at once."""
     words = [
         "fio",
-        "--name=bench",
         "--output-format=json",
+        "--group_reporting=1",
         "--ioengine=nbd",
-        f"--uri={uri}",
         f"--rw={work.pattern}",
         f"--bs={work.block_bytes}",
         f"--iodepth={work.depth}",
@@ -43,16 +44,23 @@ def command(work: Work, uri: str, seconds: float, seed: int) -> list[str]:
         words.append(f"--fsync={work.flush_every}")
     if work.rate_iops:
         words.append(f"--rate_iops={work.rate_iops}")
+    for number, uri in enumerate(uris):
+        words += [f"--name=bench{number}", f"--uri={uri}"]
     return words
 
 
 def run(work: Work, uri: str, seconds: float, seed: int) -> float:
     """Operations a second of one run. Raises when fio failed, or an operation did, or none was done."""
-    answer = subprocess.run(command(work, uri, seconds, seed), capture_output=True, text=True, check=False)
+    return run_together(work, [uri], seconds, seed)
+
+
+def run_together(work: Work, uris: Sequence[str], seconds: float, seed: int) -> float:
+    """The same of several clients at once, all together."""
+    answer = subprocess.run(command(work, uris, seconds, seed), capture_output=True, text=True, check=False)
     if answer.returncode:
-        raise RuntimeError(f"fio ended with {answer.returncode} on {uri}: {answer.stderr.strip()[-500:]}")
-    job = json.loads(answer.stdout[answer.stdout.index("{") :])["jobs"][0]
+        raise RuntimeError(f"fio ended with {answer.returncode} on {uris[0]}: {answer.stderr.strip()[-500:]}")
+    (job,) = json.loads(answer.stdout[answer.stdout.index("{") :])["jobs"]
     side = job["read" if work.reads else "write"]
     if job["error"] or not side["total_ios"]:
-        raise RuntimeError(f"fio reports error {job['error']} after {side['total_ios']} operations on {uri}")
-    return float(side["iops"])
+        raise RuntimeError(f"fio reports error {job['error']} after {side['total_ios']} operations on {uris[0]}")
+    return float(side["total_ios"] / (side["runtime"] / 1000))

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from controller.journal.pointers import Pointer
 from tests.bench import fio
 from tests.bench.peers import MIB
 from tests.bench.rows import Figure, Row, compare, compare_cost, within
 from tests.bench.sites import Bench, bench_sites, percentile
+from tests.support.waiting import wait_until
 
 ROWS = ("9", "15")
 STEADY = fio.Work("5,000 4k random writes a second", "randwrite", 4096, 8, rate_iops=5000)
@@ -46,7 +48,16 @@ def lags_under(
     bench: Bench, groups: Sequence[str], volumes: Sequence[str], work: fio.Work, seconds: float
 ) -> list[float]:
     """Lags in ms while every volume is written to."""
+    before = [bench.position(bench.sites.primary, group, Pointer.DURABLE) for group in groups]
     writers = Writers([bench.uri(volume) for volume in volumes], work, seconds + SETTLE_SECONDS)
+
+    def begun() -> bool:
+        return writers.ended or all(
+            bench.position(bench.sites.primary, group, Pointer.DURABLE) > position
+            for group, position in zip(groups, before, strict=True)
+        )
+
+    wait_until(begun, 60, "every group to be written to", interval=0.005)
     time.sleep(SETTLE_SECONDS)
     found = bench.lags(groups, time.monotonic() + seconds * 0.8)
     writers.finish()
@@ -67,7 +78,7 @@ def scaling(directory: Path, second: Path | None, kind: str, counts: Sequence[in
                 bench.pair("g", volumes, VOLUME_BYTES // 4, 4 * JOURNAL_BYTES)
             depth = max(1, SCALING_DEPTH // count)
             work = fio.Work("4k random write", "randwrite", 4096, depth, flush_every=32)
-            rates.append(Writers([bench.uri(volume) for volume in volumes], work, seconds).finish())
+            rates.append(fio.run_together(work, [bench.uri(volume) for volume in volumes], seconds, seed=1))
             for group in groups:
                 bench.quiet(group)
             paced = fio.Work("paced", "randwrite", 4096, depth, rate_iops=max(1, SCALING_RATE // count))
@@ -85,27 +96,27 @@ def _one(value: float) -> Figure:
 
 
 class Writers:
-    """One fio for each address, all at once."""
+    """A client for each address, all at once, beside whoever made this."""
 
     def __init__(self, uris: Sequence[str], work: fio.Work, seconds: float) -> None:
         self._rates: list[float] = []
         self._failures: list[Exception] = []
-        self._threads = [
-            threading.Thread(target=self._write, args=(uri, work, seconds, number)) for number, uri in enumerate(uris)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._write, args=(uris, work, seconds))
+        self._thread.start()
 
-    def _write(self, uri: str, work: fio.Work, seconds: float, number: int) -> None:
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def _write(self, uris: Sequence[str], work: fio.Work, seconds: float) -> None:
         try:
-            self._rates.append(fio.run(work, uri, seconds, seed=number + 1))
+            self._rates.append(fio.run_together(work, uris, seconds, seed=1))
         except (RuntimeError, OSError) as error:
             self._failures.append(error)
 
     def finish(self) -> float:
         """Operations a second of all together."""
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
         if self._failures:
             raise self._failures[0]
-        return sum(self._rates)
+        return self._rates[0]
