@@ -32,7 +32,9 @@ from controller.restore.verify import Damage, Expectation, check_data, check_rec
 
 BATCH_RECORDS: Final = 16384
 BATCH_BLOCKS: Final = (64 << 20) // BLOCK_BYTES
-SYNC_SECONDS_MIN: Final = 0.02
+SYNC_SECONDS_MIN: Final = 0.005
+BUSY_RECORDS: Final = 128  # more for one sync: fewer syncs are worth more than a younger SVOL
+SYNC_SECONDS_BUSY: Final = 0.02
 SYNC_SECONDS_MAX: Final = 0.1
 SYNC_SHARE: Final = 3  # wait this many times as long as the last sync took
 
@@ -125,7 +127,9 @@ class RestoreProgram:
 
     def sync_due_seconds(self) -> float:
         """How long until `settle` should be called; syncs may take a part of the time only."""
-        pause = min(max(SYNC_SECONDS_MIN, SYNC_SHARE * self._sync_seconds), SYNC_SECONDS_MAX)
+        busy = self.applied.sequence - self.restored.sequence > BUSY_RECORDS
+        least = SYNC_SECONDS_BUSY if busy else SYNC_SECONDS_MIN
+        pause = min(max(least, SYNC_SHARE * self._sync_seconds), SYNC_SECONDS_MAX)
         return self._synced_at + pause - time.monotonic()
 
     def settle(self) -> None:
