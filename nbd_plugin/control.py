@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
-from controller.api.models import SuspendedCause
+from controller.api.words import SuspendedCause
 from controller.errors import ConflictError, PairvolError, UsageError
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Position

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from controller.api.models import Composition
+from controller.api.models import Composition, Segment
 from controller.errors import IntegrityError
 from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, records_valid
 from controller.journal.pointers import PointerPage, Position
@@ -34,6 +34,7 @@ class OpenGroup:
 
     def composition(self) -> Composition:
         header = self.journal.header
+        runs = self.journal.segments() if isinstance(self.journal, SpannedJournal) else []
         return Composition(
             journal_uuid=header.journal_uuid,
             block_bytes=BLOCK_BYTES,
@@ -42,7 +43,7 @@ class OpenGroup:
             metadata_block_count=header.metadata_block_count,
             data_head_lba=header.data_head_lba,
             data_block_count=header.data_block_count,
-            segments=self.journal.segments() if isinstance(self.journal, SpannedJournal) else [],
+            segments=[Segment(**run._asdict()) for run in runs],
         )
 
     def position_of(self, sequence: int) -> Position:

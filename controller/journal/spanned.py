@@ -26,7 +26,6 @@ import numpy as np
 from typing_extensions import Buffer
 
 from controller import durable
-from controller.api.models import Segment
 from controller.errors import CapacityError, IntegrityError, MissingFileError, StorageError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
 from controller.journal.store import SET_MAGIC, allocate, lock, read_header, volume_size_bytes, write_fully
@@ -61,6 +60,14 @@ _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 class Member(NamedTuple):
     path: str
     size_bytes: int  # of it that is used, its label included
+
+
+class DataRun(NamedTuple):
+    """A run of the data area, and where on which member it lies; in blocks."""
+
+    member: int
+    head_lba: int
+    block_count: int
 
 
 class Span(NamedTuple):
@@ -178,14 +185,14 @@ class SpannedJournal(JournalVolume):
         for file in self.files:
             os.close(file)
 
-    def segments(self) -> list[Segment]:
+    def segments(self) -> list[DataRun]:
         """Where the data lies, in order."""
         end, found = self._data_start + self._data_bytes, []
         for span in self._spans:
             start, stop = max(span.start, self._data_start), min(span.start + span.length, end)
             if start < stop:
                 head = (span.offset + start - span.start) // BLOCK_BYTES
-                found.append(Segment(member=span.member, head_lba=head, block_count=(stop - start) // BLOCK_BYTES))
+                found.append(DataRun(member=span.member, head_lba=head, block_count=(stop - start) // BLOCK_BYTES))
         return found
 
     def _places(self, position: int, length_bytes: int) -> Iterator[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from controller.api.models import AcquisitionMode
+from controller.api.words import AcquisitionMode
 from controller.errors import StorageError
 from controller.journal.layout import Flag
 from controller.volume.dirty import DirtyMap

@@ -52,7 +52,7 @@ from typing import Final
 import crc32c
 
 from controller import durable
-from controller.api.models import SuspendedCause
+from controller.api.words import SuspendedCause
 from controller.errors import IntegrityError, NotFoundError, StorageError
 from controller.journal.pointers import Position
 from controller.volume import regions

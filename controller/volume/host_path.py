@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from controller.api.models import AcquisitionMode
+from controller.api.words import AcquisitionMode
 from controller.errors import PairvolError
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.volume.backing import Backing

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from controller.api.models import AcquisitionMode
+from controller.api.words import AcquisitionMode
 from controller.errors import PairvolError, StorageError
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.journal.pointers import Pointer, PointerPage, Position

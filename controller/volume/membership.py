@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.api.models import SuspendedCause
+from controller.api.words import SuspendedCause
 from controller.errors import ConflictError
 from controller.journal.changes import everything
 from controller.journal.pointers import Position

@@ -29,7 +29,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from controller.api.models import AcquisitionMode, SuspendedCause
+from controller.api.words import AcquisitionMode, SuspendedCause
 from controller.errors import CapacityError, ConflictError, PairvolError
 from controller.journal.changes import changed_regions
 from controller.journal.markers import MarkerKind, pack_marker

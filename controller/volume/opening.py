@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final
 
-from controller.api.models import SuspendedCause
+from controller.api.words import SuspendedCause
 from controller.errors import ConflictError, IntegrityError, PairvolError, StorageError
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import recover, scan, wipe_beyond

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from controller.api.models import ChangedRegions
 from controller.errors import UsageError
+
+if TYPE_CHECKING:  # a volume server starts sooner without all the shapes of the control link
+    from controller.api.models import ChangedRegions
 
 REGION_BYTES: Final = 1 << 20
 

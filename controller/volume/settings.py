@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from controller import durable
-from controller.api.models import Name, Shape
 from controller.api.runs import RunOrder
+from controller.api.shape import Name, Shape
 from controller.errors import UsageError
 from controller.journal.layout import BLOCK_BYTES
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from controller.api.models import SuspendedCause
 from controller.api.runs import RunOrder, RunState
+from controller.api.words import SuspendedCause
 from controller.errors import CapacityError, ConflictError, NotFoundError, StorageError, UsageError
 from controller.inband.runs import Runs
 from controller.journal.layout import BLOCK_BYTES, Flag
