@@ -5,7 +5,7 @@
 | loss, latency, rate, cuts, stalls, spoiled payload, address taken by another machine | the wire process |
 | link down and up | `ip link set ... down` at the second site |
 | resets in the middle of reads | `ss -K` at the first site |
-| half-open | the wire drops all, and `ss -K` makes the first site forget every connection |
+| half-open | the wire drops the rest of an answer, then all; `ss -K` makes the first site forget its connections |
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from tests.crash.network.lanes import CONTROL, DATA, Faults, Lane
-from tests.crash.network.sites import NetworkedSites
+from tests.crash.network.sites import AGENT_PORTS, NetworkedSites
 from tests.support.stamped import StampedPair
 from tests.support.waiting import wait_until
 
@@ -63,7 +63,13 @@ def _reset(sites: NetworkedSites, pair: StampedPair) -> int:
 
 
 def _forget(sites: NetworkedSites, pair: StampedPair) -> int:
-    """The first site forgets its connections, and no word of that arrives."""
+    """In the middle of a read's answer the first site forgets its connections, and no word of that arrives.
+
+    Nor will the reader ever send a word that would be refused: all it sent was acknowledged.
+    """
+    wait_until(lambda: sites.network.counts()["out data cut in an answer"], 30, "a read to be answered")
+    wait_until(lambda: not sites.ends[1].unacknowledged(list(AGENT_PORTS)), 30, "all requests to be acknowledged")
+    sites.network.set(Faults.everywhere(CUT))
     return sites.ends[0].kill_connections()
 
 
@@ -76,6 +82,7 @@ def _get_through(sites: NetworkedSites, pair: StampedPair) -> int:
 
 
 CUT = Lane(cut=True)
+IN_AN_ANSWER = Faults.everywhere(Lane(cut_in_answer=True), directions=("out",), kinds=(DATA,))
 
 KINDS = (
     Kind("loss 20 %", Faults.everywhere(Lane(loss=0.2)), reached="dropped", act=_get_through),
@@ -84,7 +91,7 @@ KINDS = (
     Kind("silence", Faults.everywhere(CUT), Told.UNKNOWN, "dropped"),
     Kind("cut from tokyo to osaka", Faults.everywhere(CUT, directions=("out",)), Told.UNKNOWN, "dropped"),
     Kind("cut from osaka to tokyo", Faults.everywhere(CUT, directions=("back",)), Told.UNKNOWN, "dropped"),
-    Kind("half-open", Faults.everywhere(CUT), Told.UNKNOWN, "dropped", act=_forget),
+    Kind("half-open", IN_AN_ANSWER, Told.UNKNOWN, "cut in an answer", act=_forget),
     Kind("link down and up", Faults(), Told.UNKNOWN, act=_pull_cable, undo=_put_cable_back),
     Kind("resets in the middle of reads", Faults(), act=_reset),
     Kind(

@@ -14,6 +14,7 @@ from typing import Any
 CONTROL, DATA = "control", "data"
 DIRECTIONS = ("out", "back")  # from the first site to the second; from the second to the first
 BACKLOG_SECONDS = 0.5  # a slow wire keeps that much; more is dropped, as by any router
+MTU_BYTES = 1500
 SPOILED_BYTES_MIN = 1000  # packets with less are not spoiled: what they carry is no payload of NBD
 
 
@@ -25,6 +26,7 @@ class Lane:
     latency_seconds: float = 0.0
     rate_bits: float = 0.0  # a second; 0: no limit
     cut: bool = False  # every packet vanishes
+    cut_in_answer: bool = False  # from the first full packet on, whatever carries payload vanishes
     spoil_every: int = 0  # in one of so many large packets two words change places: TCP's checksum stays right
     refuse_share: float = 0.0  # of each second in which another machine answers every packet with RST
 
@@ -77,6 +79,12 @@ def kind_of(packet: bytes, control_ports: frozenset[int]) -> str:
         return DATA
     ports = int.from_bytes(packet[at : at + 2], "big"), int.from_bytes(packet[at + 2 : at + 4], "big")
     return CONTROL if control_ports.intersection(ports) else DATA
+
+
+def payload_bytes(packet: bytes) -> int:
+    """How much a TCP packet carries; 0 for a mere acknowledgement, and for anything else."""
+    at = tcp_start(packet)
+    return len(packet) - at - (packet[at + 12] >> 4) * 4 if at else 0
 
 
 def spoiled(packet: bytes, chooser: random.Random) -> bytes:

@@ -20,13 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.crash.network.lanes import Faults
+from tests.crash.network.lanes import MTU_BYTES, Faults
 from tests.support.processes import PROJECT
 from tests.support.waiting import wait_until
 
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
-MTU_BYTES = 1500
 FAR_ADDRESS = "127.0.0.2"  # the other site, as each site sees it
 SET_UP = """
 ip link set lo up
@@ -86,6 +85,11 @@ class Namespace:
         words = UP if up else "ip link set {device} down"
         self.shell(words.format(device=self.device, far=FAR_ADDRESS))
 
+    def unacknowledged(self, ports: list[int]) -> int:
+        """Bytes that connections with the other site, at other ports of it than these, have sent or are to send."""
+        filters = " and ".join([f"dst {FAR_ADDRESS}", *(f"dport != :{port} and sport != :{port}" for port in ports)])
+        return sum(int(line.split()[1]) for line in self.shell(f"ss -HOtn state established '{filters}'").splitlines())
+
     def kill_connections(self, ports: list[int] | None = None) -> int:
         """End connections with the other site (at these own ports), with RST to both ends; how many."""
         filters = "" if ports is None else f"( {' or '.join(f'sport = :{port}' for port in ports)} )"
@@ -134,9 +138,16 @@ class Network:
 
     def set(self, faults: Faults) -> Counter[str]:
         """Put faults in force; what became of all packets until now."""
+        return self._told(faults.to_wire())
+
+    def counts(self) -> Counter[str]:
+        """What became of all packets until now."""
+        return self._told(None)
+
+    def _told(self, document: object) -> Counter[str]:
         assert self._wire.stdin is not None
         assert self._wire.stdout is not None
-        self._wire.stdin.write(json.dumps(faults.to_wire()) + "\n")
+        self._wire.stdin.write(json.dumps(document) + "\n")
         self._wire.stdin.flush()
         return Counter(json.loads(self._wire.stdout.readline()))
 

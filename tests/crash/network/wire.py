@@ -3,8 +3,8 @@
     python -m tests.crash.network.wire FIRST_FD SECOND_FD SEED PORT[,PORT]
 
 Reads one JSON document a line from its standard input (faults, as of
-`lanes.py`), puts them in force and answers with a line of counts. Ends when
-that input ends. The kernel's netem would do the same where it is built in; a
+`lanes.py`, or null), puts them in force and answers with a line of counts.
+Ends when that input ends. The kernel's netem would do the same where it is built in; a
 process does it on any kernel, alike from run to run.
 """
 
@@ -22,9 +22,11 @@ from collections import Counter
 from tests.crash.network.lanes import (
     BACKLOG_SECONDS,
     DIRECTIONS,
+    MTU_BYTES,
     Faults,
     Lane,
     kind_of,
+    payload_bytes,
     refusal,
     spoiled,
     turned_around,
@@ -46,6 +48,7 @@ class Wire:
         self._number = 0
         self._free_at: dict[str, float] = {}  # when a slow lane has sent what it was given
         self._large: Counter[str] = Counter()
+        self._cut: set[str] = set()  # lanes that are cut in the middle of an answer
 
     def main(self) -> None:
         while True:
@@ -64,7 +67,10 @@ class Wire:
         line = sys.stdin.readline()
         if not line:
             return False
-        self.faults = Faults.from_wire(json.loads(line))
+        document = json.loads(line)
+        if document is not None:
+            self.faults = Faults.from_wire(document)
+            self._cut.clear()
         print(json.dumps(self.counts), flush=True)
         return True
 
@@ -93,6 +99,12 @@ class Wire:
         if lane.cut or (lane.loss and self._chooser.random() < lane.loss):
             self.counts[f"{name} dropped"] += 1
             return
+        if name in self._cut and payload_bytes(packet):
+            self.counts[f"{name} dropped"] += 1
+            return
+        if lane.cut_in_answer and len(packet) == MTU_BYTES:  # what ends here goes on in the next packet
+            self._cut.add(name)
+            self.counts[f"{name} cut in an answer"] += 1
         if lane.spoil_every and len(packet) > 1000:
             self._large[name] += 1
             if self._large[name] % lane.spoil_every == 0:
