@@ -23,6 +23,7 @@ from controller.errors import (
     StorageError,
     UsageError,
 )
+from nbd_plugin.log import Log
 
 NUMBERS: Final[dict[type[PairvolError], int]] = {
     UsageError: errno.EINVAL,
@@ -56,10 +57,11 @@ def speak_shortly() -> None:
 
     It prints what `traceback.format_exception` makes of the exception, with the name of the callback before it.
     """
-    kept = traceback.format_exception
+    kept, log = traceback.format_exception, Log()
 
     def format_exception(*arguments: Any, **named: Any) -> list[str]:
         error = arguments[1] if len(arguments) > 1 else None
+        log.grows()
         if isinstance(error, Refused) and isinstance(error.__cause__, (PairvolError, OSError)):
             return [str(error)]
         return kept(*arguments, **named)
