@@ -143,6 +143,11 @@ class Config(BaseModel):
                 f"data_address {self.data_address} does not say where the other site finds this one",
                 "Add advertised_address, the host in this site's certificate.",
             )
+        if self.tls is not None and ":" in self.link_address:
+            raise RefusedValueError(
+                f"{self.link_address}: the data link cannot be asked for an IPv6 address with TLS",
+                "Add advertised_address with a host name for it, and make the certificate for that name.",
+            )
         refuse_without(self.tls, self.listener)
         return self
 

@@ -89,6 +89,11 @@ class Certificates:
 
     directory: Path
 
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """What expires."""
+        return (CA, *(end.certificate for end in End))
+
     def check(self, *ends: End) -> None:
         """UsageError when files for these ends (none named: both) are missing, exposed or do not belong together."""
         for end in ends or tuple(End):

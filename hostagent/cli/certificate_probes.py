@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.certificates import expires
 from controller.errors import PairvolError
-from controller.tls import CA, Certificates, End
+from controller.tls import Certificates
 from hostagent.cli.probes import Finding, Level
 
 WARN_DAYS: Final = 30
@@ -20,8 +20,7 @@ def certificates(directory: Path) -> Iterator[Finding]:
     mend = 'renew it: "pairvol tls create" with the same authority, then restart both daemons'
     try:
         Certificates(directory).check()
-        names = [CA, *(end.certificate for end in End)]
-        ends = {name: expires(directory / name) for name in names}
+        ends = {name: expires(directory / name) for name in Certificates(directory).certificate_names}
     except PairvolError as error:
         yield Finding("certificates", Level.FAILED, error.message, error.hint)
         return

@@ -13,10 +13,13 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from controller.errors import PairvolError
 from controller.metrics.page import build_info, families
+from controller.tls import Certificates
 from hostagent.api.models import PairStatus
 from hostagent.host import Host
 from hostagent.metrics.figures import (
+    CERTIFICATES,
     PAIR_LABELS,
     PAIRS,
     PEER_LABELS,
@@ -26,6 +29,18 @@ from hostagent.metrics.figures import (
     STATE_LABELS,
     STATES,
 )
+
+
+def first_expiry(certificates: Certificates | None) -> float | None:
+    """In seconds of the epoch; None also for files that cannot be read, of which others tell."""
+    if certificates is None:
+        return None
+    from controller.certificates import expires  # loads what an agent without certificates does not need
+
+    try:
+        return min(expires(certificates.directory / name).timestamp() for name in certificates.certificate_names)
+    except PairvolError:
+        return None
 
 
 class HostCollector(Collector):
@@ -47,6 +62,9 @@ class HostCollector(Collector):
         yield from families(SIDES, SIDE_LABELS, sides)
         times = [((group, str(state)), seconds) for group, state, seconds in host.history.state_seconds()]
         yield from families(STATES, STATE_LABELS, times)
+        expiry = first_expiry(host.config.certificates)
+        if expiry is not None:
+            yield from families(CERTIFICATES, (), [((), expiry)])
         heard = [peer for peer in host.peers.known() if peer.last_contact_ns or peer.failure]
         yield from families(PEERS, PEER_LABELS, [((peer.site,), peer) for peer in heard])
 

@@ -111,3 +111,12 @@ STATES: Final = (
 
 def _ratio(percent: float | None) -> float | None:
     return None if percent is None else percent / 100
+
+
+CERTIFICATES: Final[tuple[Figure[float], ...]] = (
+    Figure(
+        "pairvol_agent_certificate_expires_timestamp_seconds",
+        "When the first of this site's certificates expires; absent without [tls].",
+        lambda moment: moment,
+    ),
+)

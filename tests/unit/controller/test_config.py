@@ -25,6 +25,7 @@ INVALID = [
     ('site = "tokyo"\ndata_address = "192.0.2.7"', "data_address: 192.0.2.7 is not a loopback address"),
     ('site = "tokyo"\nlisten = "https://0.0.0.0:1"', "https://0.0.0.0:1 needs certificates"),
     ('site = "tokyo"\ndata_address = "0.0.0.0"\n[tls]\ndirectory = "/t"', "data_address 0.0.0.0 does not say where"),
+    ('site = "tokyo"\ndata_address = "2001:db8::1"\n[tls]\ndirectory = "/t"', "cannot be asked for an IPv6 address"),
     ('site = "tokyo"\nstate_directory = "var"', "state_directory: var is not an absolute path"),
     (f'site = "tokyo"\nrun_directory = "/{"r" * 90}"', "run_directory: 91 bytes are too long"),
     ('site = "tokyo"\n[servers]\nthreads = 0', "servers.threads: input should be greater"),

@@ -5,14 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from controller.certificates import Authority
 from controller.metrics import figures as of_controller
 from controller.metrics.page import families
+from controller.tls import Certificates
 from hostagent.metrics import figures as of_agent
+from hostagent.metrics.collector import first_expiry
 from tests.support import scrapes
 from tests.support.processes import PROJECT
 
@@ -28,6 +33,7 @@ LABELS: dict[str, set[str]] = {
         (of_agent.SIDES, of_agent.SIDE_LABELS),
         (of_agent.PEERS, of_agent.PEER_LABELS),
         (of_agent.STATES, of_agent.STATE_LABELS),
+        (of_agent.CERTIFICATES, ()),
     )
     for figure in figures
 }
@@ -35,7 +41,7 @@ LABELS: dict[str, set[str]] = {
 
 def test_names_are_given_once() -> None:
     tables = (of_controller.GROUPS, of_controller.SERVERS, of_controller.DRILLS)
-    tables += (of_agent.PAIRS, of_agent.SIDES, of_agent.PEERS, of_agent.STATES)  # type: ignore[assignment]
+    tables += (of_agent.PAIRS, of_agent.SIDES, of_agent.PEERS, of_agent.STATES, of_agent.CERTIFICATES)  # type: ignore[assignment]
     assert sum(map(len, tables)) == len(LABELS)
 
 
@@ -47,7 +53,7 @@ def test_alerts_and_dashboard_name_what_there_is() -> None:
 
 def test_words_of_an_alert_use_labels_that_it_has() -> None:
     alerts = list(scrapes.words())
-    assert len(alerts) == 17
+    assert len(alerts) == 18
     for name, expression, used in alerts:
         if "up{" in expression and "pairvol_" not in expression.replace("pairvol-", ""):
             assert used <= scrapes.ADDED_BY_PROMETHEUS, name
@@ -88,6 +94,16 @@ def test_panels_of_the_dashboard_do_not_overlap() -> None:
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) < 24
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_when_certificates_expire_is_told_where_there_are_any(tmp_path: Path) -> None:
+    folder = Authority.open(tmp_path).issue("tokyo", [], timedelta(days=7))
+    expiry = first_expiry(Certificates(folder))
+    assert expiry is not None
+    assert 0 < expiry - time.time() < timedelta(days=7, minutes=1).total_seconds()
+    (folder / "client-cert.pem").unlink()
+    assert first_expiry(Certificates(folder)) is None
+    assert first_expiry(None) is None
 
 
 def test_what_is_not_known_has_no_sample() -> None:
