@@ -168,10 +168,12 @@ class Agent:
         path = f"/pairs/{group}/resync"
         return self._channel.call(PairStatus, "POST", path, body=order or PairResync(), seconds=ORDER_SECONDS)
 
-    def verify_pair(self, group: str, repair: bool = False) -> VerifyReport:
-        """POST /pairs/{group}/verify; either site's agent takes it. It goes on by itself."""
+    def verify_pair(self, group: str, repair: bool = False, *, cancel: bool = False) -> VerifyReport:
+        """POST /pairs/{group}/verify; either site's agent takes it. It goes on by itself; `cancel` ends it."""
         path = f"/pairs/{group}/verify"
-        return self._channel.call(VerifyReport, "POST", path, body=VerifyOrder(repair=repair), seconds=ORDER_SECONDS)
+        return self._channel.call(
+            VerifyReport, "POST", path, body=VerifyOrder(repair=repair, cancel=cancel), seconds=ORDER_SECONDS
+        )
 
     def verify_report(self, group: str) -> VerifyReport:
         """GET /pairs/{group}/verify: how it stands, or how the last one ended."""

@@ -9,7 +9,8 @@ is settled, is its controller's business (controller/LIFECYCLE.md).
 | | 2 the secondary takes them in | an SVOL of which no journal speaks | finds its number, goes on with 3 |
 | | 3 the primary takes them in, marked to be copied | the copy managers copy it | goes on with 4 |
 | | 4 both agents keep the pair with its new volumes | | done |
-| remove | 1 the primary lets them go | an SVOL of which no journal speaks any more | goes on with 2 |
+| remove | 0 both sides could do it | nothing | begins anew |
+| | 1 the primary lets them go | an SVOL of which no journal speaks any more | goes on with 2 |
 | | 2 the secondary has restored every journal that may speak of them, and lets them go | | goes on with 3 |
 | | 3 both agents keep the pair as it is now | | done |
 """
@@ -49,6 +50,7 @@ def add(host: Host, group: str, order: PairMembers) -> PairStatus:
     primary, secondary = pair.primary.site, pair.secondary.site
     with host.locks.hold(groups=[group]):
         here, there = seen(host, primary, group), seen(host, secondary, group)
+        _refuse_half(group, order, here, there)
         members = _numbered(order, here, there)
         mine = [each.model_copy(update={"name": name}) for each, name in zip(members, order.primary, strict=True)]
         theirs = [each.model_copy(update={"name": name}) for each, name in zip(members, order.secondary, strict=True)]
@@ -75,17 +77,13 @@ def remove(host: Host, group: str, names: Sequence[str]) -> PairStatus:
         indices = [_index_of(group, name, here, there) for name in names]
         mine = [volume.name for volume in here.group.volumes if volume.index in indices]
         theirs = [volume.name for volume in there.group.volumes if volume.index in indices]
-        left = leave_own(host, group, mine, None) if primary == host.site else None
-        if left is None:
-            left = host.peers.get(primary).leave(group, MembersLeave(volumes=mine)) if mine else here.group
+        for site, volumes in ((primary, mine), (secondary, theirs)):  # a refusal changes nothing
+            _leave(host, site, group, volumes, check=True)
+        left = _leave(host, primary, group, mine) or here.group
         last = max(left.retired.get(index, 0) for index in indices)
         if theirs:
             _wait_restored(host.runner(group), pair, last)
-            order = MembersLeave(volumes=theirs, sequence=last)
-            if secondary == host.site:
-                leave_own(host, group, theirs, last)
-            else:
-                host.peers.get(secondary).leave(group, order)
+            _leave(host, secondary, group, theirs, last)
         _keep(host, group)
     return _told(host, group, f"{', '.join(names)} left {group}")
 
@@ -97,11 +95,16 @@ def seen(host: Host, site: str, group: str) -> SideMembers:
     return host.peers.get(site).members(group)
 
 
-def leave_own(host: Host, group: str, names: Sequence[str], sequence: int | None) -> Group:
-    """This site's part of a removal."""
+def _leave(
+    host: Host, site: str, group: str, names: list[str], sequence: int | None = None, *, check: bool = False
+) -> Group | None:
+    """A site's part of a removal; None when it has let them go already."""
     if not names:
-        return host.controller.group(group)
-    return host.controller.leave_volumes(group, MembersLeave(volumes=list(names), sequence=sequence))
+        return None
+    order = MembersLeave(volumes=names, sequence=sequence, check=check)
+    if site == host.site:
+        return host.controller.leave_volumes(group, order)
+    return host.peers.get(site).leave(group, order)
 
 
 def keep_own(host: Host, group: str, primary: Sequence[str], secondary: Sequence[str]) -> None:
@@ -133,6 +136,19 @@ def _numbered(order: PairMembers, here: SideMembers, there: SideMembers) -> list
         assert index is not None
         found.append(GroupVolume(index=index, name=mine, size_bytes=_volume(here, mine).size_bytes))
     return found
+
+
+def _refuse_half(group: str, order: PairMembers, here: SideMembers, there: SideMembers) -> None:
+    """A removal that was cut short is ended first: nothing is copied while the sides have other volumes."""
+    mine = {volume.index for volume in here.group.volumes}
+    for volume in there.group.volumes:
+        if volume.index not in mine and volume.name not in order.secondary:
+            raise ConflictError(
+                f"cannot add volumes to {group}: {volume.name} has left it at the primary only",
+                hint=f'Give "pairvol pair remove {group} {volume.name}" again first.',
+                group=group,
+                volume=volume.name,
+            )
 
 
 def _find(group: Group, name: str) -> int | None:
@@ -186,10 +202,7 @@ def _undo(
     if not names:
         return
     try:
-        if site == host.site:
-            leave_own(host, group, names, 0)
-        else:
-            host.peers.get(site).leave(group, MembersLeave(volumes=names, sequence=0))
+        _leave(host, site, group, names, 0)
     except PairvolError as failed:
         error.hint = f"{error.hint} {site} has taken in {', '.join(names)} already: {failed.message}".strip()
 

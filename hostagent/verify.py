@@ -35,6 +35,8 @@ def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False
         return host.peers.get(pair.primary.site).verify(group, order)
     runner = host.runner(group)
     runner.look()
+    if order.cancel:
+        return _cancel(host, group)
     next_state(runner.status().state, PairEvent.VERIFY, group)
     with host.locks.hold(groups=[group]):
         now = report(host, group)
@@ -48,6 +50,17 @@ def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False
         task = f"verify-{uuid.uuid4()}"
         host.controller.order_run(group, RunOrder(run=f"{task}.0", kind=RunKind.VERIFY, task=task, repair=order.repair))
     runner.awaken()
+    return report(host, group)
+
+
+def _cancel(host: Host, group: str) -> VerifyReport:
+    """End the verify under way, in whatever state the pair is; without one nothing is done."""
+    with host.locks.hold(groups=[group]):
+        run = host.controller.state(group).run
+        if run is not None and run.kind is not RunKind.BASE and run.phase is not RunPhase.INTERRUPTED:
+            now = report(host, group).phase
+            if now in (VerifyPhase.RUNNING, VerifyPhase.FAILED, VerifyPhase.UNKNOWN):
+                host.controller.order_run(group, RunOrder(run=run.run, kind=run.kind, task=run.task, cancel=True))
     return report(host, group)
 
 

@@ -77,6 +77,7 @@ class MembersLeave(Shape):
 
     volumes: Annotated[list[Name], Field(min_length=1, max_length=64)]
     sequence: Count | None = None  # at a secondary: when this journal is restored
+    check: bool = False  # only say whether it could be done
 
 
 class SplitOrder(Shape):

@@ -32,7 +32,7 @@ class RunPhase(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"  # goes on when it is ordered again
-    INTERRUPTED = "interrupted"  # its primary is another one now: it never ends
+    INTERRUPTED = "interrupted"  # its primary is another one now, or a person cancelled it: it never goes on
 
 
 class RunOrder(Shape):
@@ -45,6 +45,7 @@ class RunOrder(Shape):
     repair: bool = False  # of a task: what is found different is to be repaired
     round: Count = 0  # of a task: how many runs came before
     replace: bool = False  # end another run that is under way
+    cancel: bool = False  # end this very run, wherever it is, and let nothing follow it
 
 
 class RunState(Shape):

@@ -48,7 +48,7 @@ def join(appliance: Appliance, name: str, order: MembersJoin) -> Group:
 
 
 def leave(appliance: Appliance, name: str, order: MembersLeave) -> Group:
-    """Let volumes go: each is then by itself. Given again it converges."""
+    """Let volumes go: each is then by itself. Given again it converges; with `check` it only says why it could not."""
     with appliance.locks.hold(groups=[name], volumes=order.volumes):
         group = appliance.store.document.group(name)
         gone = [member for member in group.volumes if member.name in order.volumes]
@@ -66,6 +66,9 @@ def leave(appliance: Appliance, name: str, order: MembersLeave) -> Group:
             server = plans.group_server(group)
             for member in gone:
                 serving.refuse_connected(appliance, server, f"take {member.name} out of {name}", volume=member.name)
+        if order.check:
+            return show(appliance, name)
+        if group.role is Role.PRIMARY:
             with appliance.store.change() as draft:
                 draft.group(name).leaving = gone
             finish_leave(appliance, name)

@@ -9,7 +9,7 @@ from controller.groups.primary import require_primary
 
 
 def order_run(appliance: Appliance, name: str, order: RunOrder) -> RunState:
-    """Begin a run, or let one that failed go on; the same order again changes nothing."""
+    """Begin a run, let one that failed go on, or cancel it; the same order again changes nothing."""
     with appliance.locks.hold(groups=[name]):
         group = require_primary(appliance, name)
         server = plans.group_server(group)

@@ -85,6 +85,19 @@ class Runs:
             found, waits = self._judged(self._record).state, self._waits
         return found.model_copy(update={"waits": waits if found.phase is RunPhase.RUNNING else None})
 
+    def cancel(self, run: str) -> RunState:
+        """End that run for good, also one whose last journals are not looked at yet; the same again changes nothing."""
+        with self._changed:
+            present = self._record
+            if present is None or present.state.run != run:
+                raise ConflictError(f"run {run} is not the newest one", hint="Look again; then give the command again.")
+            if present.state.phase is not RunPhase.INTERRUPTED:
+                ended = present.changed(phase=RunPhase.INTERRUPTED, ended_ns=time.time_ns())
+                record.store(self._file, ended)
+                self._record = self._stored = ended
+                self._changed.notify_all()
+            return self._record.state if self._record is not None else present.state
+
     def order(self, order: RunOrder) -> RunState:
         """Begin a run, or let one that failed go on; ConflictError while another one is under way."""
         sizes = {index: volume.size_bytes for index, volume in self._volumes().items()}

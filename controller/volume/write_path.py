@@ -111,11 +111,14 @@ class WritePath(Membership):
     # commands
 
     def order_run(self, order: RunOrder) -> RunState:
-        """Begin an in-band run, or let it go on; see controller/inband/runs.py."""
+        """Begin an in-band run, let it go on, or cancel it; see controller/inband/runs.py."""
+        if order.cancel and self._runs is not None:  # whether or not journals are written just now
+            return self._runs.cancel(order.run)
         settings = self._journal_settings
         if settings is None:
             raise ConflictError("cannot run: no journal is written", hint="Start acquisition first.")
-        return self._open_runs(settings).order(order)
+        opened = self._open_runs(settings)
+        return opened.cancel(order.run) if order.cancel else opened.order(order)
 
     def start(self, settings: JournalSettings) -> Position:
         """Acquisition on; a run that it stopped in goes on."""

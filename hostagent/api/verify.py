@@ -14,6 +14,7 @@ class VerifyOrder(Shape):
     """Compare both sides; with `repair`, bring over what is found different."""
 
     repair: bool = False
+    cancel: bool = False  # end the one under way instead
 
 
 class VerifyPhase(StrEnum):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from controller.errors import IntegrityError, PairvolError, PeerError
+from controller.errors import IntegrityError, PairvolError, PeerError, UsageError
 from controller.units import format_duration, format_size
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
@@ -28,19 +28,26 @@ def verify(
     group: GroupArgument,
     repair: Annotated[bool, typer.Option("--repair", help="Copy what differs, and verify that again.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Begin nothing: tell how the last one ended.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="End the one under way, wherever it is.")] = False,
 ) -> None:
     """Compare what both sites hold, at one sequence number, while hosts write.
 
     Ctrl-C leaves the display and the verify goes on; the same command shows
-    it again. Exit code 0 identical, 40 when regions differ, 1 when it could
+    it again, and --cancel ends it. Exit code 0 identical, 40 when regions differ, 1 when it could
     not be brought to its end.
     """
+    if sum((repair, status, cancel)) > 1:
+        raise UsageError("--repair, --status and --cancel exclude each other", hint="Give one of them.")
+    if cancel:
+        ended = session.agent.verify_pair(group, cancel=True)
+        session.show(ended, lambda: text(ended))
+        return
     report = session.agent.verify_report(group) if status else session.agent.verify_pair(group, repair=repair)
     if not status:
         try:
             report = _followed(session, report)
         except KeyboardInterrupt:
-            typer.echo(f'the verify goes on; "pairvol pair verify {group}" shows it', err=True)
+            typer.echo(f'the verify goes on; "pairvol pair verify {group}" shows it, --cancel ends it', err=True)
             raise
     session.show(report, lambda: text(report))
     raise typer.Exit(exit_code(report))

@@ -47,4 +47,4 @@ def join(host: Here, group: Name, order: MembersJoin) -> Group:
 @router.post("/peer/pairs/{group}/leave", tags=["between agents"])
 def leave(host: Here, group: Name, order: MembersLeave) -> Group:
     """This site's part of a removal."""
-    return members.leave_own(host, group, order.volumes, order.sequence)
+    return host.controller.leave_volumes(group, order)

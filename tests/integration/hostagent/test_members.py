@@ -58,6 +58,24 @@ def test_volumes_join_and_leave_from_either_host(case: Case) -> None:
     wait_until(lambda: store.read_bytes() == read_all(uri_of(case.tokyo, names[1])), 30, "the SVOL to be equal")
 
 
+def test_a_removal_that_the_secondary_refuses_changes_nothing(case: Case) -> None:
+    name = f"{case.name}-b"
+    case.pair()
+    case.tokyo.create_volume(VolumeCreate(name=name, size_bytes=1 << 20))
+    case.tokyo.add_volumes(case.name, [name], [name])
+    case.wait_state(PairState.PAIR)
+    wait_until(lambda: not case.status().sides[0].changed_bytes, 20, "the volume to be copied")
+    case.osaka.start_drill(case.name)
+    for agent in (case.tokyo, case.osaka):
+        with pytest.raises(ConflictError, match="drill"):
+            agent.remove_volumes(case.name, [name])
+        for each in (case.tokyo, case.osaka):
+            assert each.volume(name).group == case.name
+    case.osaka.stop_drill(case.name)
+    case.osaka.remove_volumes(case.name, [name])
+    assert [side.volumes for side in case.wait_state(PairState.PAIR).sides] == [[case.name]] * 2
+
+
 def test_what_is_refused_says_why(case: Case) -> None:
     case.pair()
     with pytest.raises(NotFoundError, match="does not exist at the primary"):

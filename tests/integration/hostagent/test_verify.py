@@ -8,7 +8,7 @@ import pytest
 
 from controller.api.models import CopyState, JournalState, VolumeCreate
 from controller.errors import ConflictError, UsageError
-from hostagent.api.models import PairState, Verdict
+from hostagent.api.models import PairPolicy, PairState, Verdict
 from hostagent.api.verify import VerifyPhase, VerifyReport
 from hostagent.client import Agent
 from tests.integration.hostagent.conftest import BLOCK, VOLUME_BYTES, Case
@@ -94,6 +94,26 @@ def test_a_secondary_seeded_by_hand_copies_nothing_until_it_must(case: Case) -> 
     case.tokyo.start_journal(case.name)
     case.wait_state(PairState.PAIR)
     wait_until(lambda: copy_of(case).initial_copy.method == "direct" and case.number_at(case.linked.second) == 5, 30)
+
+
+def test_a_verify_under_way_is_cancelled_from_either_site(case: Case) -> None:
+    case.pair(PairPolicy(restore="later"))  # so it does not end by itself
+    for order, agent in ((case.osaka, case.tokyo), (case.tokyo, case.osaka)):
+        begun = order.verify_pair(case.name, repair=True)
+        assert begun.phase is VerifyPhase.RUNNING
+        report = agent.verify_pair(case.name, cancel=True)
+        assert (report.task, report.phase) == (begun.task, VerifyPhase.INTERRUPTED)
+        assert agent.verify_pair(case.name, cancel=True).phase is VerifyPhase.INTERRUPTED  # given again
+    begun = case.tokyo.verify_pair(case.name)
+    case.tokyo.split_pair(case.name)  # no state for a verify, and the one under way waits for the end of it
+    assert case.osaka.verify_report(case.name).phase is VerifyPhase.RUNNING
+    assert case.osaka.verify_pair(case.name, cancel=True).phase is VerifyPhase.INTERRUPTED
+    case.tokyo.resync_pair(case.name)
+    case.wait_state(PairState.PAIR)
+    assert case.tokyo.verify_report(case.name).phase is VerifyPhase.INTERRUPTED
+    begun = case.tokyo.verify_pair(case.name)
+    case.osaka.restore_journal(case.name)
+    assert ended(case.osaka, case.name, begun.task).verdict is Verdict.OK
 
 
 def test_a_differential_initial_copy_is_refused(case: Case) -> None:

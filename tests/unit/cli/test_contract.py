@@ -48,7 +48,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "pair resync": (*DATA, "--swap"),
     "pair takeover": (*DATA, "--force"),
     "pair delete": (*AGENT, "--force"),
-    "pair verify": (*DATA, "--repair"),
+    "pair verify": (*DATA, "--repair", "--cancel"),
     "pair wait": (*DATA, "--state", "--timeout"),
     "journal status": DATA,
     "journal start": DATA,

@@ -6,7 +6,7 @@ import errno
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -433,3 +433,20 @@ def test_a_volume_that_cannot_be_read_fails_the_run_by_name(server: WritePath, m
     monkeypatch.setattr(JournaledPath, "read", read)
     server.order_run(order)
     ended(server, "r")
+
+
+def test_a_cancelled_run_never_goes_on(files: GroupFiles) -> None:
+    cancel = RunOrder(run="one", kind=RunKind.VERIFY, cancel=True)
+    with closing(WritePath.open(files.settings)) as server:
+        with pytest.raises(ConflictError, match="not the newest"):
+            server.order_run(cancel)
+        server.order_run(RunOrder(run="one", kind=RunKind.VERIFY))
+        with pytest.raises(ConflictError, match="not the newest"):
+            server.order_run(RunOrder(run="two", kind=RunKind.VERIFY, cancel=True))
+        for _ in range(2):
+            assert server.order_run(cancel).phase is RunPhase.INTERRUPTED
+        assert server.order_run(RunOrder(run="one", kind=RunKind.VERIFY)).phase is RunPhase.INTERRUPTED
+    with closing(WritePath.open(files.settings)) as again:
+        assert again.order_run(RunOrder(run="one", kind=RunKind.VERIFY)).phase is RunPhase.INTERRUPTED
+        again.order_run(RunOrder(run="two", kind=RunKind.VERIFY))
+        ended(again, "two")
