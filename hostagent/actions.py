@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.api.lifecycle import DemoteOrder, EpochOrder, PromoteOrder, ResyncOrder, ServeOrder
-from controller.api.models import CopyOrder, FenceRequest, InitialCopyOrder, PurgeRequest, RestoreRequest
+from controller.api.models import (
+    CompressionOrder,
+    CopyOrder,
+    FenceRequest,
+    InitialCopyOrder,
+    PurgeRequest,
+    RestoreRequest,
+)
 from controller.api.runs import RunOrder
 from hostagent.api.models import Exchange, Pair
 
@@ -75,6 +82,13 @@ class OrderServe:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderCompression:
+    """Let the other site read the own primary compressed, or no longer."""
+
+    order: CompressionOrder
+
+
+@dataclass(frozen=True, slots=True)
 class OrderResume:
     """Let a suspended primary write journals again; its changed regions stand still from then on."""
 
@@ -136,6 +150,7 @@ Action = (
     | OrderPurge
     | OrderFence
     | OrderServe
+    | OrderCompression
     | OrderResume
     | QueryRegions
     | OrderResync

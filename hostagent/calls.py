@@ -12,6 +12,7 @@ from hostagent.actions import (
     Action,
     ExchangeWithPeer,
     OrderClearEpoch,
+    OrderCompression,
     OrderCopy,
     OrderDemote,
     OrderFence,
@@ -55,6 +56,8 @@ def call(
             return controller.fence(group, fence)
         case OrderServe(serve):
             return controller.serve(group, serve)
+        case OrderCompression(compression):
+            return controller.set_compression(group, compression)
         case OrderResume():
             return controller.resume(group)
         case QueryRegions():

@@ -11,7 +11,7 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
-from controller.api.models import Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
+from controller.api.models import Compression, Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
 from controller.tls import Certificates
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerPut, MarkerSides, PutMarker
 from hostagent.api.history import PairHistory
@@ -23,6 +23,7 @@ from hostagent.api.models import (
     JournalFiles,
     JournalSides,
     Pair,
+    PairCompress,
     PairCreate,
     PairResync,
     PairSet,
@@ -193,6 +194,11 @@ class Agent:
         """POST /pairs/{group}/set: another bandwidth limit; either site's agent takes it."""
         order = PairSet(limit_bytes_per_second=limit_bytes_per_second)
         return self._channel.call(PairStatus, "POST", f"/pairs/{group}/set", body=order, seconds=ORDER_SECONDS)
+
+    def compress_pair(self, group: str, compression: Compression) -> PairStatus:
+        """POST /pairs/{group}/compress: another compression of the transfer; either site's agent takes it."""
+        order = PairCompress(compression=compression)
+        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/compress", body=order, seconds=ORDER_SECONDS)
 
     # -- journals ----------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from controller.errors import ConflictError, PairvolError, UsageError
 from hostagent import sides
 from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideReport, SiteVolumes
 from hostagent.clock import now
+from hostagent.compression import compressed, refuse_beside_tls
 from hostagent.host import Host
 from hostagent.limit import limited
 from hostagent.transport import unanswered
@@ -62,6 +63,7 @@ def side_at(host: Host, site: str) -> Side:
 def create(host: Host, order: PairCreate) -> PairStatus:
     """Make a pair; given again it goes on where it was, and takes the policy of the last command."""
     _check_order(host, order)
+    refuse_beside_tls(order.policy.compression, tls=host.config.tls is not None)
     primary, secondary = side_at(host, order.primary.site), side_at(host, order.secondary.site)
     pair = _new_pair(order)
     if (kept := host.store.find(order.group)) is not None:
@@ -141,8 +143,9 @@ def _known_pair(wanted: Pair, *reports: SideReport) -> Pair:
             _refuse_other_on_full(known, wanted)
             limit = {"limit_bytes_per_second": known.policy.limit_bytes_per_second}
             limit["limit_serial"] = known.policy.limit_serial
-            kept = known.model_copy(update={"policy": wanted.policy.model_copy(update=limit)})
-            return limited(kept, wanted.policy.limit_bytes_per_second)
+            packing = known.policy.model_dump(include={"compression", "compression_serial"})
+            kept = known.model_copy(update={"policy": wanted.policy.model_copy(update=limit | packing)})
+            return compressed(limited(kept, wanted.policy.limit_bytes_per_second), wanted.policy.compression)
     uuids = [report.group_uuid for report in reports if report.group_uuid is not None]
     return wanted.model_copy(update={"uuid": uuids[0]}) if uuids else wanted
 

@@ -1,4 +1,4 @@
-"""The bandwidth limit of a pair as its record carries it, and which of two records says the newer one. Pure.
+"""The bandwidth limit of a pair as its record carries it, and which of two records says the newer word. Pure.
 
 A change raises `limit_serial`; the higher one counts wherever two records of
 a pair meet, so a change given to either agent reaches the other whenever they
@@ -22,11 +22,17 @@ def limited(pair: Pair, limit: int | None) -> Pair:
 
 
 def newest_limit(pair: Pair, other: Pair | None) -> Pair:
-    """`pair`, with the limit of `other` where that is the newer one; two of one serial: the lower one stays."""
-    if other is None or other.uuid != pair.uuid or _key(other) <= _key(pair):
+    """`pair`, with the limit and the compression of `other` where newer; two of one serial: the lower one stays."""
+    if other is None or other.uuid != pair.uuid:
         return pair
+    change: dict[str, object] = {}
     theirs = other.policy
-    change = {"limit_bytes_per_second": theirs.limit_bytes_per_second, "limit_serial": theirs.limit_serial}
+    if _key(other) > _key(pair):
+        change = {"limit_bytes_per_second": theirs.limit_bytes_per_second, "limit_serial": theirs.limit_serial}
+    if _compression_key(other) > _compression_key(pair):
+        change |= {"compression": theirs.compression, "compression_serial": theirs.compression_serial}
+    if not change:
+        return pair
     return pair.model_copy(update={"policy": pair.policy.model_copy(update=change)})
 
 
@@ -52,3 +58,7 @@ def limit_words(limit: int) -> str:
 def _key(pair: Pair) -> tuple[int, float]:
     limit = pair.policy.limit_bytes_per_second
     return pair.policy.limit_serial, float("-inf") if limit is None else -limit
+
+
+def _compression_key(pair: Pair) -> tuple[int, str]:
+    return pair.policy.compression_serial, pair.policy.compression

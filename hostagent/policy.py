@@ -6,7 +6,8 @@ at once, and when it does not answer now it learns it with the next exchange.
 
 from __future__ import annotations
 
-from hostagent.api.models import PairSet, PairStatus
+from hostagent.api.models import PairCompress, PairSet, PairStatus
+from hostagent.compression import compressed, refuse_beside_tls
 from hostagent.host import Host
 from hostagent.limit import limit_words, limited
 
@@ -22,5 +23,19 @@ def change(host: Host, group: str, order: PairSet) -> PairStatus:
         words = "has no bandwidth limit now" if limit is None else f"transfers at most {limit_words(limit)} now"
         facts = {"limit_bytes_per_second": limit}
         host.events.emit("info", "pair.limit", f"{group} {words}", facts, group=group)
+    runner.exchange()
+    return runner.status()
+
+
+def compress(host: Host, group: str, order: PairCompress) -> PairStatus:
+    """Take another compression of the transfer."""
+    refuse_beside_tls(order.compression, tls=host.config.tls is not None)
+    with host.locks.hold(groups=[group]):
+        runner, known = host.runner(group), host.store.get(group)
+        pair = compressed(known, order.compression)
+        runner.keep(pair)
+    if pair != known:
+        words = f"{group} transfers with compression {order.compression} from now on"
+        host.events.emit("info", "pair.compression", words, {"compression": order.compression}, group=group)
     runner.exchange()
     return runner.status()

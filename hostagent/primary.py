@@ -11,6 +11,7 @@ from typing import Final
 from controller.api.lifecycle import ServeOrder
 from controller.api.models import ChangedRegions, CopyState, FenceRequest, JournalState, PurgeRequest, Role
 from controller.journal.pointers import Pointer
+from hostagent import compression
 from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, OrderServe, QueryGroup, QueryState
 from hostagent.api.models import Exchange
 from hostagent.config import CopySettings
@@ -59,6 +60,7 @@ class PrimaryRole:
             actions += self._serve(now, facts, state)
             actions += self._purge(facts, state)
             actions += self._resync(facts, state)
+            actions += compression.of_primary(facts, state, self.pace)
             actions += inband.of_primary(facts, state, self.pace)
         return actions
 
@@ -200,7 +202,7 @@ def _untaken(facts: Facts) -> ChangedRegions | None:
 
 def _knows_journal(facts: Facts, state: JournalState) -> bool:
     """Whether the addresses known are of the journal in use and of every volume: both may have changed."""
-    if facts.links is None or facts.composition is None:
+    if facts.links is None or facts.composition is None or not compression.known(facts, state):
         return False
     if {str(index) for index in state.volume_indices} - facts.links.volume_uris.keys():
         return False

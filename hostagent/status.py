@@ -50,6 +50,10 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
         last_contact_ns=facts.contact.wall_ns if facts.contact else None,
         generation=facts.generation_known,
         limit_bytes_per_second=facts.pair.policy.limit_bytes_per_second,
+        compression=facts.pair.policy.compression,
+        compression_now=facts.secondary.state.compression if facts.secondary.state else None,
+        transfer_bytes=facts.secondary.state.transfer_bytes if facts.secondary.state else None,
+        wire_bytes=facts.secondary.state.wire_bytes if facts.secondary.state else None,
         seconds_to_full=facts.primary.state.seconds_to_full if facts.primary.state and not observed.unknown else None,
         sides=[
             _side("P-VOL", facts.pair.primary, facts.primary, state, unknown, None, None),

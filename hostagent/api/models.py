@@ -15,6 +15,7 @@ from controller.api.lifecycle import Orphan
 from controller.api.models import (
     ChangedRegions,
     Composition,
+    Compression,
     Count,
     Failure,
     GroupVolume,
@@ -77,6 +78,8 @@ class PairPolicy(Shape):
     on_full: OnFull = OnFull.SUSPEND
     limit_bytes_per_second: Limit | None = None  # of the transfer; None: no limit
     limit_serial: Count = 0  # how often that was changed; the higher of two records says it
+    compression: Compression = Compression.NONE  # of the transfer
+    compression_serial: Count = 0  # as with the limit
 
 
 class PairCreate(Shape):
@@ -98,6 +101,12 @@ class PairSet(Shape):
     """What may change of a pair that is made."""
 
     limit_bytes_per_second: Limit | None
+
+
+class PairCompress(Shape):
+    """Another compression for a pair that is made."""
+
+    compression: Compression
 
 
 class Pair(Shape):
@@ -152,6 +161,10 @@ class PairStatus(Shape):
     generation: int
     sides: list[PairSide]
     limit_bytes_per_second: Count | None = None  # of the transfer; None: no limit
+    compression: Compression = Compression.NONE  # of the transfer, as ordered
+    compression_now: Compression | None = None  # as the secondary reads; None: not known
+    transfer_bytes: Count | None = None  # read by the secondary since its controller started
+    wire_bytes: Count | None = None  # and what crossed the wire for it
     seconds_to_full: float | None = None  # of the primary's journal, at the present rate; None: it does not fill
 
 

@@ -40,6 +40,7 @@ def create(
     resync: options.ResyncOption = "auto",
     on_full: options.OnFullOption = "suspend",
     limit: options.LimitOption = None,
+    compress: options.CompressOption = None,
     journal_visible: options.VisibleOption = False,
 ) -> None:
     """Pair volumes, and copy what they hold now.
@@ -72,6 +73,7 @@ def create(
             "resync": resync,
             "on_full": on_full,
             "limit_bytes_per_second": options.parse_limit(limit) if limit is not None else None,
+            "compression": options.parse_compression(compress or "none"),
         },
     )
     _made(session, session.agent.create_pair(order))

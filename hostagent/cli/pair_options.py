@@ -52,6 +52,17 @@ LimitOption = Annotated[
     str | None, typer.Option("--limit", metavar="SIZE|none", help="Bytes a second that the transfer may take.")
 ]
 
+CompressOption = Annotated[
+    str | None, typer.Option("--compress", metavar="zstd|none", help="Compression of the transfer, for slow links.")
+]
+
+
+def parse_compression(text: str) -> str:
+    """One of the two words."""
+    if text not in ("zstd", "none"):
+        raise UsageError(f"{text!r} is not a compression", hint='Give "--compress zstd" or "--compress none".')
+    return text
+
 
 def parse_limit(text: str) -> int | None:
     """`10M` bytes a second; None for `none`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from controller.api.models import Compression
 from controller.units import format_duration, format_size
 from hostagent.api.models import Pair, PairSide, PairStatus, TakeoverReport
 from hostagent.cli.output import NONE, clock, clock_tenths, count, counted, percent, table, verdict
@@ -23,8 +24,21 @@ def status_text(statuses: Sequence[PairStatus]) -> str:
         for status in statuses
         if status.limit_bytes_per_second
     ]
+    lines += [line for status in statuses if (line := compression_line(status))]
     rows = [side_row(status, side) for status in statuses for side in status.sides]
     return "\n".join([*lines, table(HEAD, rows, RIGHT)])
+
+
+def compression_line(status: PairStatus) -> str:
+    """How the transfer is compressed; empty when it is not to be."""
+    if status.compression is Compression.NONE:
+        return ""
+    line = f"      {status.group} transfers with {status.compression}"
+    if status.compression_now is Compression.NONE:
+        return f"{line}; not at this moment"
+    if status.transfer_bytes and status.wire_bytes:
+        line += f": {format_size(status.transfer_bytes)} as {format_size(status.wire_bytes)} on the wire"
+    return line
 
 
 def first_line(status: PairStatus) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from hostagent.cli.pair import app
-from hostagent.cli.pair_options import GroupArgument, LimitOption, parse_limit
+from hostagent.cli.pair_options import CompressOption, GroupArgument, LimitOption, parse_compression, parse_limit
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 
 
 @verb(app, "set")
-def set_(session: Session, group: GroupArgument, limit: LimitOption = None) -> None:
-    """Change the bandwidth limit of a pair while it runs. The copy goes on where it is."""
-    if limit is None:
-        raise typer.BadParameter("say what to change: --limit 10M, or --limit none", param_hint="--limit")
-    _show(session, session.agent.set_pair(group, parse_limit(limit)))
+def set_(session: Session, group: GroupArgument, limit: LimitOption = None, compress: CompressOption = None) -> None:
+    """Change the bandwidth limit or the compression of a pair while it runs. The copy goes on where it is."""
+    from controller.api.models import Compression
+
+    if limit is None and compress is None:
+        words = "say what to change: --limit 10M, or --limit none, --compress zstd, or --compress none"
+        raise typer.BadParameter(words, param_hint="--limit")
+    compression = Compression(parse_compression(compress)) if compress is not None else None
+    if limit is not None:
+        status = session.agent.set_pair(group, parse_limit(limit))
+    if compression is not None:
+        status = session.agent.compress_pair(group, compression)
+    _show(session, status)
 
 
 def _show(session: Session, status: PairStatus) -> None:

@@ -124,6 +124,7 @@ class LinkedSites:
         links = wait_until(lambda: self.group(site or self.first, group).links, 30, "the data servers to be up")
         assert links is not None
         uris = [links.journal_uri, links.pointers_uri, *links.volume_uris.values()]
+        uris += [f"//{links.relay}"] if links.relay is not None else []
         known = {proxy.address for proxy in self.data_links}
         for host, port in {(parts.hostname or "", parts.port or 0) for parts in map(urlsplit, uris)}:
             assert host == FAR_ADDRESS, f"{host} is not the advertised address"

@@ -12,6 +12,7 @@ from hostagent.api.models import (
     JournalCommand,
     JournalSides,
     Pair,
+    PairCompress,
     PairCreate,
     PairSet,
     PairStatus,
@@ -52,6 +53,12 @@ def status(host: Here, group: Name) -> PairStatus:
 def change(host: Here, group: Name, order: PairSet) -> PairStatus:
     """Another bandwidth limit, while the pair runs."""
     return policy.change(host, group, order)
+
+
+@router.post("/pairs/{group}/compress")
+def compress(host: Here, group: Name, order: PairCompress) -> PairStatus:
+    """Another compression of the transfer, while the pair runs."""
+    return policy.compress(host, group, order)
 
 
 @router.post("/pairs/{group}/takeover")

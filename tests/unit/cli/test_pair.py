@@ -227,3 +227,26 @@ def test_set_asks_what_to_change(agent: FakeAgent, pairvol: Pairvol) -> None:
     assert refused.code == 2
     assert "say what to change" in refused.err
     assert not agent.requests
+
+
+def test_a_compression_is_sent_and_shown(agent: FakeAgent, pairvol: Pairvol) -> None:
+    packed = pair_status(compression="zstd", compression_now="zstd", transfer_bytes=30 << 20, wire_bytes=10 << 20)
+    agent.answers["POST /v1/pairs/db/compress"] = packed.model_dump(mode="json")
+    shown = pairvol("pair", "set", "db", "--compress", "zstd")
+    assert shown.code == 0
+    assert "      db transfers with zstd: 30 MiB as 10 MiB on the wire" in shown.lines
+    agent.statuses = [copying(0)]
+    words = "pair create db --primary tokyo:data --secondary osaka:data --compress zstd"
+    assert pairvol(*words.split()).code == 0
+    first, created = (order for _, _, order in agent.requests)
+    assert first == {"compression": "zstd"}
+    assert created["policy"]["compression"] == "zstd"
+
+
+@pytest.mark.parametrize("word", ["gzip", "", "ZSTD"])
+def test_another_compression_is_refused(agent: FakeAgent, pairvol: Pairvol, word: str) -> None:
+    refused = pairvol("pair", "set", "db", "--compress", word)
+    assert refused.code == 2
+    assert "is not a compression" in refused.err.splitlines()[0]
+    assert "--compress zstd" in refused.err.splitlines()[1]
+    assert not agent.requests
