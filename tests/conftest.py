@@ -29,7 +29,7 @@ def missing_for_root_tests() -> str:
         return "no /dev/loop-control: loop devices are not available here"
     for program in ("nbdfuse", "losetup", "mkfs.ext4", "fusermount3"):
         if shutil.which(program) is None:
-            return f"{program} is not installed: run make setup as root"
+            return f"{program} is not installed: run make tools as root"
     return ""
 
 

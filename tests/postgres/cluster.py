@@ -46,7 +46,7 @@ def programs() -> Path | None:
 
 def missing() -> str:
     """Why no cluster can run here; empty when one can."""
-    return "" if programs() else "PostgreSQL is not installed: run make setup as root"
+    return "" if programs() else "PostgreSQL is not installed: run make tools as root"
 
 
 def user() -> pwd.struct_passwd:

@@ -48,7 +48,7 @@ def missing() -> str:
         return "no /dev/net/tun: the kernel has no TUN devices"
     for program in ("ip", "ss", "unshare", "nsenter"):
         if shutil.which(program) is None:
-            return f"{program} is not installed: run make setup as root"
+            return f"{program} is not installed: run make tools as root"
     if subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode:
         return "unshare --net is refused here: no right to make network namespaces"
     return ""

@@ -90,7 +90,7 @@ def run_until_killed(
 
 
 @pytest.mark.crash
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: run make setup as root")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: run make tools as root")
 def test_killed_while_it_follows(tmp_path: Path, history: History, server: JournalServer, processes: Processes) -> None:
     order = follow(source_at(history.primary, server.uri))
     last = history.primary.end.sequence
@@ -118,7 +118,7 @@ def test_killed_while_it_follows(tmp_path: Path, history: History, server: Journ
 
 
 @pytest.mark.crash
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: run make setup as root")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: run make tools as root")
 def test_killed_during_the_initial_copy(
     tmp_path: Path, history: History, server: JournalServer, processes: Processes
 ) -> None:

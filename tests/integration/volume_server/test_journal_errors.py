@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 
-pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: run make setup")
+pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: run make tools")
 
 
 @dataclass
