@@ -18,7 +18,7 @@ from rich.console import Console
 
 from hostagent.cli.demo.sites import TwoSites
 from hostagent.client import Agent
-from tests.bench import block, cost, journal, lag, peers, qemu, report, switching
+from tests.bench import block, cost, journal, lag, peers, profile, qemu, report, switching
 from tests.bench.rows import Row
 from tests.bench.sites import own_directory
 from tests.support.processes import PROJECT, Processes
@@ -100,7 +100,8 @@ def block_rows(
                 status.update(line)
                 if not console.is_terminal:
                     console.print(line)
-        return found
+        with console.status("profiling what is not reached"):
+            return profile.profile_unreached(found, measured, options.seconds)
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def _measure(each: BlockRow, peer: Peer, seconds: float) -> Measure:
     def measure(number: int) -> float:
         os.sync()  # nobody pays for the dirty pages of the one before
         peer.before()
-        with _writer(peer, seconds) if each.under_writes else _nobody():
+        with beside(each, peer, seconds):
             found = fio.run(each.work, peer.uri, seconds, seed=number + 1)
         peer.after()
         return found
@@ -68,13 +68,11 @@ def _measure(each: BlockRow, peer: Peer, seconds: float) -> Measure:
 
 
 @contextmanager
-def _nobody() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _writer(peer: Peer, seconds: float) -> Iterator[None]:
-    """A second client writes as long as the block runs, and a little longer."""
+def beside(each: BlockRow, peer: Peer, seconds: float) -> Iterator[None]:
+    """In a row under writes, a second client writes as long as the block runs, and a little longer."""
+    if not each.under_writes:
+        yield
+        return
     failures: list[Exception] = []
 
     def write() -> None:

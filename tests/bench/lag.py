@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from controller.journal.pointers import Pointer
 from tests.bench import fio
 from tests.bench.peers import MIB
 from tests.bench.rows import Figure, Row, compare, compare_cost, within
-from tests.bench.sites import Bench, bench_sites, percentile
+from tests.bench.sites import SAMPLE_SECONDS, Bench, bench_sites, percentile
 from tests.support.waiting import wait_until
 
 ROWS = ("9", "15")
@@ -39,9 +40,38 @@ def steady(bench: Bench, rounds: int, seconds: float) -> Iterator[Row]:
     """The age of the newest restored journal while a host writes at a steady rate."""
     bench.pair("steady", ["steady"], 256 * MIB, 256 * MIB)
     samples = [lags_under(bench, ["steady"], ["steady"], STEADY, seconds) for _ in range(rounds)]
-    for share, limit in LAG_MS:
-        values = [percentile(each, share) for each in samples]
-        yield within("9", f"lag under {STEADY.text}, p{share * 100:.0f}", "restored", "ms", values, limit)
+    rows = [
+        within(
+            "9",
+            f"lag under {STEADY.text}, p{share * 100:.0f}",
+            "restored",
+            "ms",
+            [percentile(each, share) for each in samples],
+            limit,
+        )
+        for share, limit in LAG_MS
+    ]
+    ages = {} if all(row.met for row in rows) else stages(bench, "steady", seconds)
+    yield from (row if row.met else replace(row, profile=ages) for row in rows)
+
+
+def stages(bench: Bench, group: str, seconds: float) -> dict[str, float]:
+    """How old, in ms, the newest journal is that has come so far: half of the time less than this."""
+    places = {
+        "ms when durable": (bench.sites.primary, Pointer.DURABLE),
+        "ms when durable at the second site": (bench.sites.secondary, Pointer.ALREADY_READ),
+        "ms when restored": (bench.sites.secondary, Pointer.ALREADY_RESTORED),
+    }
+    ages: dict[str, list[float]] = {name: [] for name in places}
+    writers = Writers([bench.uri(group)], STEADY, seconds + SETTLE_SECONDS)
+    time.sleep(SETTLE_SECONDS)
+    until = time.monotonic() + seconds * 0.8
+    while time.monotonic() < until:
+        for name, (site, pointer) in places.items():
+            ages[name].append((time.time_ns() - bench.position(site, group, pointer).time_ns) / 1e6)
+        time.sleep(SAMPLE_SECONDS)
+    writers.finish()
+    return {name: round(percentile(values, 0.5), 1) for name, values in ages.items()}
 
 
 def lags_under(

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import profile
 from tests.bench.rows import Figure, Row
 
 
@@ -46,4 +47,6 @@ def write(rows: Sequence[Row], path: Path) -> None:
 def show(rows: Sequence[Row], place: str, console: Console) -> None:
     console.print(table(rows, place))
     goals = [row for row in rows if row.met is not None]
+    for line in dict.fromkeys(profile.line(row) for row in rows if row.profile):
+        console.print(line)
     console.print(f"{sum(bool(row.met) for row in goals)} of {len(goals)} goals met")

@@ -7,7 +7,7 @@ meanwhile hits all of them alike; a row is the median of its rounds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
@@ -45,6 +45,7 @@ class Row:
     goal: float | None
     met: bool | None
     sense: str = "at least"
+    profile: dict[str, float] = field(default_factory=dict)  # of a row not reached: tests/bench/profile.py
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
