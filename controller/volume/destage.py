@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from controller.durable import FULL
 from controller.errors import PairvolError, StorageError
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
@@ -23,14 +24,23 @@ from controller.restore.apply import apply
 from controller.volume.append import AnyAppender
 from controller.volume.backing import Backing
 from controller.volume.commit import GroupCommit
-from controller.volume.overlay import Overlay
+from controller.volume.overlay import Overlay, Segment
 
 HELD_SEGMENTS: Final = 8  # so many may wait while hosts write, so that destage does not slow a burst of writes
 QUIET_SECONDS: Final = 0.05  # without a write: nobody is slowed
 CHECKPOINT_SECONDS: Final = 5.0  # the oldest write not yet in a checkpoint
 CHECKPOINT_BYTES: Final = 256 << 20
 LOOK_SECONDS: Final = 1.0  # between looks at CONFIRMED while something is unconfirmed
+ROOM_SECONDS: Final = 1.0  # between two tries on a file system that is full
 LOOK_SECONDS_WANTED: Final = 0.005  # the same while a write waits for space
+
+_MAKE_ROOM: Final = (
+    "Every write is kept in the journal. Free some space on the file system of the volume: it goes on by itself."
+)
+_MEND: Final = (
+    "Every write is kept in the journal. Mend that disk, then end this volume server (process {pid}): "
+    "its controller starts it again."
+)
 
 
 class Destager:
@@ -38,7 +48,7 @@ class Destager:
 
     `changed` guards the overlay, the appender and everything here that other
     threads see; it is notified whenever a position moves. `fail` is called
-    without it.
+    without it, and so is `mend`, with what `fail` was told, when it is over.
     """
 
     def __init__(
@@ -51,6 +61,7 @@ class Destager:
         appender: AnyAppender,
         commit: GroupCommit,
         fail: Callable[[PairvolError], None],
+        mend: Callable[[PairvolError], None],
     ) -> None:
         self.destaged = self.checkpoint = appender.tail
         self.out = Position()
@@ -63,6 +74,7 @@ class Destager:
         self._appender = appender
         self._commit = commit
         self._fail = fail
+        self._mend = mend
         self._destage_wanted = 0
         self._checkpoint_wanted = 0
         self._dirty_since: float | None = None
@@ -131,14 +143,7 @@ class Destager:
             while (step := self._next_step()) is not None:
                 step()
         except OSError as error:
-            self._fail(
-                StorageError(
-                    f"cannot bring journals up to the backing store: {error.strerror or error}",
-                    hint="Every write is kept in the journal. Mend that disk, then end this volume server "
-                    f"(process {os.getpid()}): its controller starts it again.",
-                    destaged=self.destaged.sequence,
-                )
-            )
+            self._fail(self._refused(error, _MEND.format(pid=os.getpid())))
         except PairvolError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - the thread's main: a dead thread must not look like a slow one
@@ -164,11 +169,41 @@ class Destager:
     def _destage(self) -> None:
         segment = self._overlay.oldest  # frozen: nobody else changes or drops it
         self._commit.wait(segment.end.sequence)
-        apply(self._journal, self._backings, segment.first, segment.end.sequence, base=False)
+        if not self._applied(segment):
+            return
         with self._changed:
             self._overlay.drop_oldest()
             self.destaged = segment.end
             self._changed.notify_all()
+
+    def _applied(self, segment: Segment) -> bool:
+        """Bring a segment to the stores; on a file system without room as soon as there is some. False at the end.
+
+        A write that was refused for want of room may be tried again: the
+        journal has it until it is in the stores. A sync is never.
+        """
+        failure: PairvolError | None = None
+        while True:
+            try:
+                apply(self._journal, self._backings, segment.first, segment.end.sequence, base=False)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                if failure is None:
+                    failure = self._refused(error, _MAKE_ROOM)
+                    self._fail(failure)
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._stopping, ROOM_SECONDS):
+                        return False
+            else:
+                if failure is not None:
+                    self._mend(failure)
+                return True
+
+    def _refused(self, error: OSError, hint: str) -> StorageError:
+        words = (error.strerror or str(error)).lower()
+        destaged = self.destaged.sequence
+        return StorageError(f"cannot bring journals up to the backing store: {words}", hint=hint, destaged=destaged)
 
     def _raise_wanted(self, now: float) -> None:
         """Want a checkpoint of everything when the oldest write waited long enough, or a write waits for space."""

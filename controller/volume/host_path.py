@@ -1,8 +1,8 @@
 """What host requests go through: the interface that the direct and the journaled path share.
 
 Owns the served volume, the ways in which a path may turn a request away, and
-the rule that a path's first failure stays. Knows nothing of how a path stores
-what it is given.
+the rule that a path's first failure stays until it is mended. Knows nothing of
+how a path stores what it is given.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class HostPath(ABC):
 
     A write is acknowledged by returning None: it survives the death of this
     process. With `fua`, and after `flush`, it survives a power cut too.
-    After the first failure every write and flush raises it.
+    After the first failure every write and flush raises it, until it is mended.
     """
 
     mode: AcquisitionMode
@@ -75,6 +75,12 @@ class HostPath(ABC):
             self.failure_ns = time.time_ns()
             self.failure = error
             log.error("pairvol: %s", error.message)
+
+    def mend(self, error: PairvolError) -> None:
+        """That failure is over, and nothing was lost by it. Any other one stays."""
+        if self.failure is error:
+            self.failure = None
+            log.info("pairvol: over: %s", error.message)
 
     def check_failure(self) -> None:
         """Raise the failure, if there was one."""

@@ -82,7 +82,15 @@ class JournaledPath(InBand):
         self.commit = GroupCommit(tail, self._newest, journal.sync, self._publish_durable, self._break)
         self.background = BackgroundSync(self.commit, self._lock, lambda: self.appender.sequence)
         self.destager = Destager(
-            self._changed, journal, pointers, backings, self.overlay, self.appender, self.commit, self._destage_failed
+            self._changed,
+            journal,
+            pointers,
+            backings,
+            self.overlay,
+            self.appender,
+            self.commit,
+            self._destage_failed,
+            self.mend,
         )
 
     def start(self) -> None:
@@ -178,6 +186,11 @@ class JournaledPath(InBand):
     def fail(self, error: PairvolError) -> None:
         with self._changed:
             self._fail_locked(error)
+
+    def mend(self, error: PairvolError) -> None:
+        with self._changed:
+            super().mend(error)
+            self._changed.notify_all()
 
     def halt(self) -> None:
         """End the threads; what is not destaged is for `let_go`."""

@@ -241,6 +241,7 @@ class Modes:
                 self._give_up_journal(path)
                 return
             path.fail(error)  # neither journaled nor tracked: no write may go on
+            path.open_gate()  # for a failure that may end
             raise
         assert self._marks is not None
         self._path = DirectPath(self._marks)

@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import nbd
@@ -18,6 +19,7 @@ from tests.crash.results import Row
 from tests.crash.server import GROUP_UUID, VolumeServer
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
+from tests.support.waiting import wait_until
 
 VOLUME_BYTES = 8 << 20
 
@@ -33,7 +35,7 @@ def small_disk(point: Path) -> Iterator[Path]:
         subprocess.run(["umount", point], check=True)
 
 
-def volume_on_full_disk(row: Row, processes: Processes, directory: Path) -> None:
+def volume_on_full_disk(row: Row, processes: Processes, directory: Path, killed: bool = False) -> None:
     """A sparse PVOL outgrows its file system: named, kept in the journal, and all there when there is room again."""
     row.attempted += 1
     with small_disk(directory / "disk") as disk, ExitStack() as stack:
@@ -57,12 +59,49 @@ def volume_on_full_disk(row: Row, processes: Processes, directory: Path) -> None
         row.reached += not answer["ok"]
         if answer["ok"] or not failure or "no space left" not in failure["message"].lower():
             row.lose(f"volume on a full disk: checkpoint {answer}, status {failure}")
-        server.kill()
+        if killed:
+            server.kill()
         subprocess.run(["mount", "-o", "remount,size=16m", disk], check=True)
-        server.start()
+        if killed:
+            server.start()
+        else:
+            wait_until(lambda: server.command("status")["failure"] is None, 20, "the volume to go on by itself")
         with connected(server.uri()) as handle:
             if bytes(handle.pread(written, 0)) != data[:written] if written else False:
-                row.lose("volume on a full disk: acknowledged writes are missing after the restart")
+                row.lose("volume on a full disk: acknowledged writes are missing when there is room")
+            handle.pwrite(data[:4096], 4 << 20, nbd.CMD_FLAG_FUA)
+        if not server.command("checkpoint")["ok"]:
+            row.lose("volume on a full disk: nothing is destaged when there is room")
+        server.stop()
+        if files.volumes[0].read_bytes()[: 4 << 20][:written] != data[:written]:
+            row.lose("volume on a full disk: acknowledged writes are not in the volume")
+
+
+def suspended_on_full_disk(row: Row, processes: Processes, directory: Path) -> None:
+    """No room in the volume when the journal is to be given up: the order fails, and all goes on when there is room."""
+    row.attempted += 1
+    with small_disk(directory / "disk") as disk, ExitStack() as stack:
+        files = make_files(directory / "group", 1, VOLUME_BYTES, 4 << 20)
+        files.volumes = [disk / "vol0"]
+        with files.volumes[0].open("wb") as file:
+            file.truncate(VOLUME_BYTES)
+        _fill(disk)
+        server = stack.enter_context(VolumeServer(processes, directory, files, name=directory.name))
+        server.start()
+        data = random.Random(row.seed).randbytes(1 << 16)  # so little that nothing is destaged at once
+        with connected(server.uri()) as handle:
+            handle.pwrite(data, 0, nbd.CMD_FLAG_FUA)
+            answer = server.command("suspend", cause="operator")
+            row.reached += not answer["ok"]
+            if answer["ok"] or "no space left" not in answer["message"]:
+                row.lose(f"suspended on a full disk: {answer}")
+            (disk / "ballast").unlink()
+            wait_until(lambda: server.command("status")["failure"] is None, 20, "the volume to go on by itself")
+            handle.pwrite(data[:4096], 1 << 20, nbd.CMD_FLAG_FUA)
+            if bytes(handle.pread(len(data), 0)) != data:
+                row.lose("suspended on a full disk: acknowledged writes are missing when there is room")
+        if not server.command("suspend", cause="operator")["ok"]:
+            row.lose("suspended on a full disk: the order given again is refused")
         server.stop()
 
 
@@ -132,6 +171,8 @@ def _fill(disk: Path) -> None:
 
 SCENARIOS: dict[str, Callable[[Row, Processes, Path], None]] = {
     "volume on a full disk": volume_on_full_disk,
+    "volume on a full disk, its server killed": partial(volume_on_full_disk, killed=True),
+    "suspended on a full disk": suspended_on_full_disk,
     "journal on a small disk": journal_on_small_disk,
     "state on a full disk": state_on_full_disk,
     "dirty map on a full disk": dirty_map_on_full_disk,
