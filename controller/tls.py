@@ -36,7 +36,10 @@ def context_for(address: Address, certificates: Certificates | None) -> ssl.SSLC
     if not address.tls:
         return False
     if certificates is None:
-        raise UsageError(f"{address} needs certificates, and none are named", hint=MAKE_HINT)
+        raise UsageError(
+            f"{address} needs certificates, and none are named",
+            hint='Name their folder in [tls] of its configuration, or in PAIRVOL_TLS; "pairvol tls create" makes it.',
+        )
     return certificates.client_context()
 
 

@@ -80,6 +80,9 @@ def test_expired_and_swapped_certificates_are_refused(tokyo: Certificates, autho
     with pytest.raises(ssl.SSLError) as caught:
         meet(tokyo.server_context(), old.client_context(), "192.0.2.1")
     assert words_of(caught.value) == "its certificate is refused: certificate has expired"
+    with pytest.raises(ssl.SSLError) as caught:
+        meet(old.server_context(), tokyo.client_context(), "192.0.2.3")
+    assert words_of(caught.value) == "its certificate is refused: certificate has expired"
     used_as_client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     used_as_client.load_verify_locations(tokyo.directory / "ca-cert.pem")
     used_as_client.load_cert_chain(tokyo.directory / "server-cert.pem", tokyo.directory / "server-key.pem")
