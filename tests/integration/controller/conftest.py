@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from controller.api.models import VolumeCreate
+from tests.integration.controller.living import JOURNAL, SIZE
 from tests.support.controllers import ControllerProcess, controllers
+from tests.support.lifecycle import Life
+from tests.support.nbdkit import connected
+from tests.support.pairs import ControllerPair
 
 if shutil.which("nbdkit") is None:
     pytest.skip("nbdkit is not installed: run make setup as root", allow_module_level=True)
@@ -32,3 +38,24 @@ def tokyo(directory: Path) -> Iterator[ControllerProcess]:
 def tokyo_and_osaka(directory: Path) -> Iterator[list[ControllerProcess]]:
     with controllers(directory, "tokyo", "osaka") as both:
         yield both
+
+
+@pytest.fixture
+def quick(directory: Path) -> Iterator[list[ControllerProcess]]:
+    """Two controllers whose full journals suspend soon."""
+    with controllers(directory, "tokyo", "osaka", extra="[journal]\nfull_wait_seconds = 0.5\n") as both:
+        yield both
+
+
+@pytest.fixture
+def life(quick: list[ControllerProcess]) -> Life:
+    """A pair in step, with something in its volume."""
+    tokyo, osaka = quick
+    tokyo.client.create_volume(VolumeCreate(name="data", size_bytes=SIZE))
+    with connected(tokyo.wait_served("data")) as handle:
+        handle.pwrite(random.Random(1).randbytes(SIZE // 2), 0)
+        handle.flush()
+    pair = ControllerPair(tokyo, osaka, {"data": SIZE}, JOURNAL)
+    life = Life(pair)
+    life.begin()
+    return life
