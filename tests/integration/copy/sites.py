@@ -149,3 +149,11 @@ class Writer(threading.Thread):
 
 def source_at(primary: Primary, uri: str, pvols: Mapping[int, str] | None = None) -> CopySource:
     return primary.source(uri, {str(index): f"{uri}/{name}" for index, name in (pvols or {}).items()})
+
+
+def files(primary: Primary) -> dict[int, Path]:
+    """The PVOLs as files that the journal server also serves."""
+    paths = {index: primary.directory / f"pvol{index}" for index in primary.volumes}
+    for index, path in paths.items():
+        path.write_bytes(bytes(primary.volumes[index]))
+    return paths
