@@ -34,6 +34,7 @@ class Turn:
     to_secondary: bool
     other_dies: bool
     deaths: list[str]
+    ordered: int = 0  # commands in which one was to happen
     refused: int = 0
 
     @property
@@ -52,6 +53,7 @@ class Turn:
         there = self.pair.sites.secondary if site is self.pair.sites.primary else self.pair.sites.primary
         victim = there if self.other_dies else site
         assert isinstance(victim, MortalSite)
+        self.ordered += 1
         at = self.pair.killed_at(victim, self.step, lambda: command(site))
         if at is None:
             return

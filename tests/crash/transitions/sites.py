@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +20,13 @@ from hostagent.api.models import PairCreate, PairState, PairStatus, SiteVolumes
 from hostagent.cli.demo.sites import Daemon, Site, TwoSites, free_ports
 from hostagent.client import Agent
 from tests.support.nbdkit import connected
-from tests.support.waiting import wait_until
+from tests.support.waiting import DeadlineError, wait_until
 
 VOLUME_BYTES: Final = 4 << 20
 JOURNAL_BYTES: Final = 4 << 20
 BLOCK: Final = 4096
 AGAIN_SECONDS: Final = 60.0
+REFUSALS: Final = (ConflictError, PeerError)
 _numbers = itertools.count(1)
 
 Command = Callable[[], object]
@@ -87,6 +87,39 @@ def start(site: Site) -> None:
         return site.ready()
 
     wait_until(answers, AGAIN_SECONDS, f"{site.name} to answer", interval=0.1)
+
+
+def taken(
+    command: Command,
+    done: Callable[[PairvolError], bool] = lambda error: False,
+    refusals: tuple[type[PairvolError], ...] = REFUSALS,
+) -> int:
+    """Give a command at a person's pace until it is taken, or fails in a way that is `done`; how often it was refused.
+
+    What is none of the `refusals` is raised.
+    """
+    refused = 0
+    last: PairvolError | None = None
+
+    def given() -> bool:
+        nonlocal refused, last
+        try:
+            command()
+        except PairvolError as error:
+            if done(error):
+                return True
+            if not isinstance(error, refusals):
+                raise
+            refused, last = refused + 1, error
+            return False
+        return True
+
+    try:
+        wait_until(given, AGAIN_SECONDS, interval=0.25)
+    except DeadlineError as error:
+        words = f"{last.message} ({last.hint})" if last else ""
+        raise AssertionError(f"refused to the end: {words}") from error
+    return refused
 
 
 class Pair:
@@ -200,35 +233,22 @@ class Pair:
 
     def again(self, command: Command, done: Callable[[PairvolError], bool] = lambda error: False) -> int:
         """Give a command until it is taken, as a person does who reads the hints; how often it was refused."""
-        deadline = time.monotonic() + AGAIN_SECONDS
-        for refused in itertools.count():
-            try:
-                command()
-            except (ConflictError, PeerError, NotFoundError) as error:
-                if done(error):
-                    return refused
-                if time.monotonic() >= deadline:
-                    raise AssertionError(f"refused to the end: {error.message} ({error.hint})") from error
-                time.sleep(0.25)  # a person's pace
-            else:
-                return refused
-        raise AssertionError
+        return taken(command, done, (*REFUSALS, NotFoundError))
 
     def killed_at(self, victim: MortalSite, step: int, command: Command) -> str | None:
-        """Give a command and let the victim's agent die at a step of it; which, None when it came through."""
+        """Give a command until it is taken or the victim's agent died at a step of it; which, None when it lives.
+
+        A refusal that names a moment to wait is none of the death's.
+        """
         victim.die_at(Daemon.AGENT, str(step))
-        failed: PairvolError | None = None
         try:
-            command()
-        except PairvolError as error:
-            failed = error
+            taken(command, lambda error: victim.died(Daemon.AGENT) is not None)
+        finally:
+            victim.live_on(Daemon.AGENT)
         died = victim.died(Daemon.AGENT)
-        victim.live_on(Daemon.AGENT)
         if died is not None:
             wait_until(lambda: victim.daemon_process(Daemon.AGENT) is None, what="the agent to be dead")
             start(victim)
-        elif failed is not None:
-            raise failed
         return died
 
     def close(self) -> None:

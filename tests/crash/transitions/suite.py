@@ -24,7 +24,10 @@ MUTANTS: Final = {"forgets": "pause", "forgets-first": "make"}  # and the circle
 
 
 def run(seed: int, count: int, directory: Path, controls: Controls = None) -> Row:
-    """All circles, with deaths at every step of either agent, until `count` deaths; no chance is in it."""
+    """All circles, with deaths at every step of either agent, until `count` deaths; no chance is in it.
+
+    Attempted is one more step of every command than it has: that one, not reached, is how its end is known.
+    """
     row = Row("transitions", seed)
     with two_sites(directory / "s") as sites:
         for name in CIRCLES:
@@ -49,14 +52,14 @@ def circle(sites: MortalSites, name: str, steps: Iterable[int], row: Row, *, who
             if row.reached >= most:
                 return
             turn = Turn(pair, step, *who, [])
-            row.attempted += 1
             try:
                 CIRCLES[name](turn)
             except (AssertionError, PairvolError) as error:
                 row.lose(f"{name}, step {step}, {WHO[who]}, {turn.deaths}: {error}")
-                row.reached += len(turn.deaths)
                 return
-            row.reached += len(turn.deaths)
+            finally:
+                row.attempted += turn.ordered
+                row.reached += len(turn.deaths)
             print(f"{name} {step} {WHO[who]}: {turn.deaths}, {turn.refused} refusals", flush=True)
             whole = 0 if turn.deaths else whole + 1
             if whole == 2:  # the two directions differ by a step or two
