@@ -20,7 +20,7 @@ WHO: Final = {  # the command is given to the secondary's host; the agent of the
     (False, True): "at the primary, the secondary dies",
     (True, True): "at the secondary, the primary dies",
 }
-MUTANTS: Final = {"forgets": "pause", "forgets-first": "make"}  # and the circle that shows it
+MUTANTS: Final = {"forgets": "make", "forgets-first": "make"}  # and the circle that shows it
 
 
 def run(seed: int, count: int, directory: Path, controls: Controls = None) -> Row:
