@@ -86,11 +86,15 @@ endef
 define python_packages
 ready() { [ -e '$(1)' ] && [ -z "$$(cd '$(ROOT)' && find $(SET_UP_FROM) -newer '$(1)')" ]; }; \
 ready && exit 0; \
+[ -w '$(ROOT)' ] || { echo "pairvol: no right to write to $(ROOT)" >&2; \
+  echo "HINT: run \"make $@\" once as its owner." >&2; exit 1; }; \
 exec 9>'$(ROOT)/.venv.lock'; flock 9; \
 ready && exit 0; \
 echo "preparing $(VENV) (half a minute)"; \
 '$(PYTHON)' -c '' 2>/dev/null || '$(SYSTEM_PYTHON)' -m venv --clear --system-site-packages '$(VENV)'; \
-cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.$(3)' </dev/null; \
+cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.$(3)' </dev/null || { \
+  echo "pairvol: cannot install Python packages into $(VENV)" >&2; \
+  echo "HINT: pip says why, above; where PyPI is not reached, \"pip config\" names another index." >&2; exit 1; }; \
 touch $(2)
 endef
 
