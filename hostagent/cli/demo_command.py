@@ -10,6 +10,7 @@ import typer
 from controller.units import parse_size
 
 FAILED = 2
+BEGINNING = "Two sites on this machine: tokyo writes, osaka follows, tokyo gets killed.\n"
 
 DirectoryOption = Annotated[
     Path | None,
@@ -65,9 +66,8 @@ def _demonstrate_on_screen(directory: Path | None, size_bytes: int, keep: bool) 
     from hostagent.cli.demo.show import Screen, verdict_text
 
     console = Console(highlight=False, soft_wrap=True)
-    typer.echo("Two sites on this machine: tokyo writes, osaka follows, tokyo gets killed.\n")
     try:
-        outcome, workspace = demonstrate(directory, size_bytes, keep, Screen(console))
+        outcome, workspace = demonstrate(directory, size_bytes, keep, Screen(console, BEGINNING))
     except KeyboardInterrupt:
         typer.echo("pairvol: interrupted; both sites and what they held are removed", err=True)
         raise

@@ -78,8 +78,8 @@ def devices() -> Iterator[Finding]:
         _program("nbdfuse", "libnbd-bin", level_without=level),
         _program("fusermount3", "fuse3", level_without=level),
         _program("losetup", "mount", level_without=level),
-        _node("/dev/fuse", "modprobe fuse; a container must be given it", level),
-        _node("/dev/loop-control", "modprobe loop; a container must be given it", level),
+        _node("/dev/fuse", "modprobe fuse", level),
+        _node("/dev/loop-control", "modprobe loop", level),
     ]
     missing = [part for part in parts if part.level is not Level.OK]
     yield from parts
@@ -90,6 +90,8 @@ def devices() -> Iterator[Finding]:
     else:
         detail = "cannot be made: " + ", ".join(f"{part.subject} {part.detail}" for part in missing)
         mend = "; ".join(part.mend for part in missing)
+        if any("/dev/" in part.subject for part in missing):
+            mend += ", and give them to a container that this may be"
         yield Finding("block devices", Level.FAILED, detail, f"{mend}; or modprobe nbd and apt-get install nbd-client")
 
 

@@ -40,8 +40,10 @@ MEANING: Final = {
 class Screen:
     """Shows steps one below the other."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, beginning: str = "") -> None:
+        """`beginning`: printed above the first step, so not when there is none."""
         self.console = console
+        self._beginning = beginning
         self._live: Live | None = None
         self._title = ""
         self._progress: Progress | None = None
@@ -49,6 +51,9 @@ class Screen:
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
         """Spin while the step is at work, then leave its line with what came of it."""
+        if self._beginning:
+            self.note(self._beginning)
+            self._beginning = ""
         step = Step(title)
         started = time.monotonic()
         self._title, self._progress = title, None
