@@ -18,7 +18,7 @@ from rich.console import Console
 
 from hostagent.cli.demo.sites import TwoSites
 from hostagent.client import Agent
-from tests.bench import block, cost, journal, lag, peers, profile, qemu, report, switching
+from tests.bench import block, cost, journal, lag, peers, profile, qemu, report, slow_link, switching
 from tests.bench.rows import Row
 from tests.bench.sites import own_directory
 from tests.support.processes import PROJECT, Processes
@@ -32,7 +32,16 @@ SECOND_HELP = (
 )
 
 BLOCK_ROWS = {row.row for row in block.ROWS}
-KNOWN_ROWS = (*sorted(BLOCK_ROWS), "6", *journal.ROWS, *lag.ROWS[:1], *switching.ROWS, *cost.ROWS, *lag.ROWS[1:])
+KNOWN_ROWS = (
+    *sorted(BLOCK_ROWS),
+    "6",
+    *journal.ROWS,
+    *lag.ROWS[:1],
+    *switching.ROWS,
+    *cost.ROWS,
+    *lag.ROWS[1:],
+    *slow_link.ROWS,
+)
 
 
 def parse() -> argparse.Namespace:
@@ -120,6 +129,7 @@ def main() -> None:
                 *switching.measure_rows(wanted, directory, options.rounds),
                 *cost.measure_rows(wanted, directory, options.rounds, options.seconds),
                 *lag.measure_rows(wanted & {"15"}, directory, second, options.rounds, options.seconds),
+                *slow_link.measure_rows(wanted, directory, options.rounds),
             ):
                 rows.append(row)
                 status.update(f"row {row.row}, {row.work}")
