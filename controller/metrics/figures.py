@@ -88,6 +88,16 @@ GROUPS: Final[tuple[Figure[JournalState], ...]] = (
         lambda state: state.checksum_errors if state.role is Role.SECONDARY else None,
     ),
     Figure(
+        "pairvol_transfer_bytes_total",
+        "Read from the other site since this controller took up the group.",
+        lambda state: state.transfer_bytes if state.role is Role.SECONDARY else None,
+    ),
+    Figure(
+        "pairvol_transfer_wire_bytes_total",
+        "What crossed the wire for that: less when the link is compressed.",
+        lambda state: state.wire_bytes if state.role is Role.SECONDARY else None,
+    ),
+    Figure(
         "pairvol_copy_order_active",
         "1 while journals are copied by order.",
         lambda state: state.copy_order_active if state.role is Role.SECONDARY else None,
