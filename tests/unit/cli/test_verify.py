@@ -36,7 +36,7 @@ def test_one_line_and_an_exit_code(
     agent.answers["GET /v1/pairs/db/verify"] = answer
     shown = pairvol("pair", "verify", "db", "--repair")
     assert (shown.code, shown.lines) == (code, [first])
-    assert ("POST", "/v1/pairs/db/verify", {"repair": True}) in agent.requests
+    assert ("POST", "/v1/pairs/db/verify", {"repair": True, "cancel": False}) in agent.requests
     assert pairvol("pair", "verify", "db", "--json").json["line"] == answer["line"]
 
 
