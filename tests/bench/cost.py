@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from controller.api.words import SuspendedCause
+from controller.journal.pointers import Pointer, Position
+from controller.volume.dirty import DirtyMap, MapHead, MapState
 from hostagent.cli.demo.sites import Site
 from tests.bench import fio
 from tests.bench.peers import MIB, filled_file
@@ -33,6 +38,7 @@ WRITE = fio.Work("4k random write, depth 16, fsync every 32", "randwrite", 4096,
 def measure_rows(wanted: set[str], directory: Path, rounds: int, seconds: float) -> Iterator[Row]:
     if "12" in wanted:
         yield from memory(directory / "memory", seconds)
+        yield from tracking(directory / "memory")
     if wanted & {"13", "14", "16"}:
         with bench_sites(directory) as bench:
             bench.pair("cost", ["cost"], 256 * MIB, 512 * MIB)
@@ -64,6 +70,23 @@ def memory(directory: Path, seconds: float) -> Iterator[Row]:
     )
 
 
+def tracking(directory: Path) -> Iterator[Row]:
+    """What a tebibyte of volume costs while changes are tracked by region: on the disk, and in memory."""
+    path = directory / "map"
+    tracemalloc.start()
+    try:
+        head = MapHead(Position(), MapState.SUSPENDED, SuspendedCause.FULL)
+        marks = DirtyMap.create(str(path), str(uuid.uuid4()), Position(), {0: 1024 * GIB}, head, {})
+        memory_bytes = tracemalloc.get_traced_memory()[0]
+        marks.close()
+    finally:
+        tracemalloc.stop()
+    for place, size in (("disk", path.stat().st_size), ("memory", memory_bytes)):
+        cost, limit = Figure.of([size / MIB]), Figure.of([1.0])
+        text = f"map of changed regions, 1 TiB of volume: {place}"
+        yield compare("12", text, "volume server", "1 MiB", "MiB", cost, limit, None)
+
+
 def _anonymous_bytes(pid: int) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
@@ -91,7 +114,13 @@ def processor(bench: Bench, rounds: int, seconds: float) -> Row:
 
 
 def idle(bench: Bench) -> Iterator[Row]:
-    """A paired volume that nobody writes to."""
+    """A paired volume that nobody writes to, from when nothing of the last write is left to do."""
+
+    def settled() -> bool:
+        pointers = (Pointer.DURABLE, Pointer.CHECKPOINT, Pointer.JOURNAL_OUT)
+        return len({bench.position(bench.sites.primary, "cost", pointer).sequence for pointer in pointers}) == 1
+
+    wait_until(settled, 30, "the last journal to be in a checkpoint and its space free", interval=0.1)
     before = [(_site_seconds(site), _written_bytes(site)) for site in bench.sites]
     wait = time.monotonic() + IDLE_SECONDS
     wait_until(lambda: time.monotonic() >= wait, IDLE_SECONDS + 5, interval=0.5)
