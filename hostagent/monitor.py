@@ -20,7 +20,7 @@ import psutil
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from hostagent.api.models import HostDisk, HostFacts, HostLink
+from hostagent.api.host import HostDisk, HostFacts, HostLink
 
 LOOK_SECONDS: Final = 10.0
 DISK_WARN_PERCENT: Final = 5.0  # free

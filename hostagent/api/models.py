@@ -28,6 +28,7 @@ from controller.api.models import (
     Role,
     Shape,
 )
+from hostagent.api.host import HostFacts
 
 
 class PairState(StrEnum):
@@ -244,32 +245,6 @@ class PeerContact(Shape):
     failure: str | None = None
 
 
-class HostLink(Shape):
-    """A network interface of this host."""
-
-    name: str
-    up: bool
-    addresses: list[str]  # with prefix length
-
-
-class HostDisk(Shape):
-    """A file system that this agent or its controller keeps things in."""
-
-    path: str
-    total_bytes: Count
-    free_bytes: Count
-
-
-class HostFacts(Shape):
-    """What the agent watches of its host."""
-
-    load: list[float]  # over 1, 5 and 15 minutes
-    processors: Count
-    memory_available_bytes: Count
-    links: list[HostLink]
-    disks: list[HostDisk]
-
-
 class AgentInfo(Shape):
     site: Name
     version: str
@@ -308,11 +283,10 @@ class SideReport(Shape):
     begun: bool = False  # a secondary that has been copied to: no half of a command that was cut short
 
 
-class Exchange(Shape):
-    """What one agent tells the other at every beat about one pair (FIG. 6, 6110 and 6340)."""
+class Said(Shape):
+    """What an agent says of its side of a pair."""
 
     site: Name
-    pair: Pair
     state: JournalState | None  # of the teller's controller; None: it does not answer
     failure: Failure | None = None  # why there is no state
     composition: Composition | None = None
@@ -325,16 +299,13 @@ class Exchange(Shape):
     divided_generation: Count = 0  # of the newest takeover after which the old primary was seen to serve on
 
 
-class ExchangeAnswer(Shape):
-    site: Name
+class Exchange(Said):
+    """What one agent tells the other at every beat about one pair (FIG. 6, 6110 and 6340)."""
+
+    pair: Pair
+
+
+class ExchangeAnswer(Said):
+    """The other's word; it may not know the pair."""
+
     pair: Pair | None
-    state: JournalState | None
-    failure: Failure | None = None
-    composition: Composition | None = None
-    links: Links | None = None
-    generation_known: int = 0
-    regions: ChangedRegions | None = None  # of the primary, until the secondary has taken them up
-    host: str = ""  # the agent that says this
-    stands_in: bool = False  # it speaks for a site whose own agent is silent
-    drives: bool = True  # its orders are the ones that count there
-    divided_generation: Count = 0  # of the newest takeover after which the old primary was seen to serve on

@@ -11,7 +11,7 @@ import pytest
 
 from controller.api.models import SiteInfo
 from controller.errors import ConflictError, IntegrityError, PairvolError, PeerError, UsageError
-from hostagent.api.models import HostLink
+from hostagent.api.host import HostLink
 from hostagent.attach.methods import export_of, kernel_command
 from hostagent.attach.record import METHOD_KERNEL, Record
 from hostagent.client import ADDRESS_VARIABLE, DEFAULT_ADDRESS, resolve_address
