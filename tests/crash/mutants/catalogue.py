@@ -15,20 +15,31 @@ TAKEOVER = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/integra
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`old` stands exactly once in `file`; with `new` in its place `suite` (arguments of python) must fail."""
+    """`old` stands exactly once in `file`; with `new` in its place `suite` (arguments of python) must fail.
+
+    `also` is a second old and new text, of what would hide the mistake most of the time.
+    """
 
     name: str
     file: str
     old: str
     new: str
     suite: tuple[str, ...]
+    also: tuple[str, str] | None = None
+
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        """Old and new text of each."""
+        return [(self.old, self.new), *([self.also] if self.also else [])]
 
     def apply(self, tree: Path) -> None:
         """Change a copy of the tree; AssertionError when the product no longer has that text."""
         path = tree / self.file
         text = path.read_text()
-        assert text.count(self.old) == 1, f"mutant {self.name!r} no longer applies: {self.file} has changed"
-        path.write_text(text.replace(self.old, self.new))
+        for old, new in self.changes:
+            assert text.count(old) == 1, f"mutant {self.name!r} no longer applies: {self.file} has changed"
+            text = text.replace(old, new)
+        path.write_text(text)
 
 
 MUTANTS = [
@@ -57,6 +68,7 @@ MUTANTS = [
         "        self._commit.wait(segment.end.sequence)\n",
         "",
         SERIAL,
+        also=("self._overlay.frozen and self._destage_due(now):", "self._overlay.frozen:"),  # what waits is durable
     ),
     Mutant(
         "swallowed EIO",
