@@ -26,7 +26,7 @@ from controller.errors import IntegrityError, PeerError, UsageError
 from controller.tls import Certificates, End
 
 PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slower
-PIECES_IN_FLIGHT: Final = 4
+PIECES_IN_FLIGHT: Final = 16  # at most: a window sized for a slow link has fewer
 RATE_BYTES_MIN: Final = 8 << 10  # a link slower than this a second cannot carry a pair
 CONNECT_SHARE: Final = 4.0  # of silence that connecting may take in all: it is a handful of round trips
 STATUS_BYTES_MAX: Final = 1 << 30
