@@ -84,7 +84,11 @@ def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
             raise
     elif _shared(appliance, group):
         server = plans.group_server(group)
-        serving.refuse_connected(appliance, server, f"delete group {group.name}")
+        try:
+            serving.refuse_connected(appliance, server, f"delete group {group.name}")
+        except ConflictError as error:  # who reads volumes to copy them is connected as hosts are
+            error.hint += " A copy to the other site is a client too: let it end, or add --force."
+            raise
     if group.role is Role.FENCED:
         page = appliance.open_groups.get(group).page
         tail = page.read(Pointer.DURABLE).sequence - page.read(Pointer.CONFIRMED).sequence

@@ -24,13 +24,22 @@ from tests.support.waiting import wait_until
 VOLUME_BYTES = 16 << 20
 JOURNAL_BYTES = 8 << 20
 BLOCK = 4096
+HOOKS = "hooks.told"  # in the directory of tokyo: while it is there, its hooks say in it what they were called for
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def shared(session_directory: Path) -> Iterator[LinkedSites]:
-    with LinkedSites(Path(tempfile.mkdtemp(prefix="m", dir=session_directory))) as sites:
+    made = LinkedSites(Path(tempfile.mkdtemp(prefix="m", dir=session_directory)))
+    for site in made.sites:
+        path = site.configuration(Daemon.CONTROLLER)
+        path.write_text(f"{path.read_text()}\n[journal]\nfull_wait_seconds = 0.5\n")
+    told = f'["test ! -e {HOOKS} || echo $PAIRVOL_STAGE $PAIRVOL_EVENT $PAIRVOL_MARKER $PAIRVOL_RESULT >>{HOOKS}"]'
+    told = told.replace(HOOKS, str(made.first.directory / HOOKS))
+    path = made.first.configuration(Daemon.AGENT)
+    path.write_text(f"{path.read_text()}\n[hooks]\nbefore = {told}\nafter = {told}\n")
+    with made as sites:
         yield sites
 
 
@@ -40,6 +49,11 @@ class Case:
 
     linked: LinkedSites
     name: str
+    primary: str = "tokyo"  # as the pair was made
+
+    def __post_init__(self) -> None:
+        self.volumes = [self.name]
+        self.made = self.order()
 
     @property
     def tokyo(self) -> Agent:
@@ -55,8 +69,8 @@ class Case:
     def order(self, **changes: object) -> PairCreate:
         order = PairCreate(
             group=self.name,
-            primary=SiteVolumes(site="tokyo", volumes=[self.name]),
-            secondary=SiteVolumes(site="osaka", volumes=[self.name]),
+            primary=SiteVolumes(site="tokyo", volumes=self.volumes),
+            secondary=SiteVolumes(site="osaka", volumes=self.volumes),
             journal_bytes=JOURNAL_BYTES,
             secondary_journal_bytes=2 * JOURNAL_BYTES,
         )
@@ -65,11 +79,21 @@ class Case:
     def pair(self, policy: PairPolicy | None = None, *, protected: bool = True) -> None:
         """A pair, linked through the proxies, and protected unless it cannot be."""
         self.make_volume()
-        self.tokyo.create_pair(self.order(policy=(policy or PairPolicy()).model_dump()))
-        self.linked.join_data_link(self.name)
+        self.create(policy)
         if protected:
             self.wait_state(PairState.PAIR)
             self.wait_marked(restored=(policy or PairPolicy()) == PairPolicy())
+
+    def create(self, policy: PairPolicy | None = None) -> None:
+        self.made = self.order(policy=(policy or PairPolicy()).model_dump())
+        self.tokyo.create_pair(self.made)
+        self.linked.join_data_link(self.name)
+
+    def journal_bytes(self) -> int:
+        """What the primary's journal holds."""
+        state = self.tokyo.journal(self.name).primary
+        assert state is not None
+        return state.data_capacity_bytes
 
     def wait_marked(self, *, restored: bool) -> None:
         """The marker of the initial copy is journal 1, from here on."""
