@@ -24,6 +24,7 @@ from controller.api.models import (
 from controller.api.runs import RunKind
 from controller.errors import DiskFullError, StorageError
 from controller.journal.pointers import Pointer
+from hostagent.actions import OrderCompression
 from hostagent.config import CopySettings
 from hostagent.facts import Facts, Instant, SideFacts
 from hostagent.lag import NANOSECONDS
@@ -260,6 +261,7 @@ def _link_fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str
     assert state is not None
     if state.link_ok is False and state.time_ns - state.link_contact_ns > settings.unknown_after_seconds * NANOSECONDS:
         return f"{secondary} cannot read the journal of {primary}", "Look at the data link between the sites."
-    for failure in facts.refusals.values():
-        return failure.message, failure.hint or None
+    for kind, failure in facts.refusals.items():
+        if kind != OrderCompression.__name__:  # what is not compressed arrives all the same
+            return failure.message, failure.hint or None
     return None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.api.models import Compression, Links
+from controller.api.models import Compression, CompressionOrder, Links
 from controller.errors import ConflictError
 from hostagent.actions import OrderCompression, QueryGroup
 from hostagent.api.models import Pair
@@ -16,6 +16,7 @@ from hostagent.compression import compressed, known, refuse_beside_tls
 from hostagent.config import CopySettings
 from hostagent.limit import limited, newest_limit
 from hostagent.manager import CopyManager
+from hostagent.status import pair_status
 from tests.unit.hostagent.conftest import Scene
 from tests.unit.hostagent.test_limit import MIB, pair
 from tests.unit.hostagent.test_manager import asked, own_state
@@ -72,3 +73,12 @@ def test_it_is_refused_beside_tls() -> None:
     refuse_beside_tls(Compression.ZSTD, tls=False)
     with pytest.raises(ConflictError, match=r"this site has \[tls\]"):
         refuse_beside_tls(Compression.ZSTD, tls=True)
+
+
+def test_a_pair_whose_primary_refuses_to_compress_is_as_protected_as_before(scene: Scene) -> None:
+    facts = scene.facts()
+    before = pair_status(facts, scene.instant, CopySettings())
+    order = OrderCompression(CompressionOrder(compression=Compression.ZSTD))
+    facts.noted(scene.instant, order, ConflictError("this site has [tls]"))
+    after = pair_status(facts, scene.instant, CopySettings())
+    assert (after.state, after.line) == (before.state, before.line)
