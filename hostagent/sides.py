@@ -113,7 +113,7 @@ def make_side(host: Host, order: SideOrder) -> SideReport:
         before = host.store.find(pair.group)
         host.store.put(pair)
         try:
-            group = host.controller.create_group(_group_order(host, order))
+            group = _made(host, pair) or host.controller.create_group(_group_order(host, order))
         except PeerError:
             raise  # it may have been made: the kept pair lets the same command go on
         except PairvolError:
@@ -122,6 +122,12 @@ def make_side(host: Host, order: SideOrder) -> SideReport:
             raise
         begin(host, pair)
         return report(host, pair, group, group.volumes)
+
+
+def _made(host: Host, pair: Pair) -> Group | None:
+    """The group that an earlier command made here; volumes have joined and left it since, so no order describes it."""
+    group = find_group(host, pair.group)
+    return group if group is not None and group.uuid == pair.uuid and group.ready else None
 
 
 def begin(host: Host, pair: Pair) -> PairRunner:

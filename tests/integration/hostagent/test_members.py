@@ -49,13 +49,16 @@ def test_volumes_join_and_leave_from_either_host(case: Case) -> None:
         case.osaka.remove_volumes(case.name, [names[0]])
         host.pwrite(b"i" * 4096, 0)
         host.flush()
+    left = [case.name, names[1]]
     for agent in (case.osaka, case.tokyo):
         status = case.wait_state(PairState.PAIR, agent)
-        assert [side.volumes for side in status.sides] == [[case.name, names[1]]] * 2
+        assert [side.volumes for side in status.sides] == [left] * 2
     assert read_all(uri_of(case.tokyo, names[0])) == read_all(uri_of(case.osaka, names[0]))
     case.wait_restored(int.from_bytes(b"iiii", "big"))
     store = Path(case.osaka.volume(names[1]).backing)
     wait_until(lambda: store.read_bytes() == read_all(uri_of(case.tokyo, names[1])), 30, "the SVOL to be equal")
+    sides = {side: {"site": site, "volumes": left} for side, site in (("primary", "tokyo"), ("secondary", "osaka"))}
+    assert case.osaka.create_pair(case.order(**sides)).state is PairState.PAIR  # of what it has become: it is there
 
 
 def test_a_removal_that_the_secondary_refuses_changes_nothing(case: Case) -> None:
