@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from tests.support.waiting import DeadlineError, wait_until
 
 settings.register_profile("pairvol", deadline=None)  # a busy machine is no fault of what is tested
 settings.load_profile("pairvol")
+
+# Who starts the tests in the background of a script lets them ignore it, and with them what they start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing_for_root_tests() -> str:

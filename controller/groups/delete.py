@@ -83,12 +83,7 @@ def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
             appliance.workers.renew(group, appliance.store.document)
             raise
     elif _shared(appliance, group):
-        server = plans.group_server(group)
-        try:
-            serving.refuse_connected(appliance, server, f"delete group {group.name}")
-        except ConflictError as error:  # who reads volumes to copy them is connected as hosts are
-            error.hint += " A copy to the other site is a client too: let it end, or add --force."
-            raise
+        _refuse_hosts(appliance, group)
     if group.role is Role.FENCED:
         page = appliance.open_groups.get(group).page
         tail = page.read(Pointer.DURABLE).sequence - page.read(Pointer.CONFIRMED).sequence
@@ -100,6 +95,17 @@ def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
             group=group.name,
             journals=tail,
         )
+
+
+def _refuse_hosts(appliance: Appliance, group: GroupRecord) -> None:
+    """ConflictError while hosts use the volumes. Who reads them to copy them is connected too, but is no host."""
+    serving.retire_journal(appliance, group.name)
+    try:
+        serving.refuse_connected(appliance, plans.group_server(group), f"delete group {group.name}")
+    except ConflictError:
+        if plans.exports_journal(group):
+            serving.serve_journal(appliance, group)
+        raise
 
 
 def _finish_restore(worker: SecondaryGroup, group: GroupRecord) -> None:

@@ -96,6 +96,8 @@ def test_a_tail_that_stays_behind_keeps_its_volumes(life: Life) -> None:
     tokyo, osaka = life.primary, life.secondary
     life.pair.order_initial_copy(InitialCopyMethod.NONE)
     load(life, 5, 1)
+    life.pair.follow(lease_seconds=0.05)
+    wait_until(lambda: not life.state(osaka).copy_order_active, 10, "the order to copy to lapse")
     scribble(tokyo.wait_served("data"), SIZE, 6, writes=20)  # never copied
     osaka.client.take_over(GROUP, TakeoverRequest(generation=2, force=True))
     tokyo.client.fence(GROUP, FenceRequest(generation=2, reason="taken over"))

@@ -78,7 +78,7 @@ WORDS: Final = {
 }
 
 
-FORCED: Final = ("what it drops needs --force", "of several volumes with --force")
+FORCED: Final = ("what it drops needs --force",)
 
 
 @dataclass(frozen=True, slots=True)

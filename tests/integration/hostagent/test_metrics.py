@@ -9,6 +9,7 @@ import pytest
 from hostagent.api.models import PairState
 from hostagent.cli.demo.sites import Daemon, Site
 from hostagent.cli.main import run as pairvol
+from hostagent.metrics.figures import CERTIFICATES
 from tests.integration.hostagent.conftest import Case
 from tests.support import scrapes
 from tests.support.replication import agent_socket
@@ -49,6 +50,7 @@ def test_both_daemons_tell_under_load_what_alerts_and_dashboard_ask(
         assert scrapes.lint(page.text) == []
         assert (page.value("process_resident_memory_bytes") or 0) > 1 << 20
     there = {name for page in pages for name in page.families}
+    there |= {figure.name for figure in CERTIFICATES}  # of sites with [tls]
     assert [use for use in scrapes.uses() if use.metric not in there] == []
 
     for page in pages[:2]:
