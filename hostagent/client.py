@@ -146,7 +146,7 @@ class Agent:
         return self._channel.call(PairHistory, "GET", f"/pairs/{group}/history", query={"since_ns": since_ns})
 
     def take_over(self, group: str, force: bool = False, to: str | None = None) -> TakeoverReport:
-        """POST /pairs/{group}/takeover; either site's agent takes it. See `hostagent/takeover.py`."""
+        """POST /pairs/{group}/takeover; either site's agent takes it. See `hostagent/commands/takeover.py`."""
         return self._channel.call(
             TakeoverReport,
             "POST",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from hostagent.facts import Instant
+from hostagent.copy_manager.facts import Instant
 
 
 def now() -> Instant:

@@ -12,10 +12,10 @@ from typing import Final
 
 from controller.api.models import Compression, CompressionOrder, JournalState, Role
 from controller.errors import ConflictError
-from hostagent.actions import Action, OrderCompression
 from hostagent.api.models import Pair
-from hostagent.facts import Facts
-from hostagent.pace import Pace
+from hostagent.copy_manager.actions import Action, OrderCompression
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.pace import Pace
 
 REORDER_SECONDS: Final = 2.0
 

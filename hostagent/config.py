@@ -23,7 +23,7 @@ Percent = Annotated[float, Field(gt=0, lt=100)]
 
 
 class PeerSettings(BaseModel):
-    """Where another site's agents are reached, and its controller, to stand in for them (hostagent/HOSTS.md)."""
+    """Where another site's agents are reached, and its controller, to stand in for them (hostagent/hosts/HOSTS.md)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -18,18 +18,18 @@ from controller.api.client import ControllerClient
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
 from controller.locks import KeyedLocks
-from hostagent.adoption import Adoption
 from hostagent.api.models import Pair
 from hostagent.attach.devices import Devices
 from hostagent.config import Config
+from hostagent.copy_manager.runner import PairRunner, Surroundings
+from hostagent.copy_manager.runners import Runners
 from hostagent.history.recorder import History
 from hostagent.hooks.quiet import Quiet
+from hostagent.hosts.adoption import Adoption
+from hostagent.hosts.stand_in import forget_state, stand_in_config
 from hostagent.monitor import Monitor
 from hostagent.pairs import PairStore
 from hostagent.peers import Peers
-from hostagent.runner import PairRunner, Surroundings
-from hostagent.runners import Runners
-from hostagent.stand_in import forget_state, stand_in_config
 from hostagent.transport import Channel
 
 CONTROLLER_SECONDS = 2.0  # for a question; orders that allocate or restore have deadlines of their own

@@ -1,7 +1,7 @@
 """Pairs: what is kept durably about each, and how their state may change.
 
 Owns `pairs.json` and the table of state changes. The state of a pair is never
-stored: `hostagent/facts.py` sees it in what both controllers say, and this
+stored: `hostagent/copy_manager/facts.py` sees it in what both controllers say, and this
 table says which change is possible and which command is allowed.
 """
 

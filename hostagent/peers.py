@@ -39,9 +39,9 @@ from hostagent.api.volumes import PairMembers, SideMembers, SideResize
 from hostagent.client import ORDER_SECONDS, TAKEOVER_SECONDS
 from hostagent.clock import now
 from hostagent.config import PeerSettings
-from hostagent.facts import Instant
+from hostagent.copy_manager.facts import Instant
+from hostagent.hosts.ways import Ways
 from hostagent.transport import Channel, unanswered
-from hostagent.ways import Ways
 
 EXCHANGE_SECONDS: Final = 2.0
 HELLO_SECONDS: Final = 1.0
@@ -117,7 +117,7 @@ class AgentClient:
         return self._noted(lambda: self._channel.call(PeerHello, "GET", "/peer/hello", seconds=HELLO_SECONDS))
 
     def exchange(self, message: Exchange, seconds: float = EXCHANGE_SECONDS) -> ExchangeAnswer:
-        """Tell, and hear: see `manager.py`."""
+        """Tell, and hear: see `copy_manager/manager.py`."""
         return self._order(ExchangeAnswer, "/peer/exchange", message, seconds)
 
     # -- a side of a pair ------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The answer to "am I protected right now?": verdict, line, cause, next command, one row for each side.
 
-Owns the words. Pure: what is so is decided by `observe.py`. Times in a line
+Owns the words. Pure: what is so is decided by `copy_manager/observe.py`. Times in a line
 are UTC, since two sites read it. Of a side that does not answer nothing is
 said but since when.
 """
@@ -16,14 +16,14 @@ from controller.journal.pointers import Pointer
 from controller.units import counted, format_duration, format_size
 from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant, SideFacts
-from hostagent.lag import Lag
+from hostagent.copy_manager.facts import Facts, Instant, SideFacts
+from hostagent.copy_manager.lag import Lag
+from hostagent.copy_manager.observe import Observed, Unknown, observe
+from hostagent.hosts.spoken_for import spoken_for
 from hostagent.life.missing import overwritten
 from hostagent.life.resync import automatic
 from hostagent.limit import limit_words
-from hostagent.observe import Observed, Unknown, observe
 from hostagent.pairs import PairEvent, next_state
-from hostagent.spoken_for import spoken_for
 
 DAY_NS: Final = 86_400 * 1_000_000_000
 

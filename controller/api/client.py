@@ -255,7 +255,7 @@ class ControllerClient:
         path = f"/groups/{group}/drills/{number}"
         return self._parse(Drill, self._send("DELETE", path, ORDER_SECONDS), path)
 
-    # -- who drives (hostagent/HOSTS.md) -----------------------------------------------
+    # -- who drives (hostagent/hosts/HOSTS.md) -----------------------------------------------
 
     def claim_driver(self, group: str, claim: DriverClaim) -> DriverLease:
         """Drive a group, go on driving it, or learn who does."""

@@ -1,4 +1,4 @@
-"""Who drives a group, and what host agents keep beside it: shapes only. See hostagent/HOSTS.md."""
+"""Who drives a group, and what host agents keep beside it: shapes only. See hostagent/hosts/HOSTS.md."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which host agent drives each group: leases, tokens, and orders under way.
 
 Owns the rule that the orders of one driver at most are taken at any moment
-(hostagent/HOSTS.md). In memory: after a start the first agent to claim drives.
+(hostagent/hosts/HOSTS.md). In memory: after a start the first agent to claim drives.
 Decides nothing about who should drive beyond rank and time.
 """
 

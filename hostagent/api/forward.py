@@ -17,8 +17,8 @@ from fastapi.concurrency import run_in_threadpool
 from controller.errors import ConflictError, PeerError
 from hostagent.api.routes.dependencies import Here
 from hostagent.client import TAKEOVER_SECONDS
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
-from hostagent.runner import PairRunner
 
 RELAYED: Final = "pairvol-relayed"
 CLAIM_SECONDS: Final = 2.0  # beyond the lease of a driver that is gone

@@ -20,12 +20,12 @@ from controller.api.models import JournalState, RestoreRequest
 from controller.errors import ConflictError, PairvolError, PeerError, UsageError
 from controller.journal.pointers import Pointer
 from controller.units import parse_duration
-from hostagent import markers
 from hostagent.api.drills import DrillOrder, MarkerPut
 from hostagent.api.models import Pair
+from hostagent.commands import markers
+from hostagent.copy_manager.lag import position
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
-from hostagent.lag import position
-from hostagent.runner import PairRunner
 
 HOLD_SECONDS: Final = 10.0  # how long restore stands without a word from here
 LOOK_SECONDS: Final = 0.2

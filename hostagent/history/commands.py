@@ -11,11 +11,11 @@ from hostagent.api.drills import DrillReport
 from hostagent.api.history import PairHistory, TakeoverEntry
 from hostagent.api.models import Pair, TakeoverReport
 from hostagent.clock import now
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.drills import commands as drills
 from hostagent.history.report import Figures, figures, of_values
 from hostagent.history.takeovers import takeover_entry
 from hostagent.host import Host
-from hostagent.runner import PairRunner
 
 
 def history(host: Host, group: str, since_ns: int) -> PairHistory:

@@ -17,12 +17,12 @@ from typing import Final
 
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairState
-from hostagent.facts import Instant
+from hostagent.copy_manager.facts import Instant
+from hostagent.copy_manager.lag import Lag
 from hostagent.history.book import Book, parsed
 from hostagent.history.lines import EndLine, LagLine, Line, Spreading, StateLine, TakeoverLine
 from hostagent.history.marks import Marks, in_memory
 from hostagent.history.spread import Spread
-from hostagent.lag import Lag
 
 PROTECTED: Final = (PairState.PAIR, PairState.PFUL)
 SECONDS_FLOOR: Final = 0.001

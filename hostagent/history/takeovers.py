@@ -10,8 +10,8 @@ from __future__ import annotations
 from controller.journal.pointers import Pointer
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import TakeoverReport
-from hostagent.facts import Facts, Instant
-from hostagent.lag import NANOSECONDS, position, reached_ns
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.lag import NANOSECONDS, position, reached_ns
 
 
 def takeover_entry(

@@ -35,12 +35,12 @@ from controller.errors import ConflictError, PeerError
 from controller.journal.pointers import Pointer
 from controller.units import counted, format_size
 from hostagent.api.models import Pair, PairResync, PairSplit, PairStatus
+from hostagent.copy_manager.lag import Lag, position
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
-from hostagent.lag import Lag, position
 from hostagent.life.missing import refuse_overwriting
 from hostagent.life.turn import turned
 from hostagent.pairs import PairEvent, next_state, refuse_taken_over
-from hostagent.runner import PairRunner
 
 ANSWER_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 20.0  # until the SVOL has what was written before a split

@@ -1,6 +1,6 @@
 """In-band runs of a pair: which run the primary's controller is to carry out next.
 
-Pure; see `hostagent/manager.py`. Nothing is remembered here: a run and its
+Pure; see `hostagent/copy_manager/manager.py`. Nothing is remembered here: a run and its
 task are durable at the primary, what was found by it at the secondary, and
 the next step follows from the two (controller/LIFECYCLE.md, "In-band runs").
 
@@ -18,9 +18,9 @@ from typing import Final
 
 from controller.api.models import AcquisitionMode, CopyState, JournalState
 from controller.api.runs import Found, Range, RunKind, RunOrder, RunPhase, RunState, VerifyState
-from hostagent.actions import Action, OrderRun
-from hostagent.facts import Facts
-from hostagent.pace import Pace
+from hostagent.copy_manager.actions import Action, OrderRun
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.pace import Pace
 
 REORDER_SECONDS: Final = 0.5
 AGAIN_SECONDS: Final = 5.0  # a run that failed

@@ -1,6 +1,6 @@
 """After the direction of a pair was turned: each side becomes what the kept pair says it is.
 
-Pure; see `hostagent/manager.py`. The turned pair is durable at the site that
+Pure; see `hostagent/copy_manager/manager.py`. The turned pair is durable at the site that
 took over before anything else happens, and heard by the other; from then on
 both managers converge on it, in any order and over any crash:
 
@@ -18,9 +18,9 @@ from typing import Final
 from controller.api.lifecycle import DemoteOrder, PromoteOrder
 from controller.api.models import JournalState, Role, SuspendedCause
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, OrderDemote, OrderPromote
-from hostagent.facts import Facts
-from hostagent.pace import Pace
+from hostagent.copy_manager.actions import Action, OrderDemote, OrderPromote
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.pace import Pace
 
 AGAIN_SECONDS: Final = 1.0
 

@@ -1,6 +1,6 @@
 """The way back from tracked changes to journals: what each side's copy manager does next.
 
-Pure; see `hostagent/manager.py`. The steps are found again in what both
+Pure; see `hostagent/copy_manager/manager.py`. The steps are found again in what both
 controllers say, so nothing is remembered and a crash anywhere goes on:
 
 | what is seen | who acts | action |
@@ -29,9 +29,9 @@ from controller.api.models import (
     SuspendedCause,
 )
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, OrderClearEpoch, OrderResume, OrderResync, QueryRegions
-from hostagent.facts import Facts
-from hostagent.pace import Pace
+from hostagent.copy_manager.actions import Action, OrderClearEpoch, OrderResume, OrderResync, QueryRegions
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.pace import Pace
 
 REORDER_SECONDS: Final = 0.5
 REPEAT_SECONDS: Final = 5.0  # while the copy runs, in case the primary is read at other addresses by now

@@ -9,11 +9,11 @@ from random import Random
 
 from controller.api.models import InitialCopyMethod
 from controller.errors import ConflictError
-from hostagent.actions import Action
 from hostagent.api.models import Pair, PairPolicy, PairState, SiteVolumes
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant
-from hostagent.manager import CopyManager
+from hostagent.copy_manager.actions import Action
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.manager import CopyManager
 from hostagent.pairs import PairStore
 from tests.simulation.timeline import EPOCH_NS
 

@@ -15,8 +15,8 @@ from functools import partial
 
 from controller.api.models import Role
 from hostagent.api.models import PairPolicy, Trigger
-from hostagent.manager import CopyManager
-from hostagent.observe import observe
+from hostagent.copy_manager.manager import CopyManager
+from hostagent.copy_manager.observe import observe
 from hostagent.pairs import PairEvent, next_state
 from tests.simulation.agent import Agent, MakeManager, any_identity, pair_of
 from tests.simulation.faults import Faults

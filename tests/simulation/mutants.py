@@ -7,12 +7,12 @@ from collections.abc import Callable
 from controller.api.lifecycle import EpochOrder, ServeOrder
 from controller.api.models import CopySource, JournalState, PurgeRequest, RestoreRequest
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, OrderClearEpoch, OrderFence, OrderPurge, OrderRestore, OrderServe
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant
-from hostagent.manager import CopyManager
-from hostagent.primary import PrimaryRole
-from hostagent.secondary import SecondaryRole
+from hostagent.copy_manager.actions import Action, OrderClearEpoch, OrderFence, OrderPurge, OrderRestore, OrderServe
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.manager import CopyManager
+from hostagent.copy_manager.primary import PrimaryRole
+from hostagent.copy_manager.secondary import SecondaryRole
 
 
 class PurgesScheduled(PrimaryRole):

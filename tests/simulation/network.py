@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 from controller.errors import PairvolError, PeerError
-from hostagent.actions import Action, ExchangeWithPeer, QueryState, SavePair
 from hostagent.api.models import Exchange, ExchangeAnswer
-from hostagent.calls import call
-from hostagent.primary import message
+from hostagent.copy_manager.actions import Action, ExchangeWithPeer, QueryState, SavePair
+from hostagent.copy_manager.calls import call
+from hostagent.copy_manager.primary import message
 from tests.simulation.agent import Agent
 from tests.simulation.controller import Controller
 from tests.simulation.timeline import Timeline

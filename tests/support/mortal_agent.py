@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from controller.api.client import ControllerClient
-from hostagent import daemon, delete, sides
+from hostagent import daemon
 from hostagent.attach.devices import Devices
+from hostagent.commands import delete, sides
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
 from hostagent.pairs import PairStore
 from hostagent.peers import AgentClient
-from hostagent.runner import PairRunner
 from tests.support.mortal import Death, wrap
 
 STEPS: Final = (

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from controller.api.markers import NamedMarker
 from controller.api.models import Name
-from hostagent import markers
 from hostagent.api.drills import MarkerPut, MarkerSides, PutMarker
 from hostagent.api.routes.dependencies import Here
+from hostagent.commands import markers
 
 router = APIRouter(tags=["markers"])
 

@@ -6,10 +6,10 @@ from fastapi import APIRouter
 
 from controller.api.lifecycle import MembersJoin, MembersLeave
 from controller.api.models import Group, Name
-from hostagent import members
 from hostagent.api.models import PairStatus
 from hostagent.api.routes.dependencies import Here
 from hostagent.api.volumes import PairMembers, PairRemove, SideMembers
+from hostagent.commands import members
 
 router = APIRouter(tags=["volumes of a pair"])
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from controller.api.models import JournalState, Name
-from hostagent import create as creation
-from hostagent import delete as deletion
-from hostagent import journals, policy, takeover
 from hostagent.api.models import (
     JournalCommand,
     JournalSides,
@@ -20,7 +17,10 @@ from hostagent.api.models import (
     TakeoverReport,
 )
 from hostagent.api.routes.dependencies import Here
-from hostagent.journals import Verb
+from hostagent.commands import create as creation
+from hostagent.commands import delete as deletion
+from hostagent.commands import journals, policy, takeover
+from hostagent.commands.journals import Verb
 
 router = APIRouter(tags=["pairs"])
 

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query
 from controller.api.lifecycle import ServeOrder
 from controller.api.models import FenceRequest, JournalState, Name
 from controller.errors import PeerError
-from hostagent import journals, sides, takeover
 from hostagent.api.models import (
     Attachment,
     Exchange,
@@ -23,8 +22,9 @@ from hostagent.api.models import (
 )
 from hostagent.api.routes.agent import program_version
 from hostagent.api.routes.dependencies import Here
+from hostagent.commands import journals, sides, takeover
+from hostagent.commands.journals import Verb
 from hostagent.hooks import site
-from hostagent.journals import Verb
 
 Made = Annotated[list[Name] | None, Query()]
 

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from controller.api.lifecycle import JournalResize
 from controller.api.models import Group, Name, Volume
-from hostagent import resize
 from hostagent.api.routes.dependencies import Here
 from hostagent.api.volumes import JournalSize, JournalSizes, SideResize, VolumeSize, VolumeSizes
+from hostagent.commands import resize
 
 router = APIRouter(tags=["sizes"])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from controller.api.models import Name
-from hostagent import verify
 from hostagent.api.routes.dependencies import Here
 from hostagent.api.verify import VerifyOrder, VerifyReport
+from hostagent.commands import verify
 
 router = APIRouter(tags=["verify"])
 

@@ -114,7 +114,7 @@ MUTANTS = [
     ),
     Mutant(
         "promote without fence",
-        "hostagent/takeover.py",
+        "hostagent/commands/takeover.py",
         "        quiet = self._serve(primary.generation, on=False)\n",
         "        quiet = primary\n",
         TAKEOVER,

@@ -1,4 +1,4 @@
-"""The table of hostagent/COMMANDS.md, read from the document, and the commands that its rows name.
+"""The table of hostagent/commands/COMMANDS.md, read from the document, and the commands that its rows name.
 
 Knows what a cell means to somebody who types the command; not how a pair gets
 into a state.
@@ -18,7 +18,7 @@ from hostagent.api.volumes import JournalSize
 from hostagent.client import Agent
 from tests.integration.hostagent.conftest import JOURNAL_BYTES, VOLUME_BYTES, Case
 
-DOCUMENT: Final = Path(__file__).parents[3] / "hostagent" / "COMMANDS.md"
+DOCUMENT: Final = Path(__file__).parents[3] / "hostagent" / "commands" / "COMMANDS.md"
 _markers = itertools.count(1)
 
 Command = Callable[[Case, Agent], Any]

@@ -1,4 +1,4 @@
-"""Every cell of the table in hostagent/COMMANDS.md, given to the agents of two real sites."""
+"""Every cell of the table in hostagent/commands/COMMANDS.md, given to the agents of two real sites."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from controller.api.models import Role, ServerState, VolumeCreate
 from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, PeerError, UsageError
 from hostagent.api.models import AttachOrder, PairPolicy, PairState, SideOrder, Trigger, Verdict
 from hostagent.cli.demo.sites import Daemon
-from hostagent.create import _new_pair, _side_order
+from hostagent.commands.create import _new_pair, _side_order
 from hostagent.peers import AgentClient
 from tests.integration.hostagent.conftest import VOLUME_BYTES, Case
 from tests.support.proxy import Faults

@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from controller.api.drivers import DriverLease
 from controller.errors import ConflictError
 from controller.groups.drivers import Drivers
-from hostagent.seat import NO_TOKEN, Place, Seat
+from hostagent.hosts.seat import NO_TOKEN, Place, Seat
 
 GROUP = "db"
 LEASE = 6.0

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
-from hostagent.actions import QueryState
 from hostagent.api.models import ExchangeAnswer, Pair, PairStatus
-from hostagent.facts import Facts, Instant
-from hostagent.primary import message
+from hostagent.copy_manager.actions import QueryState
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.primary import message
 from hostagent.status import pair_status
 from tests.simulation.agent import Agent, MakeManager
 

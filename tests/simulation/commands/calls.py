@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from controller.errors import PairvolError, PeerError
-from hostagent import takeover
 from hostagent.api.routes import life, peer
+from hostagent.commands import takeover
 from hostagent.life import commands
 from tests.simulation.commands.agents import SimAgent
 from tests.simulation.commands.fibers import Fiber

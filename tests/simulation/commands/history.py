@@ -17,11 +17,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from controller.api.models import CopyState, Role
-from hostagent import takeover
 from hostagent.api.models import PairPolicy, PairState
+from hostagent.commands import takeover
+from hostagent.copy_manager.manager import CopyManager
+from hostagent.copy_manager.observe import observe
 from hostagent.life import commands
-from hostagent.manager import CopyManager
-from hostagent.observe import observe
 from hostagent.pairs import next_state
 from hostagent.status import pair_status
 from tests.simulation.agent import MakeManager, any_identity, pair_of

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hostagent import takeover
-from hostagent.facts import Facts
+from hostagent.commands import takeover
+from hostagent.copy_manager.facts import Facts
 
 
 def _own_generation(facts: Facts) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 
 from controller.api.models import Role
 from controller.errors import PairvolError
-from hostagent import takeover
 from hostagent.api.models import PairResync, PairSplit, TakeoverOrder, TakeoverReport
+from hostagent.commands import takeover
 from hostagent.life import commands
 from hostagent.status import pair_status
 from tests.simulation.commands.calls import Calls

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from controller.api.models import InitialCopyMethod
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairPolicy, PairState, SiteVolumes
-from hostagent.facts import Instant
+from hostagent.copy_manager.facts import Instant
+from hostagent.copy_manager.lag import Lag
 from hostagent.history import book, marks, recorder
 from hostagent.history.book import Book
 from hostagent.history.lines import LagLine, StateLine
 from hostagent.history.recorder import History
 from hostagent.history.report import Figures, figures
-from hostagent.lag import Lag
 
 EPOCH_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000

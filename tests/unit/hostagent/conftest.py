@@ -6,7 +6,7 @@ import pytest
 
 from controller.api.models import Role
 from hostagent.api.models import PairPolicy
-from hostagent.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts, Instant
 from tests.simulation.agent import pair_of
 from tests.simulation.primary import Primary
 from tests.simulation.secondary import Secondary

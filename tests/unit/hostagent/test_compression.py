@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from controller.api.models import Compression, CompressionOrder, Links
 from controller.errors import ConflictError
-from hostagent.actions import OrderCompression, QueryGroup
 from hostagent.api.models import Pair
 from hostagent.compression import compressed, known, refuse_beside_tls
 from hostagent.config import CopySettings
+from hostagent.copy_manager.actions import OrderCompression, QueryGroup
+from hostagent.copy_manager.manager import CopyManager
 from hostagent.limit import limited, newest_limit
-from hostagent.manager import CopyManager
 from hostagent.status import pair_status
 from tests.unit.hostagent.conftest import Scene
 from tests.unit.hostagent.test_limit import MIB, pair

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from controller.api.models import Role
 from controller.errors import ConflictError, MissingFileError, NotFoundError, PeerError
-from hostagent.actions import OrderPurge, QueryGroup, QueryRegions, QueryState
 from hostagent.api.models import ExchangeAnswer
-from hostagent.facts import Facts
+from hostagent.copy_manager.actions import OrderPurge, QueryGroup, QueryRegions, QueryState
+from hostagent.copy_manager.facts import Facts
 from tests.unit.hostagent.conftest import Scene
 
 

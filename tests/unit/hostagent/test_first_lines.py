@@ -23,7 +23,7 @@ from hostagent.api.models import Pair, PairState, PairStatus, Verdict
 from hostagent.cli.output import unstyled
 from hostagent.cli.pair_view import first_line
 from hostagent.config import CopySettings
-from hostagent.facts import Facts
+from hostagent.copy_manager.facts import Facts
 from hostagent.status import pair_status
 from tests.unit.hostagent.conftest import Scene
 

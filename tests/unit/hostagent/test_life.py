@@ -16,16 +16,23 @@ from controller.api.models import (
     SuspendedCause,
 )
 from controller.errors import ConflictError
-from hostagent.actions import OrderClearEpoch, OrderDemote, OrderPromote, OrderResume, OrderResync, QueryRegions
 from hostagent.api.models import PairState, Verdict
 from hostagent.config import CopySettings
-from hostagent.facts import Facts
+from hostagent.copy_manager.actions import (
+    OrderClearEpoch,
+    OrderDemote,
+    OrderPromote,
+    OrderResume,
+    OrderResync,
+    QueryRegions,
+)
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.manager import CopyManager, learnt
+from hostagent.copy_manager.pace import Pace
+from hostagent.copy_manager.primary import message
 from hostagent.life import rejoin, resync
 from hostagent.life.turn import turned
-from hostagent.manager import CopyManager, learnt
-from hostagent.pace import Pace
 from hostagent.pairs import PairEvent, next_state
-from hostagent.primary import message
 from hostagent.status import pair_status
 from tests.unit.hostagent.conftest import Scene
 

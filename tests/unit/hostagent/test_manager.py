@@ -15,7 +15,9 @@ from controller.api.models import (
     Role,
 )
 from controller.errors import PeerError
-from hostagent.actions import (
+from hostagent.api.models import PairPolicy, Trigger
+from hostagent.config import CopySettings
+from hostagent.copy_manager.actions import (
     Action,
     ExchangeWithPeer,
     OrderCopy,
@@ -27,11 +29,9 @@ from hostagent.actions import (
     QueryState,
     SavePair,
 )
-from hostagent.api.models import PairPolicy, Trigger
-from hostagent.config import CopySettings
-from hostagent.facts import Facts
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.manager import CopyManager
 from hostagent.limit import limited
-from hostagent.manager import CopyManager
 from tests.simulation.controller import COMPOSITION
 from tests.unit.hostagent.conftest import Scene
 

@@ -6,7 +6,7 @@ from controller.api.models import CopyState, Failure, InitialCopy, JournalState,
 from controller.errors import PeerError
 from hostagent.api.models import Pair, PairState, PairStatus, Verdict
 from hostagent.config import CopySettings
-from hostagent.facts import Facts
+from hostagent.copy_manager.facts import Facts
 from hostagent.status import pair_status
 from tests.unit.hostagent.conftest import Scene
 

@@ -9,16 +9,16 @@ import pytest
 from controller.api.models import CopyState, InitialCopy, JournalState
 from controller.api.runs import Found, Range, RunKind, RunOrder, RunPhase, RunState, VerifyState
 from controller.errors import ConflictError
-from hostagent.actions import OrderRun
 from hostagent.api.models import PairState, Verdict
 from hostagent.api.verify import VerifyPhase
+from hostagent.commands.verify import report_of
 from hostagent.config import CopySettings
+from hostagent.copy_manager.actions import OrderRun
+from hostagent.copy_manager.pace import Pace
 from hostagent.life.inband import ROUNDS_MAX, following, initial, of_primary
 from hostagent.life.resync import restore_goal
-from hostagent.pace import Pace
 from hostagent.pairs import PairEvent, next_state
 from hostagent.status import pair_status
-from hostagent.verify import report_of
 from tests.unit.hostagent.conftest import Scene
 
 MIB = 1 << 20

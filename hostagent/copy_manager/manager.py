@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hostagent.actions import Action, SavePair
 from hostagent.api.models import Pair
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant, age
+from hostagent.copy_manager.actions import Action, SavePair
+from hostagent.copy_manager.facts import Facts, Instant, age
+from hostagent.copy_manager.pace import Pace
+from hostagent.copy_manager.primary import PrimaryRole
+from hostagent.copy_manager.secondary import SecondaryRole
 from hostagent.limit import newest_limit
-from hostagent.pace import Pace
-from hostagent.primary import PrimaryRole
-from hostagent.secondary import SecondaryRole
 
 
 @dataclass(slots=True)

@@ -16,9 +16,9 @@ from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, Verdict
 from hostagent.api.verify import DifferentRange, VerifyOrder, VerifyPhase, VerifyReport
+from hostagent.commands.journals import journal_sides
+from hostagent.copy_manager.lag import position
 from hostagent.host import Host
-from hostagent.journals import journal_sides
-from hostagent.lag import position
 from hostagent.life.inband import following, passed
 from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 

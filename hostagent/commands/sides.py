@@ -23,9 +23,9 @@ from controller.errors import (
     UsageError,
 )
 from hostagent.api.models import Pair, SideOrder, SideReport, SiteVolumes
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.drills.commands import release_devices
 from hostagent.host import Host
-from hostagent.runner import PairRunner
 
 FIRST_GENERATION: Final = 1
 

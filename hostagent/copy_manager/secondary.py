@@ -23,14 +23,21 @@ from controller.api.models import (
 )
 from controller.errors import BY_NAME
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, ExchangeWithPeer, OrderCopy, OrderInitialCopy, OrderRestore, QueryState
 from hostagent.api.models import Trigger
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant
+from hostagent.copy_manager.actions import (
+    Action,
+    ExchangeWithPeer,
+    OrderCopy,
+    OrderInitialCopy,
+    OrderRestore,
+    QueryState,
+)
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.pace import Pace
+from hostagent.copy_manager.primary import message
 from hostagent.life import rejoin, resync
 from hostagent.limit import copy_order
-from hostagent.pace import Pace
-from hostagent.primary import message
 
 RENEW_SHARE: Final = 0.3  # of the lease: three renewals may be lost
 REORDER_SECONDS: Final = 0.5  # the shortest time between two orders of one kind

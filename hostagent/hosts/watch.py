@@ -1,6 +1,6 @@
 """What an agent does for a pair that another host drives: it looks, and gives no orders.
 
-Pure; see `manager.py`, whose place it takes while the agent stands by.
+Pure; see `copy_manager/manager.py`, whose place it takes while the agent stands by.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from hostagent.actions import Action, QueryGroup, QueryState
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant
-from hostagent.pace import Pace
+from hostagent.copy_manager.actions import Action, QueryGroup, QueryState
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.pace import Pace
 
 GROUP_SECONDS: Final = 30.0
 

@@ -15,7 +15,7 @@ from controller.api.markers import MarkerOrder
 from controller.errors import PairvolError
 from controller.journal.markers import LISTED, MarkerKind
 from hostagent.api.models import PairState
-from hostagent.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts, Instant
 
 AGAIN_SECONDS: Final = 5.0
 

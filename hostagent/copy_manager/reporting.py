@@ -12,8 +12,8 @@ from typing import Any, Final
 from controller.errors import ConflictError
 from hostagent.api.models import Pair, PairState, Verdict
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant
-from hostagent.observe import observe, two_primaries
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.observe import observe, two_primaries
 from hostagent.pairs import next_state
 from hostagent.status import pair_status
 

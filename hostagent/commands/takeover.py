@@ -50,18 +50,18 @@ from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.lag import position
+from hostagent.copy_manager.manager import learnt
+from hostagent.copy_manager.observe import copied
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.drills.commands import release_devices
-from hostagent.facts import Facts
 from hostagent.history.commands import remember_takeover
 from hostagent.host import Host
-from hostagent.lag import position
 from hostagent.life.commands import turn
 from hostagent.life.missing import Missing, behind, stopped
 from hostagent.life.served import already, serves, silent
 from hostagent.limit import copy_order
-from hostagent.manager import learnt
-from hostagent.observe import copied
-from hostagent.runner import PairRunner
 
 CLOSE_SECONDS: Final = 10.0  # to get to where the primary was when the command came
 STALL_SECONDS: Final = 3.0  # without a journal arriving: the link is down

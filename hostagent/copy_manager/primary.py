@@ -12,12 +12,20 @@ from controller.api.lifecycle import ServeOrder
 from controller.api.models import ChangedRegions, CopyState, FenceRequest, JournalState, PurgeRequest, Role
 from controller.journal.pointers import Pointer
 from hostagent import compression
-from hostagent.actions import Action, ExchangeWithPeer, OrderFence, OrderPurge, OrderServe, QueryGroup, QueryState
 from hostagent.api.models import Exchange
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant
+from hostagent.copy_manager.actions import (
+    Action,
+    ExchangeWithPeer,
+    OrderFence,
+    OrderPurge,
+    OrderServe,
+    QueryGroup,
+    QueryState,
+)
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.pace import Pace
 from hostagent.life import inband, rejoin, resync
-from hostagent.pace import Pace
 
 GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew
 FENCE_SECONDS: Final = 1.0

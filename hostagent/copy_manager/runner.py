@@ -20,24 +20,24 @@ from controller.api.client import ControllerClient
 from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
-from hostagent.actions import Action, QueryGroup, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair, PairState, PairStatus
-from hostagent.calls import call
 from hostagent.clock import now
 from hostagent.config import CopySettings
-from hostagent.copied_marker import CopiedMarker
-from hostagent.driving import Driving
-from hostagent.facts import Facts
+from hostagent.copy_manager.actions import Action, QueryGroup, QueryState
+from hostagent.copy_manager.calls import call
+from hostagent.copy_manager.copied_marker import CopiedMarker
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.manager import CopyManager
+from hostagent.copy_manager.observe import peer_silent
+from hostagent.copy_manager.primary import message
+from hostagent.copy_manager.reporting import Reporter, Telling, asked, kept
 from hostagent.history.recorder import History
-from hostagent.manager import CopyManager
-from hostagent.observe import peer_silent
+from hostagent.hosts.driving import Driving
+from hostagent.hosts.seat import Seat
+from hostagent.hosts.watch import Watch
 from hostagent.pairs import PairStore
 from hostagent.peers import AgentClient
-from hostagent.primary import message
-from hostagent.reporting import Reporter, Telling, asked, kept
-from hostagent.seat import Seat
 from hostagent.status import pair_status
-from hostagent.watch import Watch
 
 SHORT_SECONDS: Final = 1.0  # deadline of a direct question for a status
 JUST_NS: Final = 2_000_000_000  # who failed to answer so lately is not asked again for a status

@@ -16,8 +16,8 @@ from controller.api.drivers import DriverLease
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
 from hostagent.api.models import Pair
-from hostagent.facts import Instant, age
-from hostagent.seat import Place, Seat
+from hostagent.copy_manager.facts import Instant, age
+from hostagent.hosts.seat import Place, Seat
 
 KEEP_AGAIN_SECONDS: Final = 1.0  # after a record that could not be kept
 

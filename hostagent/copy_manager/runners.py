@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from hostagent.runner import PairRunner
+from hostagent.copy_manager.runner import PairRunner
 
 
 class Runners:

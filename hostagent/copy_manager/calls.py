@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from controller.api.client import ControllerClient
-from hostagent.actions import (
+from hostagent.api.models import Pair
+from hostagent.copy_manager.actions import (
     Action,
     ExchangeWithPeer,
     OrderClearEpoch,
@@ -29,7 +30,6 @@ from hostagent.actions import (
     QueryState,
     SavePair,
 )
-from hostagent.api.models import Pair
 from hostagent.peers import AgentClient
 
 

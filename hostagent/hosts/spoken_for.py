@@ -7,8 +7,8 @@ volumes is gone, and nobody is left to stand in.
 from __future__ import annotations
 
 from hostagent.api.models import PairStatus, Verdict
-from hostagent.facts import Facts
-from hostagent.observe import Unknown
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.observe import Unknown
 
 
 def spoken_for(status: PairStatus, facts: Facts, unknown: tuple[Unknown, ...]) -> PairStatus:

@@ -21,9 +21,9 @@ from typing import Protocol
 
 from controller.api.models import GroupVolume, InitialCopyMethod
 from controller.errors import ConflictError, PairvolError, UsageError
-from hostagent import sides
 from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideReport, SiteVolumes
 from hostagent.clock import now
+from hostagent.commands import sides
 from hostagent.compression import compressed, refuse_beside_tls
 from hostagent.host import Host
 from hostagent.limit import limited

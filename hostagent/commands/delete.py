@@ -14,8 +14,8 @@ its status when it comes back, and `--force` there ends its side.
 from __future__ import annotations
 
 from controller.errors import NotFoundError, PairvolError, PeerError
-from hostagent import sides
 from hostagent.api.models import Pair
+from hostagent.commands import sides
 from hostagent.drills.commands import refuse_open
 from hostagent.host import Host
 from hostagent.transport import unanswered

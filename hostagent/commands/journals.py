@@ -21,12 +21,12 @@ from controller.api.models import (
 from controller.errors import ConflictError, PeerError
 from controller.journal.pointers import Pointer
 from hostagent.api.models import JournalCommand, JournalSides, Pair
+from hostagent.copy_manager.lag import position
+from hostagent.copy_manager.primary import confirmed_sequence
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
-from hostagent.lag import position
 from hostagent.limit import copy_order
 from hostagent.pairs import PairEvent, next_state, refuse_taken_over
-from hostagent.primary import confirmed_sequence
-from hostagent.runner import PairRunner
 
 
 class Verb(StrEnum):

@@ -24,10 +24,10 @@ from controller.api.models import (
 from controller.api.runs import RunKind
 from controller.errors import DiskFullError, StorageError
 from controller.journal.pointers import Pointer
-from hostagent.actions import OrderCompression
 from hostagent.config import CopySettings
-from hostagent.facts import Facts, Instant, SideFacts
-from hostagent.lag import NANOSECONDS
+from hostagent.copy_manager.actions import OrderCompression
+from hostagent.copy_manager.facts import Facts, Instant, SideFacts
+from hostagent.copy_manager.lag import NANOSECONDS
 from hostagent.limit import limit_words
 from hostagent.pairs import PairEvent
 

@@ -27,10 +27,10 @@ from controller.errors import ConflictError, NotFoundError, PairvolError, PeerEr
 from controller.journal.pointers import Pointer
 from hostagent.api.models import Pair, PairStatus, SiteVolumes
 from hostagent.api.volumes import PairMembers, SideMembers
+from hostagent.commands.resize import refuse_taken_over
+from hostagent.copy_manager.lag import position
+from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
-from hostagent.lag import position
-from hostagent.resize import refuse_taken_over
-from hostagent.runner import PairRunner
 from hostagent.transport import unanswered
 
 RESTORE_SECONDS: Final = 60.0

@@ -25,9 +25,9 @@ from controller.api.models import (
 )
 from controller.errors import NotFoundError, PairvolError, PeerError
 from controller.journal.pointers import Pointer
-from hostagent.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
-from hostagent.lag import Lag, measure, tells_all
+from hostagent.copy_manager.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
+from hostagent.copy_manager.lag import Lag, measure, tells_all
 from hostagent.limit import newest_limit
 
 SAMPLES_MAX: Final = 64
