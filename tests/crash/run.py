@@ -1,21 +1,27 @@
 """`make crash`: every crash suite at full length, one table, and build/crash.json.
 
-    python -m tests.crash.run [SUITE ...] [--points N] [--seed S] [--no-controls]
+    python -m tests.crash.run [SUITE ...] [--points N] [--seed S] [--jobs N] [--no-controls]
 
-A suite that is named is run alone; POINTS is how many faults it shall attempt.
+Without names all are run, several at once, each in a process of its own: most
+wait more than they work. POINTS is how many faults each shall attempt.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -60,6 +66,7 @@ PARTS = {  # of the suites above, for the mutants
     "journal-errors": Suite("tests.crash.disk_errors.suite:run_journal", 1, "EIO on a journal"),
 }
 ALL = SUITES | PARTS
+LONG: Final = ("transitions", "programs", "powercut", "growing")
 
 
 def load(suite: Suite) -> Callable[[int, int, Path, Controls], Row]:
@@ -68,8 +75,10 @@ def load(suite: Suite) -> Callable[[int, int, Path, Controls], Row]:
     return function
 
 
-def run_suite(name: str, seed: int, points: int, controls: Controls) -> tuple[Row, float]:
-    """One suite in a folder of its own in memory."""
+def run_suite(name: str, seed: int, points: int | None, controls: Controls) -> tuple[Row, float]:
+    """One suite in a folder of its own in memory; `points`: None for its full length."""
+    print(f"{name}: {ALL[name].what} ...", flush=True)
+    points = points or ALL[name].points
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pairvol-", dir="/dev/shm") as directory:
         row = load(ALL[name])(seed, points, Path(directory), controls)
@@ -94,22 +103,40 @@ def document(rows: list[tuple[Row, float]]) -> list[dict[str, object]]:
     return [{name: asdict(row)[name] for name in COLUMNS} for row, _ in rows]
 
 
+def run_suites(words: argparse.Namespace, console: Console) -> list[tuple[Row, float]]:
+    """All that were asked for, in the order of their names there; each is told when it ends."""
+    names, controls = words.suites or list(SUITES), None if words.controls else ()
+    spawn = multiprocessing.get_context("spawn")
+    done: dict[str, tuple[Row, float]] = {}
+    with ProcessPoolExecutor(words.jobs, spawn, max_tasks_per_child=1) as pool:
+        runs = {pool.submit(run_suite, name, words.seed, words.points, controls): name for name in longest_first(names)}
+        for run in as_completed(runs):
+            if (error := run.exception()) is not None:  # the others go on: an hour of theirs is not to be lost
+                traceback.print_exception(error)
+                done[runs[run]] = Row(runs[run], words.seed, examples=[f"the suite broke off: {error}"]), 0.0
+            else:
+                done[runs[run]] = run.result()
+            console.print(str(done[runs[run]][0]), highlight=False)
+    return [done[name] for name in names]
+
+
+def longest_first(names: Sequence[str]) -> list[str]:
+    """So that no long one is left for the end."""
+    return sorted(names, key=lambda name: name not in LONG)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__, allow_abbrev=False)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of: {', '.join(SUITES)}")
     parser.add_argument("--points", type=int, help="faults to attempt, in each suite")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="suites at once")
     parser.add_argument("--no-controls", dest="controls", action="store_false", help="leave the mutants out")
     words = parser.parse_args()
     if unknown := [name for name in words.suites if name not in ALL]:
         parser.error(f"no suite {unknown[0]}; there are: {', '.join(SUITES)}")
     console = Console()
-    rows: list[tuple[Row, float]] = []
-    for name in words.suites or SUITES:
-        suite = ALL[name]
-        console.print(f"{name}: {suite.what} ...")
-        rows.append(run_suite(name, words.seed, words.points or suite.points, None if words.controls else ()))
-        console.print(str(rows[-1][0]), highlight=False)
+    rows = run_suites(words, console)
     console.print(table(rows))
     BUILD.mkdir(exist_ok=True)
     (BUILD / "crash.json").write_text(json.dumps(document(rows), indent=1) + "\n")
