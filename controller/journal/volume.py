@@ -234,9 +234,9 @@ class JournalVolume:
             ) from error
 
     def write_record(self, sequence: int, record: bytes) -> None:
-        """Store one packed record in its slot."""
+        """Store one packed record in its slot (pwrite: after each sync a store into the map would be a page fault)."""
         start = self._slots_start + sequence % self.slot_count * RECORD_BYTES
-        self._map[start : start + RECORD_BYTES] = record
+        write_fully(self.file, memoryview(record), start)
 
     def write_records(self, first: int, records: Records) -> None:
         """Store records of consecutive sequences beginning with `first`."""

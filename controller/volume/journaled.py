@@ -145,7 +145,10 @@ class JournaledPath(InBand):
                     return refused
                 if self._held is None or not self._held_off(volume.first_block + lba, blocks):
                     break
-            self.appender.clear(volume.index, lba, blocks, flag)
+            try:
+                self.appender.clear(volume.index, lba, blocks, flag)
+            except OSError as error:
+                return self._refused(error)
             self.overlay.active.clear(volume.first_block + lba, blocks)
             self._appended(0)
         if fua:
@@ -221,10 +224,7 @@ class JournaledPath(InBand):
             try:
                 position = appender.write(volume.index, lba, data, blocks)
             except OSError as error:
-                failure = self._write_failed(error)
-                if self.broken is not None:
-                    return Refusal.BROKEN
-                raise failure from error
+                return self._refused(error)
             self.overlay.active.insert(volume.first_block + lba, blocks, position)
             self._appended(blocks)
         return None
@@ -305,6 +305,13 @@ class JournaledPath(InBand):
             if self.broken is not None:
                 raise self.broken
             self._changed.wait()
+
+    def _refused(self, error: OSError) -> Refusal:
+        """The journal did not take an append; raises when no other path takes it either."""
+        failure = self._write_failed(error)
+        if self.broken is not None:
+            return Refusal.BROKEN
+        raise failure from error
 
     def _write_failed(self, error: OSError) -> PairvolError:
         failure = StorageError(f"cannot write to the journal: {error.strerror}", hint="Look at the journal's disk.")

@@ -47,11 +47,12 @@ def refuse_writes(file: int, path: str) -> None:
     os.close(readonly)
 
 
-def test_a_failed_journal_write_stays_failed(server: WritePath) -> None:
-    journal = journaled(server).journal
+@pytest.mark.parametrize("call", ["write", "trim"])  # data and record, or a record alone
+def test_a_failed_journal_write_stays_failed(server: WritePath, call: str) -> None:
+    journal, data = journaled(server).journal, server.volumes["data"]
     refuse_writes(journal.file, journal.path)
     with pytest.raises(StorageError):
-        server.write(server.volumes["data"], PAGE, 0)
+        server.write(data, PAGE, 0) if call == "write" else server.trim(data, 0, 4096)
     expect_failed(server, "cannot write to the journal")
 
 
