@@ -15,19 +15,22 @@ error says what is there.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from controller.api.models import GroupVolume, InitialCopyMethod
 from controller.errors import ConflictError, PairvolError, UsageError
-from hostagent.api.models import Pair, PairCreate, PairStatus, SideOrder, SideReport, SiteVolumes
+from hostagent.api.models import Pair, PairCreate, PairState, PairStatus, SideOrder, SideReport, SiteVolumes
 from hostagent.clock import now
 from hostagent.commands import sides
 from hostagent.compression import compressed, refuse_beside_tls
 from hostagent.host import Host
 from hostagent.limit import limited
 from hostagent.transport import unanswered
+
+FIRST_PAUSES: Final = (0.1, 0.2, 0.4, 0.0)  # seconds between looks at a pair that was just made
 
 
 class Side(Protocol):
@@ -201,8 +204,17 @@ def _undo(order: PairCreate, pair: Pair, secondary: Side, there: SideReport, err
 
 
 def _first_status(host: Host, pair: Pair) -> PairStatus:
-    """Let both managers meet before the first answer: a new pair is not unknown, it is copying."""
+    """Let both managers meet before the first answer: a new pair is not unknown, it is copying.
+
+    A word that is late, or an order that comes before the other side is ready
+    for it, is no failure of a pair a moment old.
+    """
     runner = sides.begin(host, pair)
-    runner.look()
-    runner.exchange()
-    return runner.status()
+    for pause in FIRST_PAUSES:
+        runner.look()
+        runner.exchange()
+        status = runner.status()
+        if status.state is not PairState.PSUE:
+            break
+        time.sleep(pause)
+    return status

@@ -121,6 +121,7 @@ class StampedWriter(Load):
             self.stopping.wait(self.pause_seconds)
         while flying:
             self._settle(handle, flying)
+        handle.flush()  # who waits then for what is durable waits for all that was acknowledged
 
     def _place(self, sectors: int) -> tuple[int, int]:
         length = self._choose.choice((1, 1, 8, 8, 8, 64))

@@ -31,7 +31,7 @@ def nothing_was_made(case: Case) -> None:
 def test_a_pair_is_made_by_either_agent_and_both_say_the_same(case: Case) -> None:
     case.make_volume()
     status = case.osaka.create_pair(case.order())
-    assert status.state in (PairState.COPY, PairState.PAIR)
+    assert status.state in (PairState.COPY, PairState.PAIR), status.line
     case.linked.join_data_link(case.name)
     case.wait_state(PairState.PAIR)
     case.write(7)
