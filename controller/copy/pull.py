@@ -1,7 +1,7 @@
 """The copy program: journals are read from the primary into the secondary's journal volume.
 
 Owns read_scheduled and already_read, and the order of checks: metadata is
-verified as a whole before any of it is used, data before any record is stored,
+verified as a whole before any of it is used, data before any of it is stored,
 and already_read moves only when all of it is durable here. A record that is
 not right is never skipped and nothing after it is taken; what came before it
 is whole and in order, so that is kept.
@@ -17,15 +17,16 @@ from typing import Final
 
 import numpy as np
 
+from controller.copy.arrival import Arrival
 from controller.copy.bucket import Bucket
 from controller.copy.remote import RemoteJournal
-from controller.copy.window import RECORDS_MAX, Window
+from controller.copy.window import BLOCKS_MAX, RECORDS_MAX, Window
 from controller.errors import CapacityError, IntegrityError, PeerError, StorageError
 from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, RECORD_DTYPE, Records, group_tag, records_valid
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore.space import JournalSpace
-from controller.restore.verify import Damage, Expectation, check_data, check_records
+from controller.restore.verify import Damage, Expectation, check_bytes, check_records
 
 REREADS_MAX: Final = 2  # a window that fails may have been spoiled on the wire
 
@@ -72,6 +73,7 @@ class JournalPull:
         self._remote: RemoteJournal | None = None
         self._known = 0  # the remote's session in which its journal was recognised
         self._metadata = bytearray(RECORDS_MAX * RECORD_BYTES)
+        self._arrival = Arrival(BLOCKS_MAX * BLOCK_BYTES)
         self._bucket = bucket or Bucket()
         self._window = Window(self._bucket)
         self._suspected = 0
@@ -115,6 +117,7 @@ class JournalPull:
             self._known = 0  # a primary that starts again: look at its records before the next one is taken
         wanted = (durable.sequence if limit is None else min(limit, durable.sequence)) - self.read.sequence
         if wanted <= 0:
+            self._arrival.rest()
             return Pulled(Outcome.NOTHING, durable)
         room = self._room(wanted, durable)
         count = min(wanted, room.records)
@@ -122,14 +125,14 @@ class JournalPull:
             return Pulled(Outcome.FULL, durable)
         began, asked = time.monotonic(), self._ask(count, durable, room)
         try:
-            records, damage, too_long = self._fetch(remote, count, durable, room)
+            records, data, damage, too_long = self._fetch(remote, count, durable, room)
         except PeerError:
             self._window.broke()
             raise
         self._window.arrived(time.monotonic() - began, right=not damage)
         if len(records):
             before = self.bytes_read
-            self._publish(records)
+            self._publish(records, data)
             self._bucket.moves(self.bytes_read - before - asked)
             if damage:
                 self._read_again(remote)
@@ -171,11 +174,13 @@ class JournalPull:
             slots, blocks = self._space.room(self.read)
         return Room(min(slots, self._window.records), blocks)
 
-    def _fetch(self, remote: RemoteJournal, count: int, durable: Position, room: Room) -> tuple[Records, Damage, int]:
-        """Metadata, then data into its place here; both at once when the pointers say where it ends.
+    def _fetch(
+        self, remote: RemoteJournal, count: int, durable: Position, room: Room
+    ) -> tuple[Records, memoryview, Damage, int]:
+        """Metadata, then its data; both at once when the pointers say where it ends.
 
-        Returns the verified records, what is wrong with the next, and the
-        blocks it needs when it is right but does not fit.
+        Returns the verified records, their data, what is wrong with the next,
+        and the blocks that one needs when it is right but does not fit.
         """
         first, start = self.read.sequence + 1, self.read.data_position
         view = memoryview(self._metadata)[: count * RECORD_BYTES]
@@ -183,33 +188,35 @@ class JournalPull:
         due = durable.data_position - start
         if first + count - 1 == durable.sequence and 0 <= due <= min(room.blocks, self._window.blocks):
             self._pointers.publish(Pointer.READ_SCHEDULED, durable)
-            remote.read(metadata, remote.data_ranges(start, self._journal.data_views(start, due)))
-            present = due
+            data = self._arrival.view(due * BLOCK_BYTES)
+            remote.read(metadata, remote.data_ranges(start, [data]))
         else:
             remote.read(metadata)
-            present = -1
+            data = self._arrival.view(0)
         records = np.frombuffer(view, RECORD_DTYPE)
         good, damage = check_records(records, self.read, self._expected(remote))
         records, too_long = _cut(records[:good], start, room.blocks, self._window.blocks)
         if not len(records):
-            return records, damage, too_long
-        end = _end(records[-1])
-        blocks = end.data_position - start
-        if blocks > present:
-            self._pointers.publish(Pointer.READ_SCHEDULED, end)
-            remote.read(remote.data_ranges(start, self._journal.data_views(start, blocks)))
-        right, data_damage = check_data(self._journal, records)
-        return records[:right], data_damage or damage, 0
+            return records, data, damage, too_long
+        length = _data_bytes(records)
+        if length > len(data):
+            self._pointers.publish(Pointer.READ_SCHEDULED, _end(records[-1]))
+            data = self._arrival.view(length)
+            remote.read(remote.data_ranges(start, [data]))
+        right, data_damage = check_bytes(records, [data])
+        return records[:right], data, data_damage or damage, 0
 
     def _expected(self, remote: RemoteJournal) -> Expectation:
         generation = remote.source.generation
         tag = group_tag(self._journal.header.group_uuid)
         return Expectation(tag, generation, generation, self._volume_blocks)
 
-    def _publish(self, records: Records) -> None:
+    def _publish(self, records: Records, data: memoryview) -> None:
         """Records after their data, the sync after both, the pointer after the sync."""
-        self._journal.write_records(self.read.sequence + 1, records)
+        length = _data_bytes(records)
         try:
+            self._journal.write_data(self.read.data_position, data[:length])
+            self._journal.write_records(self.read.sequence + 1, records)
             self._journal.sync()
         except OSError as error:
             raise StorageError(
@@ -218,7 +225,7 @@ class JournalPull:
                 path=self._journal.path,
             ) from error
         end = _end(records[-1])
-        self.bytes_read += len(records) * RECORD_BYTES + (end.data_position - self.read.data_position) * BLOCK_BYTES
+        self.bytes_read += len(records) * RECORD_BYTES + length
         self._pointers.publish(Pointer.ALREADY_READ, end)
         self.read = end
         self._suspected = 0
@@ -257,6 +264,11 @@ def _end(record: np.void) -> Position:
     return Position(
         int(record["sequence"]), int(record["data_position"]) + int(record["data_blocks"]), int(record["time_ns"])
     )
+
+
+def _data_bytes(records: Records) -> int:
+    """How long the data of records that follow one another is."""
+    return (_end(records[-1]).data_position - int(records[0]["data_position"])) * BLOCK_BYTES
 
 
 def _cut(records: Records, start: int, room: int, window: int) -> tuple[Records, int]:

@@ -7,7 +7,7 @@ volume: journals may lie for hours between the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -105,11 +105,19 @@ def check_data(journal: JournalVolume, records: Records) -> tuple[int, Damage]:
     if not len(records):
         return 0, ""
     begin = int(records[0]["data_position"])
-    end = int(records[-1]["data_position"]) + int(records[-1]["data_blocks"])
-    journal.fetch(begin, end - begin)
-    views = [*journal.data_views(begin, end - begin), memoryview(b"")]
-    head, tail, split = views[0], views[1], len(views[0])
-    starts = ((records["data_position"] - np.uint64(begin)) * np.uint64(BLOCK_BYTES)).tolist()
+    blocks = int(records[-1]["data_position"]) + int(records[-1]["data_blocks"]) - begin
+    journal.fetch(begin, blocks)
+    return check_bytes(records, journal.data_views(begin, blocks))
+
+
+def check_bytes(records: Records, views: Sequence[memoryview]) -> tuple[int, Damage]:
+    """The same for data that lies in one view or two, beginning with the first record's."""
+    if not len(records):
+        return 0, ""
+    head, tail = [*views, memoryview(b"")][:2]
+    split = len(head)
+    begin = records[0]["data_position"]
+    starts = ((records["data_position"] - begin) * np.uint64(BLOCK_BYTES)).tolist()
     lengths = (records["data_blocks"].astype(np.int64) * BLOCK_BYTES).tolist()
     checksum = crc32c.crc32c
     for index, (start, length, stored) in enumerate(zip(starts, lengths, records["data_crc"].tolist(), strict=True)):

@@ -92,9 +92,9 @@ class Mutant:
     dies_at: str
 
 
-def _reads_early(pull: JournalPull, records: Records) -> None:
+def _reads_early(pull: JournalPull, records: Records, data: memoryview) -> None:
     pull._pointers.publish(Pointer.ALREADY_READ, _end(records[-1]))
-    _write_records(pull, records)
+    _write_records(pull, records, data)
 
 
 def _restores_early(program: RestoreProgram, first: int, last: int, records: Records) -> None:
