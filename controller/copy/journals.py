@@ -1,7 +1,9 @@
 """The thread that copies journals while an order holds, and the pace at which it asks.
 
-Owns the data link's state as this side sees it. Polls the primary's pointer
-page every 2 ms while journals arrive, ever slower down to 100 ms when none do.
+Owns the data link's state as this side sees it. While journals arrive it asks
+again after some times what taking them took, so that one group leaves the
+processor to hosts, and many groups to each other; ever more rarely, down to
+every 100 ms, when none do.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from controller.journal.pointers import PAGE_BYTES
 
 POLL_SECONDS_MIN: Final = 0.002
 POLL_SECONDS_MAX: Final = 0.1
+REST_SHARE: Final = 5.0  # after journals came: rest this many times what that took
+REST_SECONDS_MAX: Final = 0.02
 LINK_SECONDS_MAX: Final = 3.0  # of silence; a dead link must be seen within 5 s
 DAMAGE_SECONDS: Final = 2.0  # between tries to read what arrived wrong three times
 TELL_SECONDS: Final = 10.0  # between events that speak of windows read again
@@ -103,7 +107,7 @@ class JournalCopy(Loop):
             self.pull.connect(remote)
             self._source = order.source
         before, traffic = self.pull.rereads, self._ways.traffic[Lane.JOURNALS]
-        spared = traffic.spared
+        spared, began = traffic.spared, time.monotonic()
         try:
             pulled = self.pull.step(limit)
         except PeerError:
@@ -116,7 +120,7 @@ class JournalCopy(Loop):
             self._tell_spoiled()
         if pulled.outcome is not Outcome.REREAD and self.failure is not None:
             self.right_again()
-        return self._after(order, pulled)
+        return self._after(order, pulled, time.monotonic() - began)
 
     def _tell_spoiled(self) -> None:
         """A window failed its checksums: for people, once in a while; the count is in the state."""
@@ -129,7 +133,7 @@ class JournalCopy(Loop):
         """A record that arrived wrong is read again: whether the wire or the disk spoiled it cannot be known here."""
         return DAMAGE_SECONDS if "attempts" in error.facts else None
 
-    def _after(self, order: CopyOrder, pulled: Pulled) -> float:
+    def _after(self, order: CopyOrder, pulled: Pulled, took_seconds: float) -> float:
         """What follows from one step: who is told, and how long to wait."""
         moved = pulled.outcome in (Outcome.MOVED, Outcome.MORE)
         if order.mode is CopyMode.ONCE:
@@ -143,6 +147,8 @@ class JournalCopy(Loop):
         if pulled.outcome in (Outcome.MORE, Outcome.REREAD):
             return 0.0
         pause = POLL_SECONDS_MAX if self._waits_for_room else self._poll_seconds
+        if moved:
+            pause = max(pause, min(REST_SHARE * took_seconds, REST_SECONDS_MAX))
         return max(pause, self._bucket.poll_seconds(PAGE_BYTES))
 
     def _account(self, order: CopyOrder, pulled: Pulled, moved: bool) -> None:
