@@ -29,7 +29,12 @@ class QuietServer(uvicorn.Server):
 
     def __init__(self, app: Any, context: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,  # nothing stands between, and nobody's word for who asks is taken
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
         config.load()
         config.ssl = context

@@ -31,7 +31,7 @@ from hostagent.copy_manager.lag import Lag, measure, tells_all
 from hostagent.limit import newest_limit
 
 SAMPLES_MAX: Final = 64
-WATCH_NS: Final = 200_000_000  # a watching controller looks every 100 ms; a write is durable soon after
+WATCH_NS: Final = 200_000_000  # a watching controller looks at least every 200 ms
 
 
 @dataclass(frozen=True, slots=True, order=True)

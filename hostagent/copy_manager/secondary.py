@@ -42,7 +42,7 @@ from hostagent.limit import copy_order
 RENEW_SHARE: Final = 0.3  # of the lease: three renewals may be lost
 REORDER_SECONDS: Final = 0.5  # the shortest time between two orders of one kind
 INITIAL_COPY_SECONDS: Final = 5.0
-SILENCE_SHARE: Final = 1.25  # of an idle beat without a word from the primary: call it
+SILENCE_SHARE: Final = 1.25  # of an idle beat without a word from the primary: look and call oneself
 
 
 @dataclass(slots=True)
@@ -57,12 +57,12 @@ class SecondaryRole:
 
     def step(self, now: Instant, facts: Facts) -> list[Action]:
         actions: list[Action] = []
-        beat = self.settings.idle_beat_seconds if facts.own.failure is None else self.settings.beat_seconds
+        silence = SILENCE_SHARE * self.settings.idle_beat_seconds  # each word is answered with a look at the own side
+        beat = silence if facts.own.failure is None else self.settings.beat_seconds
         looked = facts.asked.seconds + beat if facts.asked is not None else 0.0
         if self.pace.reached(looked) and self.pace.due(QueryState):
             actions.append(QueryState())
         spoken = max([moment.seconds for moment in (facts.contact, self._told) if moment], default=None)
-        silence = SILENCE_SHARE * self.settings.idle_beat_seconds
         if (spoken is None or self.pace.reached(spoken + silence)) and self.pace.due(ExchangeWithPeer):
             self._told = now
             actions.append(ExchangeWithPeer(message(facts)))

@@ -19,7 +19,7 @@ from hostagent.api.models import Pair
 if TYPE_CHECKING:
     from hostagent.host import Host
 
-LOOK_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 5.0
 
 _log = logging.getLogger("pairvol.agent")
 
