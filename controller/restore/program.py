@@ -30,8 +30,8 @@ from controller.restore.safepoint import Area
 from controller.restore.targets import Targets, refused
 from controller.restore.verify import Damage, Expectation, check_data, check_records
 
-BATCH_RECORDS: Final = 16384
-BATCH_BLOCKS: Final = (64 << 20) // BLOCK_BYTES
+BATCH_RECORDS: Final = 65536  # of a backlog: the more are merged and sorted, the fewer and longer the writes
+BATCH_BLOCKS: Final = (256 << 20) // BLOCK_BYTES
 SYNC_SECONDS_MIN: Final = 0.005
 BUSY_RECORDS: Final = 128  # more for one sync: fewer syncs are worth more than a younger SVOL
 SYNC_SECONDS_BUSY: Final = 0.02
