@@ -1,4 +1,4 @@
-"""The compiled part: the two hot loops of the data path (controller/journal/_hot.c)."""
+"""The compiled part: the hot steps of the data path (controller/journal/_hot.c)."""
 
 from setuptools import Extension, setup
 

@@ -27,6 +27,7 @@ from controller.journal.layout import (
     Records,
     compose,
 )
+from controller.journal.reading import read_at
 from controller.journal.store import allocate, lock, read_header, set_document
 from controller.journal.store import volume_size_bytes as volume_size_bytes
 from controller.journal.store import write_fully as write_fully
@@ -198,9 +199,8 @@ class JournalVolume:
     def read_into(self, position: int, buffer: memoryview | bytearray) -> None:
         """Fill a writable buffer of whole blocks from a data position."""
         start = position * BLOCK_BYTES % self._data_bytes
-        if start + len(buffer) <= self._data_bytes and os.preadv(self.file, (buffer,), self._data_start + start) == len(
-            buffer
-        ):
+        length = len(buffer)
+        if start + length <= self._data_bytes and read_at(self.file, buffer, self._data_start + start) == length:
             return
         view = memoryview(buffer).cast("B")
         done = 0

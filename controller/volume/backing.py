@@ -17,6 +17,7 @@ from typing_extensions import Buffer
 
 from controller import durable
 from controller.errors import CapacityError, MissingFileError, StorageError
+from controller.journal.reading import read_at
 from controller.journal.volume import volume_size_bytes, write_fully
 
 FALLOC_KEEP_SIZE: Final = 0x01
@@ -77,7 +78,7 @@ class Backing:
 
     def pread_into(self, buffer: memoryview | bytearray, offset: int) -> None:
         """Fill a writable buffer."""
-        if os.preadv(self.file, (buffer,), offset) == len(buffer):
+        if read_at(self.file, buffer, offset) == len(buffer):
             return  # always, but at a store's end or a signal
         view = memoryview(buffer).cast("B")
         while view:

@@ -1,0 +1,48 @@
+"""The compiled read against the plain one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from controller.journal.reading import read_at, read_plainly
+
+SIZE = 1 << 20
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> int:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(SIZE))
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+@pytest.mark.parametrize("offset", [0, 512, 4095, SIZE - 100, SIZE, SIZE + 5])
+@pytest.mark.parametrize("length", [1, 512, 4096, 32 * 1024, 100_000])
+@pytest.mark.parametrize("cached", [True, False])
+def test_both_read_the_same(file: int, offset: int, length: int, cached: bool) -> None:
+    if not cached:
+        os.fsync(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    quick, plain = bytearray(length), bytearray(length)
+    assert read_at(file, quick, offset) == read_plainly(file, plain, offset)
+    assert quick == plain
+    os.close(file)
+
+
+def test_errors_are_those_of_the_system(file: int) -> None:
+    os.close(file)
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        read_at(file, bytearray(512), 0)
+    with pytest.raises((BufferError, TypeError)):
+        read_at(0, b"not writable", 0)
+
+
+def test_what_is_no_file_is_read_too() -> None:
+    """RWF_NOWAIT is refused there."""
+    zeros, held = os.open("/dev/zero", os.O_RDONLY), bytearray(b"x" * 512)
+    assert (read_at(zeros, held, 0), held) == (512, bytearray(512))
+    os.close(zeros)
