@@ -155,9 +155,9 @@ class PairStatus(Shape):
     line: str
     cause: str | None = None
     next_command: str | None = None
-    lag_seconds: float | None = None
+    lag_seconds: float | None = None  # None: not known, or more is missing than journals and changed regions
     lag_bytes: Count | None = None
-    last_restored_ns: Count | None = None
+    last_restored_ns: Count | None = None  # None also while the secondary is unknown, as all that it tells
     last_contact_ns: Count | None = None
     generation: int
     sides: list[PairSide]
@@ -166,7 +166,7 @@ class PairStatus(Shape):
     compression_now: Compression | None = None  # as the secondary reads; None: not known
     transfer_bytes: Count | None = None  # read by the secondary since its controller started
     wire_bytes: Count | None = None  # and what crossed the wire for it
-    seconds_to_full: float | None = None  # of the primary's journal, at the present rate; None: it does not fill
+    seconds_to_full: float | None = None  # of the primary's journal, at the present rate; None: not, or not known
 
 
 class TakeoverOrder(Shape):

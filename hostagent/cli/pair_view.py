@@ -33,6 +33,8 @@ def compression_line(status: PairStatus) -> str:
     """How the transfer is compressed; empty when it is not to be."""
     if status.compression is Compression.NONE:
         return ""
+    if status.compression_now is None:
+        return f"      {status.group} is to transfer with {status.compression}"
     line = f"      {status.group} transfers with {status.compression}"
     if status.compression_now is Compression.NONE:
         return f"{line}; not at this moment"

@@ -166,12 +166,17 @@ def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Obser
 
 
 def _suspended(facts: Facts, unknown: tuple[Unknown, ...]) -> Observed | None:
-    """A primary that gave up journaling is told also while the secondary, most likely its cause, is unknown."""
+    """A primary that gave up journaling by itself is told also while the secondary, most likely its cause, is unknown.
+
+    What was ordered is not: a side that died since is an error of the pair.
+    """
     site, state = facts.pair.primary.site, facts.primary.state
     if state is None or any(side.site == site for side in unknown) or facts.primary.absent:
         return None
     if state.role is Role.PRIMARY and state.acquisition and state.mode is AcquisitionMode.SUSPENDED:
         event, cause = _SUSPENDED.get(state.suspended_cause, _SUSPENDED[SuspendedCause.FULL])
+        if unknown and event not in (PairEvent.FULL, PairEvent.FAILED):
+            return None
         hint = f'Mend that disk, then "pairvol pair resync {facts.pair.group}".' if event is PairEvent.FAILED else None
         words = cause.format(site=site)
         if not unknown and facts.secondary.state is not None and facts.secondary.state.failure is not None:

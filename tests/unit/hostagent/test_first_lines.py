@@ -70,12 +70,6 @@ def split(scene: Scene, facts: Facts) -> None:
     facts.secondary.state.split = SplitMode.WRITE
 
 
-def stopped(scene: Scene, facts: Facts) -> None:
-    suspended(scene, facts)
-    assert facts.primary.state is not None
-    facts.primary.state.acquisition = False
-
-
 def resyncing(scene: Scene, facts: Facts) -> None:
     suspended(scene, facts)
     assert facts.primary.state is not None
@@ -157,7 +151,6 @@ FOLLOWING = [
     (full_beyond, Verdict.WARN, PairState.PFUL, "db is protected, journal of osaka 97 % full"),
     (suspended, Verdict.CRIT, PairState.PFUS, "db is not protected: the journal of tokyo was full"),
     (split, Verdict.WARN, PairState.PSUS, "changes tracked (1 MiB); osaka is writable"),
-    (stopped, Verdict.WARN, PairState.PSUS, "db is not protected: acquisition at tokyo is stopped"),
     (broken_disk, Verdict.CRIT, PairState.PSUE, "the disk of the journal of tokyo refused"),
     (damaged, Verdict.CRIT, PairState.PSUE, "osaka: journal 7 of db fails its checksum"),
     (cut, Verdict.CRIT, PairState.PSUE, "osaka cannot read the journal of tokyo"),
@@ -190,7 +183,7 @@ def test_a_secondary_that_is_heard_has_a_lag_in_seconds_and_bytes_and_a_last_suc
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (copying, "db is copying 41 %, not yet protected: tokyo -> osaka, lag "),
+        (copying, "db is copying 41 %, not yet protected: tokyo -> osaka, 59 B to copy"),
         (resyncing, "; a takeover now goes back to 22:15:00.0Z"),
     ],
 )

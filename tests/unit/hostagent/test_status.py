@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from controller.api.models import CopyState, Failure, InitialCopy, JournalState, Role
+from collections.abc import Callable
+
+import pytest
+
+from controller.api.models import (
+    Compression,
+    CopyState,
+    Failure,
+    InitialCopy,
+    JournalState,
+    Role,
+    SafePoint,
+    SplitMode,
+    SuspendedCause,
+    VerifyState,
+)
+from controller.api.runs import RunKind
 from controller.errors import PeerError
-from hostagent.api.models import Pair, PairState, PairStatus, Verdict
+from hostagent.api.models import ExchangeAnswer, Pair, PairState, PairStatus, Verdict
 from hostagent.config import CopySettings
 from hostagent.copy_manager.facts import Facts
 from hostagent.status import pair_status
@@ -85,9 +101,28 @@ def test_copying(scene: Scene) -> None:
     secondary_state(scene, facts).initial_copy = InitialCopy(state=CopyState.RUNNING, bytes_done=41, bytes_total=100)
     said = status(scene, facts)
     assert (said.verdict, said.state) == (Verdict.WARN, PairState.COPY)
-    assert said.line == "db is copying 41 %, not yet protected: tokyo -> osaka, lag 0.0 s (0 B)"
+    assert said.line == "db is copying 41 %, not yet protected: tokyo -> osaka, 59 B to copy"
     assert said.next_command == "pairvol pair wait db --state PAIR"
     assert said.sides[1].copy_percent == 41.0
+    assert (said.lag_seconds, said.lag_bytes, said.sides[1].lag_seconds) == (None, None, None)
+
+
+def test_a_copy_that_has_not_begun_claims_no_lag(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(10)
+    scene.primary.stop_and_start()
+    said = status(scene)
+    assert said.line == "db is copying 0 %, not yet protected: tokyo -> osaka"
+    assert said.lag_seconds is None
+
+
+def test_once_all_is_copied_what_is_missing_is_lag_again(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(4)
+    scene.secondary.consistent = 10
+    said = status(scene)
+    assert said.state is PairState.COPY
+    assert said.lag_bytes == 6 * 8 * 512
 
 
 def test_filling(scene: Scene) -> None:
@@ -118,14 +153,202 @@ def test_full_is_told_also_with_the_secondary_silent(scene: Scene) -> None:
     assert said.sides[1].state is None
 
 
-def test_stopped(scene: Scene) -> None:
+@pytest.mark.parametrize("site", ["tokyo", "osaka"])
+def test_stopped(scene: Scene, site: str) -> None:
+    """What hosts write then is in no journal and no map."""
+    scene.writes(5)
+    scene.copies(5)
     scene.primary.suspended, scene.primary.acquisition = True, False
-    said = status(scene)
-    assert (said.verdict, said.state) == (Verdict.WARN, PairState.PSUS)
+    said = status(scene, scene.facts(site))
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUS)
     assert said.line == (
-        "db is not protected: acquisition at tokyo is stopped, changes tracked; lag 0.0 s (0 B), nothing written yet"
+        "db is not protected: acquisition at tokyo is stopped, changes are not tracked; "
+        "lag unknown, last restored 22:15:00.0Z; starting it copies everything"
     )
     assert said.next_command == "pairvol journal start db"
+    assert (said.lag_seconds, said.lag_bytes, said.sides[1].lag_seconds, said.sides[1].lag_bytes) == (None,) * 4
+
+
+def test_stopped_and_failed_claims_no_lag_either(scene: Scene) -> None:
+    scene.primary.suspended, scene.primary.acquisition = True, False
+    facts = scene.facts()
+    secondary_state(scene, facts).failure = Failure(error="StorageError", message="no", hint="", time_ns=1)
+    said = status(scene, facts)
+    assert "; lag unknown, " in said.line
+    assert said.lag_seconds is None
+
+
+def test_stopped_and_the_secondary_silent(scene: Scene) -> None:
+    scene.primary.suspended, scene.primary.acquisition = True, False
+    said = status(scene, silenced(scene))
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUE)
+    assert said.line == (
+        "db is not protected: osaka unknown since 22:15:00.0Z; acquisition is stopped, changes are not tracked"
+    )
+
+
+def silenced(scene: Scene) -> Facts:
+    """Of tokyo, with osaka gone after it was heard."""
+    facts = scene.facts()
+    facts.not_heard(scene.instant, PeerError("gone", hint="Start it."))
+    return facts
+
+
+@pytest.mark.parametrize("mode", [SplitMode.READ, SplitMode.WRITE])
+def test_a_split_pair_with_the_other_side_gone_is_an_error(scene: Scene, mode: SplitMode) -> None:
+    scene.writes(5)
+    scene.copies(5)
+    scene.primary.suspended, scene.primary.epoch = True, "e"
+    facts = scene.facts()
+    assert facts.primary.state is not None
+    facts.primary.state.suspended_cause = SuspendedCause.OPERATOR
+    secondary_state(scene, facts).split = mode
+    assert status(scene, facts).state is PairState.PSUS
+    facts.not_heard(scene.instant, PeerError("gone", hint="Start it."))
+    said = status(scene, facts)
+    assert (said.verdict, said.state, said.next_command) == (Verdict.CRIT, PairState.PSUE, "pairvol check")
+    assert said.line == (
+        "db is not protected: osaka unknown since 22:15:00.0Z; it was split by an operator, changes tracked (1 MiB)"
+    )
+
+
+def test_a_new_primary_whose_other_side_is_gone_is_not_copying(scene: Scene) -> None:
+    scene.primary.suspended, scene.primary.epoch = True, "e"
+    facts = scene.facts()
+    assert facts.primary.state is not None
+    facts.primary.state.suspended_cause = SuspendedCause.TAKEOVER
+    secondary_state(scene, facts).initial_copy = InitialCopy(state=CopyState.RUNNING, bytes_done=41, bytes_total=100)
+    assert status(scene, facts).state is PairState.COPY
+    facts.not_heard(scene.instant, PeerError("gone"))
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUE)
+    assert "41 %" not in said.line
+
+
+def test_of_a_silent_secondary_no_last_known_value_is_told(scene: Scene) -> None:
+    scene.writes(5)
+    scene.copies(5)
+    facts = scene.facts()
+    state = secondary_state(scene, facts)
+    state.compression, state.transfer_bytes, state.wire_bytes = Compression.ZSTD, 30, 10
+    said = status(scene, facts)
+    assert (said.compression_now, said.transfer_bytes, said.wire_bytes) == (Compression.ZSTD, 30, 10)
+    assert said.last_restored_ns is not None
+    facts.not_heard(scene.instant, PeerError("gone"))
+    said = status(scene, facts)
+    assert (said.compression_now, said.transfer_bytes, said.wire_bytes, said.last_restored_ns) == (None,) * 4
+
+
+def test_what_a_silent_secondary_confirmed_is_the_primarys_own_knowledge(scene: Scene) -> None:
+    scene.writes(5)
+    scene.copies(5)
+    scene.primary.confirmed = 5
+    scene.now += 20
+    scene.writes(10)
+    said = status(scene, silenced(scene))
+    assert said.line == (
+        "db is not protected: osaka unknown since 22:15:20.0Z; osaka confirmed journals up to 22:15:00.0Z, "
+        "40 KiB came since; journal 3 % full"
+    )
+
+
+def test_the_forecast_stays_while_the_secondary_is_gone(scene: Scene) -> None:
+    """The journal fills because of that."""
+    scene.writes(250)
+    facts = silenced(scene)
+    assert facts.primary.state is not None
+    facts.primary.state.seconds_to_full = 90.0
+    said = status(scene, facts)
+    assert said.line == ("db is not protected: osaka unknown since 22:15:00.0Z; journal 83 % full, full in 1 min 30 s")
+    assert said.seconds_to_full == 90.0
+
+
+def test_the_forecast_stays_while_the_link_is_down(scene: Scene) -> None:
+    scene.writes(250)
+    facts = scene.facts()
+    state = secondary_state(scene, facts)
+    state.link_ok, state.link_contact_ns = False, state.time_ns - 10 * 10**9
+    assert facts.primary.state is not None
+    facts.primary.state.seconds_to_full = 90.0
+    said = status(scene, facts)
+    assert said.state is PairState.PSUE
+    assert said.line.endswith("; journal 83 % full, full in 1 min 30 s")
+    assert said.seconds_to_full == 90.0
+
+
+def test_there_is_no_forecast_of_a_primary_that_is_gone_or_writes_no_journal(scene: Scene) -> None:
+    facts = scene.facts("osaka")
+    assert facts.primary.state is not None
+    facts.primary.state.seconds_to_full = 90.0
+    assert status(scene, facts).seconds_to_full == 90.0
+    facts.not_heard(scene.instant, PeerError("gone"))
+    assert status(scene, facts).seconds_to_full is None
+    scene.primary.suspended, scene.primary.epoch = True, "e"
+    facts = scene.facts()
+    assert facts.primary.state is not None
+    facts.primary.state.seconds_to_full = 0.0
+    assert status(scene, facts).seconds_to_full is None
+
+
+def alone(scene: Scene, change: Callable[[JournalState], None]) -> PairStatus:
+    """What osaka says when tokyo is gone and its own side is so."""
+    facts = scene.facts("osaka")
+    change(secondary_state(scene, facts))
+    facts.not_heard(scene.instant, PeerError("gone"))
+    return status(scene, facts)
+
+
+def test_a_takeover_that_is_refused_is_not_the_next_command(scene: Scene) -> None:
+    def copying(state: JournalState) -> None:
+        state.consistent_sequence, state.initial_copy = None, InitialCopy(state=CopyState.RUNNING)
+
+    said = alone(scene, copying)
+    assert said.line.endswith("tokyo unknown since 22:15:00.0Z; osaka has no whole copy to take over")
+    assert said.next_command == "pairvol check"
+
+
+def test_a_takeover_in_the_middle_of_a_resync_says_where_it_goes(scene: Scene) -> None:
+    def resyncing(state: JournalState) -> None:
+        state.consistent_sequence, state.initial_copy = None, InitialCopy(state=CopyState.RUNNING, epoch="e")
+        state.safe_point = SafePoint(open=True, sequence=9, time_ns=state.time_ns - 5 * 10**9)
+
+    said = alone(scene, resyncing)
+    assert said.line.endswith("; a takeover goes back to 22:14:55.0Z")
+    assert said.next_command == "pairvol pair takeover db --force"
+
+
+def test_a_takeover_of_volumes_that_hosts_write_or_that_drops_journals_needs_force(scene: Scene) -> None:
+    def split(state: JournalState) -> None:
+        state.split = SplitMode.WRITE
+
+    def waiting(state: JournalState) -> None:
+        state.waiting_epoch = "e"
+
+    for change in (split, waiting):
+        assert alone(scene, change).next_command == "pairvol pair takeover db --force"
+    assert alone(scene, lambda state: None).next_command == "pairvol pair takeover db"
+
+
+def test_a_primary_whose_agent_answers_is_not_taken_over_in_passing(scene: Scene) -> None:
+    """Hosts may be writing there; the command would be refused."""
+    facts = scene.facts("osaka")
+    facts.heard(scene.instant, ExchangeAnswer(site="tokyo", pair=scene.pair, state=None))
+    said = status(scene, facts)
+    assert said.line.startswith("db is not protected: storage controller of tokyo unknown since 22:15:00.0Z")
+    assert said.next_command == "pairvol check"
+
+
+def test_a_difference_that_is_known_is_critical_also_while_the_journal_fills(scene: Scene) -> None:
+    scene.writes(250)
+    facts = scene.facts()
+    secondary_state(scene, facts).verify = VerifyState(
+        task="t", run="t.0", kind=RunKind.VERIFY, ended=True, different=[(0, 0, 65536, 44)], different_bytes=65536
+    )
+    said = status(scene, facts)
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PFUL)
+    assert said.line.startswith("db is not whole, journal 83 % full: tokyo -> osaka, lag ")
+    assert said.cause == "a verify found 64 KiB different at osaka"
+    assert said.next_command == "pairvol pair verify db --repair"
 
 
 def test_a_silent_secondary_is_unknown_since_then(scene: Scene) -> None:
@@ -138,7 +361,7 @@ def test_a_silent_secondary_is_unknown_since_then(scene: Scene) -> None:
     facts.not_heard(scene.instant, PeerError("host agent of osaka is unreachable", hint="Start it."))
     said = status(scene, facts)
     assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUE)
-    assert said.line == "db is not protected: osaka unknown since 22:15:00.0Z"
+    assert said.line == "db is not protected: osaka unknown since 22:15:00.0Z; journal 1 % full"
     assert said.cause == "host agent of osaka is unreachable"
     assert said.lag_seconds is None
     assert said.lag_bytes is None
