@@ -23,6 +23,7 @@ from hostagent.cli.session import Session, tls_directory
 
 CONTROLLER_CONFIGURATION: Final = Path("/etc/pairvol/controller.toml")
 AGENT_CONFIGURATION: Final = Path("/etc/pairvol/agent.toml")
+PLUGIN_SECONDS: Final = 10.0  # for nbdkit to tell of one; a machine under load takes a while
 PLUGINS: Final = {"python": "nbdkit-plugin-python", "file": "nbdkit", "nbd": "nbdkit"}
 
 
@@ -58,11 +59,7 @@ def programs() -> Iterator[Finding]:
     nbdkit = shutil.which("nbdkit")
     yield _program("nbdkit", "nbdkit")
     for plugin, package in PLUGINS.items():
-        subject = f"nbdkit {plugin} plugin"
-        if nbdkit and _succeeds(nbdkit, "--dump-plugin", plugin):
-            yield Finding(subject, Level.OK, "installed")
-        else:
-            yield Finding(subject, Level.FAILED, "not there", f"apt-get install {package}")
+        yield _plugin(nbdkit, plugin, package)
     if importlib.util.find_spec("nbd") is not None:
         yield Finding("libnbd for Python", Level.OK, "installed")
     else:
@@ -187,5 +184,19 @@ def _configuration(daemon: str, path: Path, load: Callable[[Path], object]) -> F
     return Finding(subject, Level.OK, str(path))
 
 
-def _succeeds(*command: str) -> bool:
-    return subprocess.run(command, capture_output=True, check=False, timeout=10).returncode == 0
+def _plugin(nbdkit: str | None, plugin: str, package: str) -> Finding:
+    """Whether nbdkit loads it; one that cannot be asked is not taken for one that is missing."""
+    subject = f"nbdkit {plugin} plugin"
+    missing = Finding(subject, Level.FAILED, "not there", f"apt-get install {package}")
+    if nbdkit is None:
+        return missing
+    look = f'see why: "nbdkit --dump-plugin {plugin}"'
+    try:
+        done = subprocess.run(
+            [nbdkit, "--dump-plugin", plugin], capture_output=True, check=False, timeout=PLUGIN_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(subject, Level.FAILED, f"nbdkit does not answer within {PLUGIN_SECONDS:g} s", look)
+    except OSError as error:
+        return Finding(subject, Level.FAILED, f"nbdkit cannot be run: {(error.strerror or str(error)).lower()}", look)
+    return Finding(subject, Level.OK, "installed") if done.returncode == 0 else missing

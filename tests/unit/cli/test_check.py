@@ -13,7 +13,7 @@ import pytest
 from hostagent import transport
 from hostagent.cli import probes
 from hostagent.cli.main import with_system_programs
-from hostagent.cli.probes import Level
+from hostagent.cli.probes import Finding, Level
 from tests.unit.cli.conftest import Pairvol
 from tests.unit.cli.fake_agent import FakeAgent, info
 
@@ -38,6 +38,51 @@ def test_who_is_not_root_asks_an_agent_without_a_warning(
     assert found["rights"][0] == Level.OK
     assert probes.rights().level is Level.WARNING
     assert all(found[node][0] == Level.OK for node in ("/dev/fuse", "/dev/loop-control") if Path(node).exists())
+
+
+@pytest.mark.parametrize(
+    ("levels", "code", "first"),
+    [
+        ((Level.OK, Level.OK), 0, "OK    2 checks passed"),
+        ((Level.OK, Level.WARNING), 1, "WARN  1 warning in 2 checks: part 1: so; mend: do 1"),
+        (
+            (Level.WARNING, Level.OK, Level.FAILED, Level.FAILED),
+            2,
+            "CRIT  2 failed and 1 warning in 4 checks: part 2: so; mend: do 2",
+        ),
+    ],
+)
+def test_the_first_line_is_the_verdict(
+    agent: FakeAgent,
+    pairvol: Pairvol,
+    monkeypatch: pytest.MonkeyPatch,
+    levels: tuple[Level, ...],
+    code: int,
+    first: str,
+) -> None:
+    found = [Finding(f"part {number}", level, "so", f"do {number}") for number, level in enumerate(levels)]
+    monkeypatch.setattr(probes, "findings", lambda session: iter(found))
+    shown = pairvol("check")
+    assert (shown.code, shown.lines[0]) == (code, first)
+    assert [line.split()[0] for line in shown.lines[1:] if "mend:" not in line] == list(levels)
+    told = pairvol("check", "--json").json
+    assert (told["verdict"], told["line"]) == (max(levels, key=list(Level).index), first[6:])
+    assert len(told["checks"]) == len(levels)
+
+
+def test_an_nbdkit_that_does_not_answer_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "nbdkit"
+    program.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(probes, "PLUGIN_SECONDS", 0.2, raising=False)
+    monkeypatch.setattr(probes, "PLUGINS", {"python": "nbdkit-plugin-python"})
+    finding = next(each for each in probes.programs() if each.subject == "nbdkit python plugin")
+    assert (finding.level, finding.detail) == (Level.FAILED, "nbdkit does not answer within 0.2 s")
+    assert finding.mend == 'see why: "nbdkit --dump-plugin python"'
+    program.write_text("not a program")
+    finding = next(each for each in probes.programs() if each.subject == "nbdkit python plugin")
+    assert (finding.level, finding.detail) == (Level.FAILED, "nbdkit cannot be run: exec format error")
 
 
 def test_block_devices_name_all_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
