@@ -29,12 +29,13 @@ ToOption = Annotated[
 
 @verb(app, "status")
 def status(session: Session, group: GroupArgument) -> None:
-    """Show pointers, fill, rate and lag of both journals of a pair."""
+    """Show pointers, fill, forecast, rate and lag of both journals of a pair."""
     from hostagent.cli.journal_view import journal_report, journal_text
 
     earlier = session.agent.journal(group)
     time.sleep(RATE_SECONDS)  # a rate needs two looks
-    report = journal_report(group, earlier, session.agent.journal(group))
+    later = session.agent.journal(group)
+    report = journal_report(session.agent.pair_status(group), earlier, later)  # asked last: it knows what these told
     if session.json:
         from hostagent.cli.session import print_json
 

@@ -50,10 +50,17 @@ def clock(time_ns: int, now_ns: int | None = None) -> str:
     return f"{moment:%H:%M:%SZ}" if abs(now - time_ns) < _DAY_NS else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def clock_tenths(time_ns: int) -> str:
-    """`10:15:03.2Z`."""
-    moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
-    return f"{moment:%H:%M:%S}.{moment.microsecond // 100_000}Z" if time_ns else NONE
+def clock_tenths(time_ns: int, now_ns: int | None = None) -> str:
+    """`10:15:03.2Z`, with its date as in `clock`; `-` for no time."""
+    if not time_ns:
+        return NONE
+    tenth = time_ns % 1_000_000_000 // 100_000_000
+    return f"{clock(time_ns, now_ns).removesuffix('Z')}.{tenth}Z"
+
+
+def unknown(since_ns: int | None) -> str:
+    """`unknown since 10:15:03Z`: what is said of a side that does not answer; `unknown` when it never did."""
+    return f"unknown since {clock(since_ns)}" if since_ns else "unknown"
 
 
 def verdict(word: str, line: str) -> str:

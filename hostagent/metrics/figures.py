@@ -46,7 +46,7 @@ PAIRS: Final[tuple[Figure[PairStatus], ...]] = (
     ),
     Figure(
         "pairvol_pair_last_restored_timestamp_seconds",
-        "When the newest journal that the secondary restored was written.",
+        "When the newest journal that the secondary restored was written; absent while the secondary is unknown.",
         lambda status: seconds_of(status.last_restored_ns),
     ),
     Figure(
@@ -56,7 +56,7 @@ PAIRS: Final[tuple[Figure[PairStatus], ...]] = (
     ),
     Figure(
         "pairvol_pair_journal_full_in_seconds",
-        "When the primary's journal will be full at the present rate; absent while it does not fill.",
+        "When the primary's journal will be full at the present rate; absent while it does not fill, or is unknown.",
         lambda status: status.seconds_to_full,
     ),
     Figure("pairvol_pair_generation", "Generation: each takeover raises it.", lambda status: status.generation),

@@ -45,7 +45,7 @@ def keys() -> dict[str, list[str]]:
     """By command: dotted names, `[]` for what is in a list, `*` for names that vary."""
     found = {commands: sorted(set(_of_schema(shape.model_json_schema()))) for commands, shape in SHAPES.items()}
     earlier, later = journal_sides(TIME_NS, 10_000), journal_sides(TIME_NS + 10**9, 10_000)
-    found["journal status"] = sorted(journal_report("db", earlier, later))
+    found["journal status"] = sorted(journal_report(pair_status(), earlier, later))
     found["top"] = sorted(row(None, Look(pair_status(), JournalSides(primary=None, secondary=None))))
     return found
 
