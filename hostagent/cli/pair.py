@@ -108,8 +108,9 @@ def status(
 ) -> None:
     """Say whether a pair is protected right now.
 
-    Exit code 0 OK, 1 WARN, 2 CRIT: it works as a monitoring plug-in. With
-    --history: what was achieved, from the ledger of the agent that is asked.
+    Exit code 0 OK, 1 WARN, 2 CRIT: it works as a monitoring plug-in. The
+    worst pair comes first; without any pair it is a WARN. With --history: what
+    was achieved, from the ledger of the agent that is asked.
     """
     if history or since is not None:
         _history(session, group, since, watch=watch)
@@ -199,4 +200,4 @@ def _history(session: Session, group: str | None, since: str | None, *, watch: b
 def _show(session: Session, statuses: list[PairStatus], *, single: bool) -> None:
     from hostagent.cli.pair_view import status_text
 
-    session.show(statuses[0] if single else statuses, lambda: status_text(statuses) if statuses else "no pairs")
+    session.show(statuses[0] if single else statuses, lambda: status_text(statuses))

@@ -9,15 +9,19 @@ from collections.abc import Sequence
 
 from controller.api.models import Compression
 from controller.units import format_duration, format_size
-from hostagent.api.models import Pair, PairSide, PairStatus, TakeoverReport
-from hostagent.cli.output import NONE, clock, clock_tenths, count, counted, percent, table, verdict
+from hostagent.api.models import Pair, PairSide, PairStatus, TakeoverReport, Verdict
+from hostagent.cli.output import NONE, clock_tenths, count, counted, percent, table, unknown, verdict
 
 HEAD = ("GROUP", "SIDE", "SITE", "VOLUMES", "STATE", "SEQ", "JOURNAL", "COPY", "LAG")
 RIGHT = ("SEQ",)
+NO_PAIRS = "no pairs: nothing is protected here; next: pairvol pair create"
 
 
 def status_text(statuses: Sequence[PairStatus]) -> str:
-    """The verdict of each pair, then one table of all ends."""
+    """The verdict of each pair, the worst first, so that the first line is that of all; then one table of all ends."""
+    if not statuses:
+        return verdict(Verdict.WARN, NO_PAIRS)
+    statuses = sorted(statuses, key=lambda status: (-list(Verdict).index(status.verdict), status.group))
     lines = [first_line(status) for status in statuses]
     lines += [
         f"      {status.group} transfers at most {format_size(status.limit_bytes_per_second)}/s"
@@ -57,8 +61,7 @@ def side_row(status: PairStatus, side: PairSide) -> tuple[str, ...]:
     """One end of a pair; of an end that does not answer nothing is claimed but since when."""
     name = (status.group, side.side, side.site, ",".join(side.volumes))
     if side.state is None:
-        since = f"unknown since {clock(side.unknown_since_ns)}" if side.unknown_since_ns else "unknown"
-        return (*name, since, NONE, NONE, NONE, NONE)
+        return (*name, unknown(side.unknown_since_ns), NONE, NONE, NONE, NONE)
     return (
         *name,
         side.state.value,

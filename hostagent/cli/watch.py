@@ -44,8 +44,8 @@ def watch_statuses(session: Session, ask: Ask) -> int:
 
 
 def exit_code(statuses: list[PairStatus]) -> int:
-    """The worst verdict, as monitoring takes it."""
-    return max((CODES.index(each.verdict) for each in statuses), default=0)
+    """The worst verdict, as monitoring takes it; where there is no pair nothing is protected."""
+    return max((CODES.index(each.verdict) for each in statuses), default=CODES.index("WARN"))
 
 
 def _until_interrupted(ask: Ask, show: Show) -> int:
@@ -88,4 +88,4 @@ def _print_json(answer: list[PairStatus] | PairvolError) -> None:
 def _text(answer: list[PairStatus] | PairvolError) -> str:
     if isinstance(answer, PairvolError):
         return f"pairvol: {answer.message}" + (f"\nHINT: {answer.hint}" if answer.hint else "")
-    return status_text(answer) if answer else "no pairs"
+    return status_text(answer)

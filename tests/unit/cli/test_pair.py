@@ -77,11 +77,21 @@ def test_a_side_that_does_not_answer_is_unknown_with_cause_and_next_command(
 
 
 def test_status_of_all_pairs_takes_the_worst_verdict(agent: FakeAgent, pairvol: Pairvol) -> None:
-    agent.statuses = [pair_status(), unreachable()]
+    agent.statuses = [pair_status(group="z"), pair_status(group="a"), copying(3), unreachable()]
     shown = pairvol("pair", "status")
     assert shown.code == 2
-    assert [line[:4] for line in shown.lines if line.startswith(("OK", "CRIT"))] == ["OK  ", "CRIT"]
-    assert len(pairvol("pair", "status", "--json").json) == 2
+    assert [line[:4] for line in shown.lines[:4]] == ["CRIT", "WARN", "OK  ", "OK  "]
+    assert [line.split()[0] for line in shown.lines[5::2]] == ["db", "db", "a", "z"]
+    assert len(pairvol("pair", "status", "--json").json) == 4
+
+
+def test_without_any_pair_nothing_is_protected(agent: FakeAgent, pairvol: Pairvol) -> None:
+    shown = pairvol("pair", "status")
+    assert shown.code == 1
+    assert shown.out == "WARN  no pairs: nothing is protected here; next: pairvol pair create\n"
+    found = pairvol("pair", "status", "--json")
+    assert (found.code, found.json) == (1, [])
+    assert pairvol("pair", "list").code == 0
 
 
 def test_status_json_is_the_agents_answer(agent: FakeAgent, pairvol: Pairvol) -> None:
@@ -170,6 +180,16 @@ def test_takeover_says_which_kind_and_what_is_missing(agent: FakeAgent, pairvol:
     assert shown.lines[0].startswith("WARN  db is taken over (forced")
     assert "missing here: 131 journals (1.1 MiB)" in shown.lines[-1]
     assert agent.requests[-1][2] == {"force": True, "to": None}  # the agent knows no such pair
+
+
+def test_a_moment_of_another_day_has_its_date(
+    agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.answers["POST /v1/pairs/db/takeover"] = REPORT
+    monkeypatch.setattr("time.time_ns", lambda: TIME_NS + 3600 * 10**9)
+    assert f"journal 411{THIN}001 of 14:15:03.2Z, " in pairvol("pair", "takeover", "db").out
+    monkeypatch.setattr("time.time_ns", lambda: TIME_NS + 2 * 86400 * 10**9)
+    assert f"journal 411{THIN}001 of 2026-09-21T14:15:03.2Z, " in pairvol("pair", "takeover", "db").out
 
 
 def test_a_takeover_names_its_site_so_that_twice_is_once(agent: FakeAgent, pairvol: Pairvol) -> None:

@@ -60,6 +60,7 @@ def answering(*answers: list[PairStatus] | PairvolError) -> Callable[[], list[Pa
         (([pair_status()], [pair_status(), unreachable()]), 2),
         (([pair_status()], PeerError("gone", hint="Start it.")), 50),
         ((PeerError("gone"), [pair_status()]), 0),
+        (([pair_status()], []), 1),
     ],
 )
 def test_watching_ends_with_the_code_of_the_last_answer(
