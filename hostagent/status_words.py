@@ -54,7 +54,7 @@ def fill(facts: Facts) -> str:
     state, seconds = facts.primary.state, seconds_to_full(facts)
     if state is None or not journals(state) or (seconds is None and state.fill_percent < 1):
         return ""
-    words = f"journal {int(state.fill_percent)} % full"
+    words = f"journal {int(state.fill_percent) or '<1'} % full"
     return words if seconds is None else f"{words}, full in {format_duration(seconds)}"
 
 

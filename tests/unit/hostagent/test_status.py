@@ -263,6 +263,14 @@ def test_the_forecast_stays_while_the_secondary_is_gone(scene: Scene) -> None:
     assert said.seconds_to_full == 90.0
 
 
+def test_a_journal_that_just_begins_to_fill_is_not_called_empty(scene: Scene) -> None:
+    scene.writes(1)
+    facts = silenced(scene)
+    assert facts.primary.state is not None
+    facts.primary.state.seconds_to_full = 7200.0
+    assert status(scene, facts).line.endswith("; journal <1 % full, full in 2 h")
+
+
 def test_the_forecast_stays_while_the_link_is_down(scene: Scene) -> None:
     scene.writes(250)
     facts = scene.facts()
