@@ -8,14 +8,15 @@ from pydantic import Field
 
 from controller.api.drills import Drill
 from controller.api.markers import NamedMarker
-from controller.api.models import Name, Shape
+from controller.api.models import Count, Name, Shape
 
 
 class MarkerSides(Shape):
     """The markers as both sites know them; None for a site that does not answer now."""
 
-    primary: list[NamedMarker] | None
+    primary: list[NamedMarker] | None  # the site whose volumes are written
     secondary: list[NamedMarker] | None
+    unknown_since_ns: dict[Name, Count] = Field(default_factory=dict)  # of those sites, by name
 
 
 class MarkerPut(Shape):
@@ -71,3 +72,4 @@ class DrillLedger(Shape):
 
     drills: list[DrillReport]
     silent: list[Name] = Field(default_factory=list)  # sites that did not answer
+    unknown_since_ns: dict[Name, Count] = Field(default_factory=dict)  # of these, where that is known

@@ -56,3 +56,4 @@ class VerifyReport(Shape):
     unsure_bytes: Count = 0
     repaired_bytes: Count = 0
     failure: Failure | None = None
+    unknown_since_ns: Count | None = None  # of the side that does not answer

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from controller.errors import UsageError
-from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, table
+from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, table, unknown
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
@@ -131,4 +131,4 @@ def drill_table(ledger: DrillLedger) -> str:
     ]
     head = ("ID", "GROUP", "SITE", "STARTED", "STATE", "SEQ", "RPO", "READY", "CHECK", "DEVICES")
     text = table(head, rows, right=("ID", "SEQ", "RPO", "READY")) if rows else "no drills"
-    return "\n".join([text, *(f"{site} does not answer" for site in ledger.silent)])
+    return "\n".join([text, *(f"{site} {unknown(ledger.unknown_since_ns.get(site))}" for site in ledger.silent)])

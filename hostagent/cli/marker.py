@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from controller.errors import PeerError
-from hostagent.cli.output import NONE, clock_tenths, count, table
+from hostagent.cli.output import NONE, clock_tenths, count, table, unknown
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
@@ -87,7 +87,6 @@ def wait_restored(session: Session, group: str, sequence: int, seconds: float) -
 
 def marker_table(sides: MarkerSides) -> str:
     """One line a marker, with where it is known."""
-    silent = [name for name, side in (("primary", sides.primary), ("secondary", sides.secondary)) if side is None]
     primary, secondary = sides.primary or [], sides.secondary or []
     known = {(marker.sequence, marker.time_ns): marker for marker in (*primary, *secondary)}
 
@@ -99,4 +98,4 @@ def marker_table(sides: MarkerSides) -> str:
         for key in sorted(known)
     ]
     text = table(("MARKER", "SEQ", "TIME", "PUT", "RESTORED"), rows, right=("SEQ",)) if rows else "no markers"
-    return "\n".join([text, *(f"the {name} does not answer" for name in silent)])
+    return "\n".join([text, *(f"{site} {unknown(since)}" for site, since in sides.unknown_since_ns.items())])

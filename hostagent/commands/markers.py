@@ -44,8 +44,10 @@ def here(host: Host, group: str) -> list[NamedMarker]:
 
 def both(host: Host, group: str) -> MarkerSides:
     """As both sites know them."""
-    primary, secondary = (_of_site(host, group, each) for each in _sites(host.store.get(group)))
-    return MarkerSides(primary=primary, secondary=secondary)
+    sites = _sites(host.store.get(group))
+    known = {site: _of_site(host, group, site) for site in sites}
+    silent = {site: host.runner(group).unknown_since(site) for site, markers in known.items() if markers is None}
+    return MarkerSides(primary=known[sites[0]], secondary=known[sites[1]], unknown_since_ns=silent)
 
 
 def _of_site(host: Host, group: str, place: str) -> list[NamedMarker] | None:

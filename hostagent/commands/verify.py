@@ -16,11 +16,14 @@ from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, Verdict
 from hostagent.api.verify import DifferentRange, VerifyOrder, VerifyPhase, VerifyReport
+from hostagent.clock import now
 from hostagent.commands.journals import journal_sides
+from hostagent.copy_manager.facts import Instant
 from hostagent.copy_manager.lag import position
 from hostagent.host import Host
 from hostagent.life.inband import following, passed
 from hostagent.pairs import PairEvent, next_state, refuse_taken_over
+from hostagent.status_words import clock
 
 REGIONS_NAMED = 3
 
@@ -39,14 +42,14 @@ def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False
         return _cancel(host, group)
     next_state(runner.status().state, PairEvent.VERIFY, group)
     with host.locks.hold(groups=[group]):
-        now = report(host, group)
-        if now.phase is VerifyPhase.RUNNING:
-            if order.repair and not now.repair:
+        known = report(host, group)
+        if known.phase is VerifyPhase.RUNNING:
+            if order.repair and not known.repair:
                 raise ConflictError(
                     f"a verify of {group} without --repair is under way",
                     hint=f'Wait for its end, then give "pairvol pair verify {group} --repair" again.',
                 )
-            return now
+            return known
         task = f"verify-{uuid.uuid4()}"
         host.controller.order_run(group, RunOrder(run=f"{task}.0", kind=RunKind.VERIFY, task=task, repair=order.repair))
     runner.awaken()
@@ -58,26 +61,32 @@ def _cancel(host: Host, group: str) -> VerifyReport:
     with host.locks.hold(groups=[group]):
         run = host.controller.state(group).run
         if run is not None and run.kind is not RunKind.BASE and run.phase is not RunPhase.INTERRUPTED:
-            now = report(host, group).phase
-            if now in (VerifyPhase.RUNNING, VerifyPhase.FAILED, VerifyPhase.UNKNOWN):
+            phase = report(host, group).phase
+            if phase in (VerifyPhase.RUNNING, VerifyPhase.FAILED, VerifyPhase.UNKNOWN):
                 host.controller.order_run(group, RunOrder(run=run.run, kind=run.kind, task=run.task, cancel=True))
     return report(host, group)
 
 
 def report(host: Host, group: str) -> VerifyReport:
     """How the verify of a pair stands, or how the last one ended."""
-    sides = journal_sides(host, group)
-    return report_of(host.store.get(group), sides.primary, sides.secondary)
-
-
-def report_of(pair: Pair, primary: JournalState | None, secondary: JournalState | None) -> VerifyReport:
-    """The report that the two states make. Pure."""
-    for site, state in ((pair.primary.site, primary), (pair.secondary.site, secondary)):
+    pair, sides = host.store.get(group), journal_sides(host, group)
+    for site, state in ((pair.primary.site, sides.primary), (pair.secondary.site, sides.secondary)):
         if state is None:
-            line = f"{pair.group} cannot be verified: {site} does not answer"
-            return _report(pair, VerifyPhase.UNKNOWN, line, f"pairvol pair status {pair.group}")
-    assert primary is not None
-    assert secondary is not None
+            return unknown(pair, site, host.runner(group).unknown_since(site), now())
+    assert sides.primary is not None
+    assert sides.secondary is not None
+    return report_of(pair, sides.primary, sides.secondary)
+
+
+def unknown(pair: Pair, site: str, since_ns: int, now: Instant) -> VerifyReport:
+    """Nothing can be told while a side does not answer."""
+    line = f"{pair.group} cannot be verified: {site} unknown since {clock(since_ns, now)}"
+    command = f"pairvol pair status {pair.group}"
+    return _report(pair, VerifyPhase.UNKNOWN, line, command, unknown_since_ns=since_ns)
+
+
+def report_of(pair: Pair, primary: JournalState, secondary: JournalState) -> VerifyReport:
+    """The report that the two states make. Pure."""
     run, found = primary.run, secondary.verify
     if run is None or run.kind is RunKind.BASE:
         if found is None:

@@ -72,6 +72,14 @@ def peer_silent(facts: Facts, now: Instant, settings: CopySettings) -> bool:
     return now.seconds - facts.contact.seconds > settings.unknown_after_seconds
 
 
+def unknown_since(facts: Facts, site: str, now: Instant, settings: CopySettings) -> int:
+    """Since when nothing is known of a side that did not answer just now, also before status calls it unknown."""
+    for side in unknown_sides(facts, now, settings):
+        if side.site == site:
+            return side.since_ns
+    return _since((facts.own if site == facts.site else facts.peer).heard, facts)
+
+
 def _since(heard: Instant | None, facts: Facts) -> int:
     return (heard or facts.started).wall_ns
 

@@ -28,7 +28,7 @@ from hostagent.copy_manager.calls import call
 from hostagent.copy_manager.copied_marker import CopiedMarker
 from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.manager import CopyManager
-from hostagent.copy_manager.observe import peer_silent
+from hostagent.copy_manager.observe import peer_silent, unknown_since
 from hostagent.copy_manager.primary import message
 from hostagent.copy_manager.reporting import Reporter, Telling, asked, kept
 from hostagent.history.recorder import History
@@ -159,6 +159,11 @@ class PairRunner:
         """As `status`, from the last facts alone, at once; None before both sides were asked."""
         with self._changed:
             return pair_status(self._facts, now(), self._around.settings) if asked(self._facts) else None
+
+    def unknown_since(self, site: str) -> int:
+        """When a side that did not answer just now was last heard: wall clock, in nanoseconds."""
+        with self._changed:
+            return unknown_since(self._facts, site, now(), self._around.settings)
 
     def ask(self, question: Callable[[Facts], Answer]) -> Answer:
         """What the facts say now; the question must not keep or change them."""

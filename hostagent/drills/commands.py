@@ -68,7 +68,18 @@ def ledger(host: Host, group: str | None) -> DrillLedger:
             drills += host.peers.get(site).drills(group)
         except PeerError:
             silent.append(site)
-    return DrillLedger(drills=sorted(drills, key=lambda drill: drill.started_ns), silent=silent)
+    since = {site: moment for site in silent if (moment := _unknown_since(host, site))}
+    return DrillLedger(drills=sorted(drills, key=lambda drill: drill.started_ns), silent=silent, unknown_since_ns=since)
+
+
+def _unknown_since(host: Host, site: str) -> int:
+    """When a site that did not answer just now was last heard, about any pair or at all; 0: never."""
+    runners = [
+        runner for runner in host.runners.all() if site in (runner.pair.primary.site, runner.pair.secondary.site)
+    ]
+    if runners:
+        return max(runner.unknown_since(site) for runner in runners)
+    return host.peers.get(site).known().last_contact_ns
 
 
 def here(host: Host, group: str | None) -> list[DrillReport]:

@@ -164,6 +164,8 @@ def test_a_gap_in_acquisition_is_healed_by_a_new_copy(case: Case) -> None:
         case.tokyo.split_pair(case.name)
     assert f"pairvol journal start {case.name}" in caught.value.hint
     case.write(2)  # in no journal
+    assert "changes are not tracked; lag unknown, " in case.status().line
+    assert case.status().lag_seconds is None
     case.osaka.start_journal(case.name)
     case.write(3, count=1)
     wait_until(lambda: case.status().state is PairState.PAIR, 30, "the pair to be protected again")
@@ -177,6 +179,7 @@ def test_a_cut_link_shows_within_five_seconds_and_heals_by_itself(case: Case) ->
     case.pair()
     case.write(1)
     case.wait_restored(1)
+    wait_until(lambda: _confirmed(case) >= 1, 10, "the write to be confirmed")
     case.linked.set_links(Faults(cut=True))
     here = case.wait_state(PairState.PSUE, timeout=5)
     there = case.wait_state(PairState.PSUE, case.osaka, timeout=5)
@@ -185,10 +188,22 @@ def test_a_cut_link_shows_within_five_seconds_and_heals_by_itself(case: Case) ->
     assert here.last_contact_ns
     assert (here.sides[1].state, here.sides[1].sequence, here.lag_seconds) == (None, None, None)
     assert there.sides[0].unknown_since_ns == there.last_contact_ns
+    assert "; osaka confirmed journals up to " in here.line
+    since = here.sides[1].unknown_since_ns
+    assert case.tokyo.markers(case.name).unknown_since_ns == {"osaka": since}
+    ledger, report = case.tokyo.drills(case.name), case.tokyo.verify_report(case.name)
+    assert (ledger.silent, ledger.unknown_since_ns) == (["osaka"], {"osaka": since})
+    assert (report.phase, report.unknown_since_ns) == ("unknown", since)
+    assert f"{case.name} cannot be verified: osaka unknown since " in report.line
     case.write(2)
     case.linked.set_links(Faults())
     case.wait_state(PairState.PAIR)
     case.wait_restored(2)
+
+
+def _confirmed(case: Case) -> int:
+    state = case.tokyo.journal(case.name).primary
+    return state.pointers["confirmed"].sequence if state is not None else 0
 
 
 def test_a_half_open_link_shows_too(case: Case) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from controller.api.drills import DrillCheck, DrillState
 from controller.api.markers import NamedMarker
 from controller.errors import PairvolError
@@ -75,7 +77,7 @@ def test_a_name_that_is_none_is_refused_before_anything_is_asked(agent: FakeAgen
     assert agent.requests == []
 
 
-def test_marker_list_shows_both_sites(agent: FakeAgent, pairvol: Pairvol) -> None:
+def test_marker_list_shows_both_sites(agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch) -> None:
     older = MARKER.model_copy(update={"name": "older", "sequence": 12})
     sides = MarkerSides(primary=[older, MARKER], secondary=[older])
     agent.answers["GET /v1/markers/db"] = sides.model_dump(mode="json")
@@ -83,8 +85,10 @@ def test_marker_list_shows_both_sites(agent: FakeAgent, pairvol: Pairvol) -> Non
     assert (lines[1].split()[0], lines[1].split()[-2:]) == ("older", ["yes", "yes"])
     assert lines[2].split()[0] == "before-upgrade"
     assert lines[2].split()[-2:] == ["yes", "-"]
-    agent.answers["GET /v1/markers/db"] = MarkerSides(primary=None, secondary=[]).model_dump(mode="json")
-    assert "the primary does not answer" in pairvol("marker", "list", "db").out
+    monkeypatch.setattr("time.time_ns", lambda: TIME_NS)
+    silent = MarkerSides(primary=None, secondary=[], unknown_since_ns={"tokyo": TIME_NS})
+    agent.answers["GET /v1/markers/db"] = silent.model_dump(mode="json")
+    assert pairvol("marker", "list", "db").lines == ["no markers", "tokyo unknown since 14:15:03Z"]
 
 
 def test_drill_start_shows_devices_and_the_checks_result(agent: FakeAgent, pairvol: Pairvol) -> None:
@@ -101,14 +105,16 @@ def test_drill_start_shows_devices_and_the_checks_result(agent: FakeAgent, pairv
     assert pairvol("drill", "start", "db", "--json").json["check"]["exit_code"] == 4
 
 
-def test_drill_stop_and_list(agent: FakeAgent, pairvol: Pairvol) -> None:
+def test_drill_stop_and_list(agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch) -> None:
     agent.answers["DELETE /v1/drills/db"] = [report(state=DrillState.STOPPED).model_dump(mode="json")]
     assert pairvol("drill", "stop", "db", "3").out == "drill 3 stopped\n"
-    agent.answers["GET /v1/drills"] = DrillLedger(drills=[report(True)], silent=["kyoto"]).model_dump(mode="json")
+    monkeypatch.setattr("time.time_ns", lambda: TIME_NS)
+    ledger = DrillLedger(drills=[report(True)], silent=["kyoto", "nara"], unknown_since_ns={"kyoto": TIME_NS})
+    agent.answers["GET /v1/drills"] = ledger.model_dump(mode="json")
     listed = unstyled(pairvol("drill", "list").out).splitlines()
     assert listed[0].split() == ["ID", "GROUP", "SITE", "STARTED", "STATE", "SEQ", "RPO", "READY", "CHECK", "DEVICES"]
     assert "0.2 s" in listed[1]
     assert "0.41 s" in listed[1]
-    assert listed[2] == "kyoto does not answer"
+    assert listed[2:] == ["kyoto unknown since 14:15:03Z", "nara unknown"]
     agent.refusal = PairvolError("no")
     assert pairvol("drill", "stop", "db").code == 2

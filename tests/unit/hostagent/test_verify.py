@@ -8,17 +8,19 @@ import pytest
 
 from controller.api.models import CopyState, InitialCopy, JournalState
 from controller.api.runs import Found, Range, RunKind, RunOrder, RunPhase, RunState, VerifyState
-from controller.errors import ConflictError
+from controller.errors import ConflictError, PeerError
 from hostagent.api.models import PairState, Verdict
 from hostagent.api.verify import VerifyPhase
-from hostagent.commands.verify import report_of
+from hostagent.commands.verify import report_of, unknown
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import OrderRun
+from hostagent.copy_manager.observe import unknown_since
 from hostagent.copy_manager.pace import Pace
 from hostagent.life.inband import ROUNDS_MAX, following, initial, of_primary
 from hostagent.life.resync import restore_goal
 from hostagent.pairs import PairEvent, next_state
 from hostagent.status import pair_status
+from tests.simulation.timeline import wall
 from tests.unit.hostagent.conftest import Scene
 
 MIB = 1 << 20
@@ -140,10 +142,15 @@ def test_reports(
 
 
 def test_a_side_that_does_not_answer_is_unknown(scene: Scene) -> None:
-    primary, _ = states(scene, run(), found())
-    report = report_of(scene.pair, primary, None)
+    facts = scene.facts()
+    scene.now += 3
+    since = unknown_since(facts, "osaka", scene.instant, CopySettings())  # before status calls it unknown
+    facts.not_heard(scene.instant, PeerError("gone"))
+    assert since == unknown_since(facts, "osaka", scene.instant, CopySettings()) == wall(scene.now - 3)
+    report = unknown(scene.pair, "osaka", since, scene.instant)
     assert (report.phase, report.verdict) == (VerifyPhase.UNKNOWN, Verdict.WARN)
-    assert "osaka does not answer" in report.line
+    assert report.line == "db cannot be verified: osaka unknown since 22:15:00.0Z"
+    assert report.unknown_since_ns == since
 
 
 def test_restore_on_command_does_not_hold_a_copy_by_journals(scene: Scene) -> None:
