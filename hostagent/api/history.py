@@ -31,6 +31,8 @@ class TakeoverEntry(Shape):
     missing_journals: Count | None  # None: cannot be known
     missing_bytes: Count | None
     changed_bytes_missing: Count = 0
+    from_safe_point: bool = False  # of a resync that was under way
+    journals_dropped: Count = 0  # that had arrived, and were of no use without the rest of that resync
     restored_sequence: Count
     restored_time_ns: Count
 

@@ -203,6 +203,14 @@ class TakeoverReport(Shape):
     reversed: bool = False  # the pair runs in the other direction now
     already: bool = False  # that site was the primary before the command; nothing was done
     mounted_there: list[str] = Field(default_factory=list)  # at the old primary, where a host has its volumes mounted
+    from_safe_point: bool = False  # in the middle of a resync: the volumes went back to their last consistent state
+    journals_dropped: Count = 0  # that had arrived, and are of no use to that state
+
+    @property
+    def lost_nothing(self) -> bool:
+        """Whether the volumes hold every write that was acknowledged."""
+        gone = self.changed_bytes_missing or self.from_safe_point or self.journals_dropped
+        return self.missing_journals == 0 and not gone
 
 
 class JournalCommand(Shape):

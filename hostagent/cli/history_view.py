@@ -117,14 +117,18 @@ def _rpo(each: TakeoverEntry) -> str:
 
 
 def _missing(each: TakeoverEntry) -> str:
+    words = [f"back to a safe point, {counted(each.journals_dropped, 'journal')} dropped"] if _went_back(each) else []
     if each.missing_journals is None:
-        return "cannot be known"
-    words = []
+        return ", ".join([*words, "the rest cannot be known" if words else "cannot be known"])
     if each.missing_journals:
         words.append(f"{counted(each.missing_journals, 'journal')} ({format_size(each.missing_bytes or 0)})")
     if each.changed_bytes_missing:
         words.append(f"{format_size(each.changed_bytes_missing)} changed without journals")
     return ", ".join(words) or "nothing"
+
+
+def _went_back(each: TakeoverEntry) -> bool:
+    return each.from_safe_point or each.journals_dropped > 0
 
 
 def _values(found: Percentiles) -> tuple[float, float, float, float]:

@@ -103,7 +103,7 @@ def takeover_text(report: TakeoverReport) -> str:
         return verdict("OK", words)
     lines = [
         verdict(
-            "WARN" if report.missing_journals != 0 or report.changed_bytes_missing or report.mounted_there else "OK",
+            "OK" if report.lost_nothing and not report.mounted_there else "WARN",
             f"{report.group} is taken over ({report.kind}, generation {report.generation}) "
             f"in {format_duration(report.seconds)}",
         ),
@@ -112,6 +112,7 @@ def takeover_text(report: TakeoverReport) -> str:
         if report.restored_sequence
         else "      nothing was written since the pair was made",
     ]
+    lines += dropped_lines(report)
     if report.changed_bytes_missing:
         lines.append(
             f"      missing here: {format_size(report.changed_bytes_missing)} that the primary changed without journals"
@@ -129,7 +130,7 @@ def takeover_text(report: TakeoverReport) -> str:
             f"      missing here: {counted(report.missing_journals, 'journal')} "
             f"({format_size(report.missing_bytes or 0)}); the old primary's journal keeps them"
         )
-    elif not report.changed_bytes_missing:
+    elif report.lost_nothing:
         lines.append("      nothing is missing")
     if report.mounted_there:
         lines.append(
@@ -137,3 +138,14 @@ def takeover_text(report: TakeoverReport) -> str:
             "written out is not here; unmount it there"
         )
     return "\n".join(lines)
+
+
+def dropped_lines(report: TakeoverReport) -> list[str]:
+    """What had arrived and is not in the volumes."""
+    lines = []
+    if report.from_safe_point:
+        lines.append("      a resync was under way: the volumes went back to its safe point, the state before it")
+    if report.journals_dropped:
+        words = counted(report.journals_dropped, "journal")
+        lines.append(f"      dropped: {words} that had arrived, of no use without the rest of the resync")
+    return lines

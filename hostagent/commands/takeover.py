@@ -280,10 +280,15 @@ class _Takeover:
             self._pair = self._pair.model_copy(update={"planned_generation": generation if planned else None})
             self._runner.keep(self._pair)
         result = self._host.controller.take_over(self._group, request)
+        if planned:
+            missing = Missing(1, 0, 0)
+        if planned and (result.from_safe_point or result.journals_dropped):
+            # Everything had arrived, and in the middle of a resync it was of no use.
+            planned, self._pair = False, self._pair.model_copy(update={"planned_generation": None})
         self._runner.keep(
             self._pair.model_copy(update={"generation": result.generation, "taken_over": True})
         )  # durable; and the other agent hears it at once, if it is there
-        if missing is not None or planned:
+        if missing is not None:
             self._fence(result.generation)
         self._runner.look()
         self._runner.exchange(ANSWER_SECONDS)
@@ -292,7 +297,7 @@ class _Takeover:
         if planned and self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state)):
             # Nothing was lost, so nothing is to be decided: the pair runs in the other direction at once.
             report = report.model_copy(update={"reversed": turn(self._host, self._runner)})
-        if missing is not None or planned:
+        if missing is not None:
             report = report.model_copy(update={"mounted_there": self._mounted_there()})
         self._host.events.emit(
             "warning",
@@ -314,11 +319,10 @@ class _Takeover:
         return points
 
     def _report(self, result: TakeoverResult, missing: Missing | None, planned: bool, again: bool) -> TakeoverReport:
+        """`missing`: what had not arrived; None when nobody could tell."""
         journals: int | None = None
         size: int | None = None
-        if planned:
-            journals, size = 0, 0
-        elif self._untold:
+        if self._untold:
             pass
         elif missing is not None:
             journals, size = missing.journals, missing.data_bytes
@@ -336,6 +340,8 @@ class _Takeover:
             missing_bytes=size,
             changed_bytes_missing=self._changed_bytes,
             unjournaled=self._untold,
+            from_safe_point=result.from_safe_point,
+            journals_dropped=result.journals_dropped,
             seconds=time.monotonic() - self._began,
         )
 

@@ -30,6 +30,8 @@ def takeover_entry(
         missing_journals=report.missing_journals,
         missing_bytes=report.missing_bytes,
         changed_bytes_missing=report.changed_bytes_missing,
+        from_safe_point=report.from_safe_point,
+        journals_dropped=report.journals_dropped,
         restored_sequence=report.restored_sequence,
         restored_time_ns=report.restored_time_ns,
     )
@@ -38,8 +40,11 @@ def takeover_entry(
 def _loss(report: TakeoverReport, facts: Facts, now: Instant) -> tuple[float | None, float | None]:
     """Known seconds, and at most so many."""
     primary, secondary = facts.primary.state, facts.secondary.state
-    if report.missing_journals == 0 and not report.changed_bytes_missing:
+    if report.lost_nothing:
         return 0.0, 0.0
+    if report.from_safe_point or report.journals_dropped:  # what it went back behind was here: that time is known
+        reached = report.restored_time_ns or facts.pair.created_ns
+        return None, round(max(0.0, (now.wall_ns - reached) / NANOSECONDS), 3)
     if secondary is None:
         return None, None
     reached = reached_ns(secondary, facts.covered, facts.pair.created_ns)

@@ -214,6 +214,7 @@ class Site(Told):
             position, held = self.safe
             regions |= {region for region in range(REGIONS) if held[region] != self.content[region]}
             self.content, self.restored = list(held), position
+        self.went_back = way == "safe point"
         self.took_all = self.content == self.other.content and not self.other.serves
         self.truth.lost |= not self.took_all
         beyond = (self.journals[number] for number in range(self.restored + 1, self.read + 1))
@@ -252,7 +253,12 @@ class Site(Told):
             raise ViolationError("taken over without a map")
         restored = Position(sequence=self.map.position, data_position=0, time_ns=0)
         return TakeoverResult(
-            generation=self.generation, restored=restored, journals_restored=journals, seconds=0.0, journals_dropped=0
+            generation=self.generation,
+            restored=restored,
+            journals_restored=journals,
+            seconds=0.0,
+            from_safe_point=self.went_back,
+            journals_dropped=max(0, self.map.covered - self.map.position),
         )
 
     def _forget_copies(self) -> None:

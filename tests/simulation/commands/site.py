@@ -111,6 +111,7 @@ class SiteBase(Controller):
     safe: tuple[int, Content] | None = None
     orphans: int = 0
     took_all: bool = True  # the last takeover here left nothing behind
+    went_back: bool = False  # to its safe point, in that takeover
     # forgotten by a crash
     order_ends: float = 0.0
     source: tuple[str, int] | None = None

@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+import pytest
+
+from controller.api.models import CopyState, Role
+from hostagent.api.models import TakeoverOrder, TakeoverReport
+from hostagent.commands import takeover
 from tests.simulation.commands.history import CommandHistory
 
 HISTORIES = int(os.environ.get("PAIRVOL_COMMAND_HISTORIES", "30"))
@@ -22,6 +27,37 @@ def test_commands_cut_at_any_step_are_safe_and_converge() -> None:
     print(f"{HISTORIES} histories: {dict(sorted(counts.items()))}")
     for kind in ("deaths in commands", "planned", "OrderPromote", "OrderDemote", "OrderClearEpoch", "OrderResync"):
         assert counts[kind] > 0, f"no history had {kind}"
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_a_takeover_that_goes_back_to_a_safe_point_is_forced_and_says_what_it_drops(cut_short: bool) -> None:
+    history = CommandHistory(3)
+    history.loss, osaka = 0.0, history.sites["osaka"]
+    reports: list[object] = []
+
+    def give() -> None:
+        order = TakeoverOrder(force=True, to="osaka")
+        agent = history.agents["osaka"]
+        history.spawn(agent, lambda fiber: takeover.take_over(agent.host(fiber), "db", order), reports.append)
+
+    with history._clock():
+        for name in history.agents:
+            history.start_agent(name)
+        history.after(0, history._tick)
+        assert history.run_until(30, lambda: osaka.state_of_copy is CopyState.DONE and osaka.restored > 10)
+        osaka.safe, osaka.consistent = (osaka.restored - 5, (0,) * len(osaka.content)), None
+        give()
+        if cut_short:  # the controller has taken over, and the agent dies before it keeps anything of that
+            assert history.run_until(60, lambda: osaka.role is Role.TAKEN_OVER)
+            history.crash_agent("osaka")
+            assert history.run_until(70, lambda: history.agents["osaka"].up)
+            give()
+        assert history.run_until(90, lambda: bool(reports))
+    [report] = reports
+    assert isinstance(report, TakeoverReport), report
+    assert (report.kind, report.from_safe_point, report.reversed) == ("forced", True, False)
+    assert report.journals_dropped >= 5
+    assert not report.lost_nothing
 
 
 def test_a_history_replays_exactly() -> None:

@@ -55,6 +55,14 @@ def past(**changes: Any) -> dict[str, Any]:
     return values | changes
 
 
+def test_a_takeover_from_a_safe_point_shows_what_it_dropped(agent: FakeAgent, pairvol: Pairvol) -> None:
+    told = past()
+    told["takeovers"][0] |= {"from_safe_point": True, "journals_dropped": 12}
+    agent.answers["GET /v1/pairs/db/history"] = told
+    shown = pairvol("pair", "status", "db", "--history")
+    assert "back to a safe point, 12 journals dropped, the rest cannot be known" in shown.out
+
+
 def test_it_says_what_was_achieved(agent: FakeAgent, pairvol: Pairvol) -> None:
     agent.answers["GET /v1/pairs/db/history"] = past()
     shown = pairvol("pair", "status", "db", "--history")

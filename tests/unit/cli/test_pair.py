@@ -192,6 +192,16 @@ def test_a_moment_of_another_day_has_its_date(
     assert f"journal 411{THIN}001 of 2026-09-21T14:15:03.2Z, " in pairvol("pair", "takeover", "db").out
 
 
+def test_a_takeover_from_a_safe_point_says_what_it_drops(agent: FakeAgent, pairvol: Pairvol) -> None:
+    went_back = {"kind": "forced", "from_safe_point": True, "journals_dropped": 1}
+    agent.answers["POST /v1/pairs/db/takeover"] = REPORT | went_back
+    shown = pairvol("pair", "takeover", "db", "--force")
+    assert shown.lines[0].startswith("WARN  db is taken over (forced")
+    assert "      a resync was under way: the volumes went back to its safe point, the state before it" in shown.lines
+    assert "      dropped: 1 journal that had arrived, of no use without the rest of the resync" in shown.lines
+    assert "nothing is missing" not in shown.out
+
+
 def test_a_takeover_names_its_site_so_that_twice_is_once(agent: FakeAgent, pairvol: Pairvol) -> None:
     agent.pairs = [Pair.model_validate(PAIR)]
     agent.answers["POST /v1/pairs/db/takeover"] = REPORT

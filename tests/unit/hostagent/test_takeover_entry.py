@@ -65,5 +65,19 @@ def test_changed_regions_carry_no_time(scene: Scene) -> None:
     assert entry.changed_bytes_missing == 65536
 
 
+def test_back_at_a_safe_point_the_loss_is_counted_from_there(scene: Scene) -> None:
+    behind(scene)
+    facts = scene.facts("osaka")
+    assert facts.secondary.state is not None
+    restored = facts.secondary.state.pointers["already_restored"].time_ns - 9 * 10**9
+    went_back = report(
+        missing_journals=0, missing_bytes=0, from_safe_point=True, journals_dropped=7, restored_time_ns=restored
+    )
+    entry = takeover_entry("osaka", went_back, facts, scene.instant)
+    assert (entry.from_safe_point, entry.journals_dropped, entry.lag_seconds) == (True, 7, None)
+    assert entry.lag_seconds_max is not None
+    assert entry.lag_seconds_max > 9
+
+
 def test_a_command_given_again_does_not_know_how_long_it_took(scene: Scene) -> None:
     assert takeover_entry("osaka", report(), scene.facts("osaka"), scene.instant, again=True).seconds is None
