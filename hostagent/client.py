@@ -11,6 +11,7 @@ import os
 from types import TracebackType
 from typing import Final, Self
 
+from controller.api.lifecycle import Orphan
 from controller.api.models import Compression, Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
 from controller.tls import Certificates
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerPut, MarkerSides, PutMarker
@@ -25,6 +26,7 @@ from hostagent.api.models import (
     Pair,
     PairCompress,
     PairCreate,
+    PairDeletion,
     PairResync,
     PairSet,
     PairSplit,
@@ -155,9 +157,10 @@ class Agent:
             seconds=TAKEOVER_SECONDS,
         )
 
-    def delete_pair(self, group: str, force: bool = False) -> None:
-        """DELETE /pairs/{group}; `force`: this site alone when the other does not answer."""
-        self._channel.send("DELETE", f"/pairs/{group}", query={"force": force}, seconds=ORDER_SECONDS)
+    def delete_pair(self, group: str, force: bool = False) -> PairDeletion:
+        """DELETE /pairs/{group}; `force`: this site alone when the other does not answer, and what is only here."""
+        path, query = f"/pairs/{group}", {"force": force}
+        return self._channel.call(PairDeletion, "DELETE", path, query=query, seconds=TAKEOVER_SECONDS)
 
     def split_pair(self, group: str, order: PairSplit | None = None) -> PairStatus:
         """POST /pairs/{group}/split"""
@@ -209,6 +212,11 @@ class Agent:
     def journal_files(self, group: str) -> JournalFiles:
         """GET /journals/{group}/files: where that agent's site keeps them."""
         return self._channel.call(JournalFiles, "GET", f"/journals/{group}/files")
+
+    def drop_orphan(self, group: str, orphan: str, force: bool = False) -> Orphan:
+        """DELETE /journals/{group}/orphans/{orphan}: a kept tail of that agent's site; `latest` is the newest."""
+        path, query = f"/journals/{group}/orphans/{orphan}", {"force": force}
+        return self._channel.call(Orphan, "DELETE", path, query=query, seconds=ORDER_SECONDS)
 
     def resize_journal(self, group: str, order: JournalSize) -> JournalSizes:
         """POST /journals/{group}/resize: both journals, or one side's, to another size."""

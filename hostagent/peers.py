@@ -21,6 +21,7 @@ from hostagent.api.drills import DrillOrder, DrillReport, MarkerPut, PutMarker
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import (
     Attachment,
+    DroppedAt,
     Exchange,
     ExchangeAnswer,
     JournalCommand,
@@ -130,10 +131,17 @@ class AgentClient:
         """Make that site's side of a pair."""
         return self._order(SideReport, "/peer/pairs", order)
 
-    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None:
-        """Remove that site's side of a pair, and the volumes `made` for it."""
-        query = {"uuid": uuid, "force": force, "made": list(made)}
-        self._send("DELETE", f"/peer/pairs/{group}", query=query)
+    def check_removal(self, group: str, uuid: str) -> None:
+        """Could that site's side be removed without force? Changes nothing there."""
+        path, query = f"/peer/pairs/{group}/check-removal", {"uuid": uuid}
+        self._noted(lambda: self._channel.send("POST", path, query=query, seconds=TAKEOVER_SECONDS))
+
+    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> list[DroppedAt]:
+        """Remove that site's side of a pair, and the volumes `made` for it; what was dropped with it."""
+        path, query = f"/peer/pairs/{group}", {"uuid": uuid, "force": force, "made": list(made)}
+        return self._noted(
+            lambda: self._channel.call(list[DroppedAt], "DELETE", path, query=query, seconds=ORDER_SECONDS)
+        )
 
     def serve(self, group: str, order: ServeOrder) -> JournalState:
         """Let the primary there take host writes, or refuse them for a planned takeover."""

@@ -20,6 +20,7 @@ from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, Kept
 from controller.api.lifecycle import (
     DemoteOrder,
     DemoteResult,
+    Dropped,
     EpochOrder,
     JournalResize,
     MembersJoin,
@@ -150,8 +151,13 @@ class ControllerClient:
     def create_group(self, request: GroupCreate) -> Group:
         return self._order(Group, "/groups", request)
 
-    def delete_group(self, name: str, *, force: bool = False) -> None:
-        self._send("DELETE", f"/groups/{name}", TAKEOVER_SECONDS, query={"force": str(force).lower()})
+    def delete_group(self, name: str, *, force: bool = False) -> list[Dropped]:
+        path, query = f"/groups/{name}", {"force": str(force).lower()}
+        return self._parse(list[Dropped], self._send("DELETE", path, TAKEOVER_SECONDS, query=query), path)
+
+    def check_deletion(self, name: str) -> None:
+        """Raises what `delete_group` without force would."""
+        self._send("POST", f"/groups/{name}/check-deletion", TAKEOVER_SECONDS)
 
     def state(self, group: str, after: int | None = None, wait: float = 0.0) -> JournalState:
         """The journal-creation-state command; with `after`, answers when the journal went beyond it."""

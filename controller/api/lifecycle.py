@@ -122,6 +122,14 @@ class Orphan(Shape):
     volumes: dict[str, str] = Field(default_factory=dict)  # index: name
 
 
+class Dropped(Shape):
+    """Journals that were nowhere else, and went with a group that was deleted by force."""
+
+    what: str  # where they were: orphan, tail (of a fenced primary), secondary (not restored), primary (not applied)
+    journals: Count | None  # None: their pointers could not be read
+    data_bytes: Count | None
+
+
 class DemoteResult(Shape):
     generation: int
     orphan: Orphan | None  # None: nothing was written here that the new primary lacks

@@ -2,6 +2,7 @@
 
 from controller.groups.compression import set_compression
 from controller.groups.create import create
+from controller.groups.delete import check as check_deletion
 from controller.groups.delete import delete
 from controller.groups.demote import demote
 from controller.groups.fence import fence, serve
@@ -24,6 +25,7 @@ from controller.groups.view import show, show_all
 
 __all__ = [
     "changed_regions",
+    "check_deletion",
     "clear_epoch",
     "create",
     "delete",

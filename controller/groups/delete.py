@@ -2,30 +2,49 @@
 
 Owns the steps (controller/STATE.md), each of which may be done twice. Data
 volumes stay and are served again; volumes that an unfinished creation made go
-with it. Journals that exist nowhere else are dropped only with force.
+with it. Journals that exist nowhere else are dropped only with force, and
+counted.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from controller import plans, serving, volumes
+from controller.api.lifecycle import Dropped
 from controller.api.models import AcquisitionMode, Role, ServerState
 from controller.appliance import Appliance
 from controller.copy.worker import SecondaryGroup
 from controller.drills import commands as drills
 from controller.errors import ConflictError, PairvolError, StorageError
 from controller.groups import storage
+from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage
 from controller.paths import GroupPaths
 from controller.state import GroupRecord, Phase
-from controller.units import counted
+from controller.units import counted, format_size
 
+_UNRESTORED: Final = (Pointer.ALREADY_RESTORED, Pointer.ALREADY_READ)
 _log = logging.getLogger("pairvol.groups")
 
 
-def delete(appliance: Appliance, name: str, *, force: bool = False) -> None:
-    """Delete a group; without force nothing that is not elsewhere is lost."""
+def check(appliance: Appliance, name: str) -> None:
+    """Refuse what `delete` without force would refuse; whatever comes of it, the group goes on as it was."""
+    with appliance.locks.hold(groups=[name]):
+        group = appliance.store.document.group(name)
+        if group.phase is not Phase.READY:
+            return
+        drills.refuse_open(group, f"delete group {name}")
+        _refuse_loss(appliance, group)
+        if group.role is Role.SECONDARY:
+            appliance.workers.renew(group, appliance.store.document)
+        elif _shared(appliance, group) and plans.exports_journal(group):
+            serving.serve_journal(appliance, group)
+
+
+def delete(appliance: Appliance, name: str, *, force: bool = False) -> list[Dropped]:
+    """Delete a group; without force nothing that is not elsewhere is lost. What was dropped, counted."""
     document = appliance.store.document
     members = [volume.name for volume in document.group(name).volumes]
     with appliance.locks.hold(groups=[name], volumes=members):
@@ -33,10 +52,13 @@ def delete(appliance: Appliance, name: str, *, force: bool = False) -> None:
         if not force and group.phase is Phase.READY:
             drills.refuse_open(group, f"delete group {name}")
             _refuse_loss(appliance, group)
+        dropped = _only_here(group, GroupPaths(appliance.paths.group(name)))
         with appliance.store.change() as draft:
             draft.group(name).phase = Phase.DELETING
-        finish(appliance, name, force=force)
-    appliance.events.emit("info", "group.deleted", f"group {name} deleted", group=name)
+        dropped += finish(appliance, name, force=force)
+    facts = {"dropped": [each.model_dump(mode="json") for each in dropped]}
+    appliance.events.emit("warning" if dropped else "info", "group.deleted", f"group {name} deleted", facts, group=name)
+    return dropped
 
 
 def undo(appliance: Appliance, name: str) -> None:
@@ -49,8 +71,9 @@ def undo(appliance: Appliance, name: str) -> None:
         _log.warning("cannot undo the creation of group %s: %s", name, error)
 
 
-def finish(appliance: Appliance, name: str, *, force: bool) -> None:
-    """The steps of deletion; the phase is recorded already."""
+def finish(appliance: Appliance, name: str, *, force: bool) -> list[Dropped]:
+    """The steps of deletion; the phase is recorded already. What a volume server that is no more had to give up."""
+    dropped: list[Dropped] = []
     drills.end_all(appliance, name, "the group was deleted")
     group = appliance.store.document.group(name)
     serving.retire_journal(appliance, name)
@@ -59,7 +82,7 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
         appliance.workers.stop(name)
         serving.retire(appliance, plans.group_server(group))
     else:
-        _release_volumes(appliance, group, force=force)
+        dropped = _release_volumes(appliance, group, force=force)
     storage.remove_journal(appliance, group)
     for made in group.made_volumes:
         volumes.remove(appliance, made)
@@ -72,10 +95,36 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> None:
             volume = document.volume(member.name)
             server, own = plans.own_server(volume), plans.own_document(volume, appliance.paths)
             serving.serve(appliance, server, own)
+    return dropped
+
+
+def _only_here(group: GroupRecord, files: GroupPaths) -> list[Dropped]:
+    """Journals that no other site has, or that the volumes here would still get; none without force."""
+    found = [Dropped(what="orphan", journals=each.journals, data_bytes=each.data_bytes) for each in group.orphans]
+    span = {Role.FENCED: (Pointer.CONFIRMED, Pointer.DURABLE), Role.SECONDARY: _UNRESTORED}.get(group.role)
+    if span is not None and group.phase is Phase.READY:
+        what = "tail" if group.role is Role.FENCED else "secondary"
+        found += _counted(files, what, *span)
+    return found
+
+
+def _counted(files: GroupPaths, what: str, first: Pointer, last: Pointer) -> list[Dropped]:
+    """The journals between two pointers; the journal volume itself may be gone or damaged."""
+    try:
+        page = PointerPage.open(str(files.pointers))
+    except PairvolError:
+        return [Dropped(what=what, journals=None, data_bytes=None)]
+    try:
+        begin, end = page.read(first), page.read(last)
+    finally:
+        page.close()
+    journals = max(0, end.sequence - begin.sequence)
+    size = max(0, end.data_position - begin.data_position) * BLOCK_BYTES
+    return [Dropped(what=what, journals=journals, data_bytes=size)] if journals else []
 
 
 def _refuse_loss(appliance: Appliance, group: GroupRecord) -> None:
-    _refuse_orphans(group)
+    _refuse_orphans(appliance, group)
     if group.role is Role.SECONDARY:
         try:
             _finish_restore(appliance.workers.get(group), group)
@@ -120,24 +169,28 @@ def _finish_restore(worker: SecondaryGroup, group: GroupRecord) -> None:
         )
 
 
-def _refuse_orphans(group: GroupRecord) -> None:
+def _refuse_orphans(appliance: Appliance, group: GroupRecord) -> None:
     if group.orphans:
         journals = sum(orphan.journals for orphan in group.orphans)
+        size = format_size(sum(orphan.data_bytes for orphan in group.orphans))
+        site, name = appliance.config.site, group.name
         raise ConflictError(
-            f"group {group.name} keeps {counted(journals, 'journal')} that no other site has",
-            hint="Look at them and drop them; or add --force.",
+            f"group {name} keeps {counted(journals, 'journal')} ({size}) at {site} that no other site has",
+            hint=f'Look at them with "pairvol journal dump {name} --orphan latest", drop them with "pairvol journal '
+            f'drop {name} --orphan latest", both typed at {site}; or add --force to drop them with the pair.',
             group=group.name,
             journals=journals,
         )
 
 
-def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -> None:
+def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -> list[Dropped]:
     """Bring the volumes' server back to direct writes without a journal.
 
     What the server was told says whether it may have the journal open. One
     that is down is started with it, so that acknowledged writes that are only
     in the journal reach the volume.
     """
+    dropped: list[Dropped] = []
     server = plans.group_server(group)
     told = serving.told(appliance, server)
     if told is not None and told["journal"] is not None and told["journal"]["group_uuid"] == group.uuid:
@@ -150,16 +203,17 @@ def _release_volumes(appliance: Appliance, group: GroupRecord, *, force: bool) -
         except PairvolError as error:
             if not force:
                 raise
-            _abandon(appliance, server, group, error)
+            dropped = _abandon(appliance, server, group, error)
     if _shared(appliance, group):
         serving.retire(appliance, server)
-        return
+        return dropped
     member = appliance.store.document.volume(group.volumes[0].name)
     serving.tell(appliance, server, plans.own_document(member, appliance.paths))
     if appliance.servers.state(server) is ServerState.RUNNING:
         if told is not None and told.get("tracking") is not None:
             serving.command(appliance, server, "stop")
         serving.command(appliance, server, "writable", volume=member.name, writable=True)
+    return dropped
 
 
 def _shared(appliance: Appliance, group: GroupRecord) -> bool:
@@ -178,9 +232,11 @@ def _check_direct(appliance: Appliance, server: str, group: GroupRecord) -> None
         )
 
 
-def _abandon(appliance: Appliance, server: str, group: GroupRecord, error: PairvolError) -> None:
+def _abandon(appliance: Appliance, server: str, group: GroupRecord, error: PairvolError) -> list[Dropped]:
     """Forced: end the server as it is. Acknowledged writes that are only in the journal are lost, and it is said."""
-    lost = _only_in_journal(appliance, group)
+    files = GroupPaths(appliance.paths.group(group.name))
+    dropped = _counted(files, "primary", Pointer.CHECKPOINT, Pointer.JOURNAL_IN)
+    lost = dropped[0].journals if dropped else 0
     count = "an unknown number of journals" if lost is None else counted(lost, "journal")
     appliance.servers.stop(server)
     appliance.events.emit(
@@ -190,18 +246,4 @@ def _abandon(appliance: Appliance, server: str, group: GroupRecord, error: Pairv
         {"journals": lost},
         group=group.name,
     )
-
-
-def _only_in_journal(appliance: Appliance, group: GroupRecord) -> int | None:
-    """How many journals are in no checkpoint, as the pointer page says; None when it cannot be read.
-
-    The journal volume itself may be gone or damaged: that is why it is dropped.
-    """
-    try:
-        page = PointerPage.open(str(GroupPaths(appliance.paths.group(group.name)).pointers))
-    except PairvolError:
-        return None
-    try:
-        return page.read(Pointer.JOURNAL_IN).sequence - page.read(Pointer.CHECKPOINT).sequence
-    finally:
-        page.close()
+    return dropped

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from controller.api.lifecycle import Orphan
+from controller.api.lifecycle import Dropped, Orphan
 from controller.api.models import (
     ChangedRegions,
     Composition,
@@ -211,6 +211,20 @@ class TakeoverReport(Shape):
         """Whether the volumes hold every write that was acknowledged."""
         gone = self.changed_bytes_missing or self.from_safe_point or self.journals_dropped
         return self.missing_journals == 0 and not gone
+
+
+class DroppedAt(Dropped):
+    """What was dropped at a site."""
+
+    site: Name
+
+
+class PairDeletion(Shape):
+    """What ending a pair left and dropped."""
+
+    group: Name
+    dropped: list[DroppedAt]  # only by force
+    left: Name | None = None  # a site that did not answer, and keeps its side
 
 
 class JournalCommand(Shape):

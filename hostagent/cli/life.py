@@ -1,23 +1,29 @@
-"""`pair split` and `pair resync`: a pair stopped, brought back in step, turned. `journal dump`: what is kept."""
+"""`pair split` and `pair resync`: a pair stopped, brought back in step, turned.
+
+`journal dump` and `journal drop`: what is kept."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from controller.errors import NotFoundError
+from controller.units import format_size
 from hostagent.cli.journal import app as journal_app
+from hostagent.cli.output import count, counted
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
+    from controller.api.lifecycle import Orphan
     from hostagent.api.models import PairStatus
+
+ORPHAN_HELP: Final = "A kept tail; NAME 'latest' is the newest."
 
 
 @verb(app, "split")
@@ -57,36 +63,43 @@ def resync(
     _show(session, status)
 
 
-@verb(journal_app, "dump", data=False)
+@verb(journal_app, "dump")
 def dump(
     session: Session,
     group: GroupArgument,
-    orphan: Annotated[
-        str | None, typer.Option("--orphan", metavar="NAME", help="A kept tail; NAME 'latest' is the newest.")
-    ] = None,
+    orphan: Annotated[str | None, typer.Option("--orphan", metavar="NAME", help=ORPHAN_HELP)] = None,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Also put each journal's data in a file there.")
     ] = None,
 ) -> None:
     """Print the journals that this site keeps, one JSON object a line. Give it at the machine of that site."""
     from controller.journal.dump import dump as records
+    from hostagent.orphans import named
 
     files = session.agent.journal_files(group)
-    path = files.journal_path
+    path, first, last = files.journal_path, 1, None
     if orphan is not None:
-        kept = {each.name: each for each in files.orphans}
-        if files.orphans:
-            kept.setdefault("latest", files.orphans[-1])
-        if orphan not in kept:
-            names = ", ".join(each.name for each in files.orphans)
-            hint = f"Kept are: {names}." if names else "Ask the site that was the primary before a forced takeover."
-            raise NotFoundError(f"no orphan tail {orphan} of {group} is kept at this site", hint=hint)
-        path = kept[orphan].path
-        first, last = kept[orphan].first_sequence, kept[orphan].last_sequence
-    else:
-        first, last = 1, None
+        kept = named(files.orphans, group, orphan)
+        path, first, last = kept.path, kept.first_sequence, kept.last_sequence
     for record in records(path, first, last, data):
         typer.echo(json.dumps(record))
+
+
+@verb(journal_app, "drop")
+def drop(
+    session: Session,
+    group: GroupArgument,
+    orphan: Annotated[str, typer.Option("--orphan", metavar="NAME", help=ORPHAN_HELP)],
+    force: Annotated[bool, typer.Option("--force", help="They are nowhere else.")] = False,
+) -> None:
+    """Drop journals that this site keeps of an earlier life as primary. Without --force it only says how many."""
+    gone = session.agent.drop_orphan(group, orphan, force)
+    session.show(gone, lambda: f"{group}: dropped {_orphan_words(gone)}")
+
+
+def _orphan_words(orphan: Orphan) -> str:
+    span = f"{count(orphan.first_sequence)} to {count(orphan.last_sequence)} of generation {orphan.generation}"
+    return f"{counted(orphan.journals, 'journal')} ({format_size(orphan.data_bytes)}), {span}"
 
 
 def _show(session: Session, status: PairStatus) -> None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from controller.errors import PeerError
-from controller.units import parse_duration, parse_size, parse_time
+from controller.units import counted, format_size, parse_duration, parse_size, parse_time
 from hostagent.cli import pair_options as options
 from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
-    from hostagent.api.models import PairStatus
+    from hostagent.api.models import DroppedAt, PairStatus
 
 app = noun("pair", "Pairs of volumes at two sites.")
 
@@ -177,15 +177,35 @@ def takeover(
     session.show(report, lambda: takeover_text(report))
 
 
-@verb(app, "delete", data=False)
+@verb(app, "delete")
 def delete(
     session: Session,
     group: GroupArgument,
-    force: Annotated[bool, typer.Option("--force", help="Also when the other site does not answer.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also when the other site does not answer; drops what is nowhere else.")
+    ] = False,
 ) -> None:
-    """End a pair. Both volumes stay, each with what it holds."""
+    """End a pair. Both volumes stay, each with what it holds. Prints what --force dropped, and nothing otherwise."""
     look = Journals(session, group, f"end of {group}")
-    watched(session, lambda: session.agent.delete_pair(group, force=force), look)
+    ended = watched(session, lambda: session.agent.delete_pair(group, force=force), look)
+    lines = [_dropped(each) for each in ended.dropped]
+    if ended.left is not None:
+        lines.append(f'{ended.left} did not answer and keeps its side; end it there: "pairvol pair delete {group}"')
+    if session.json or lines:
+        session.show(ended, lambda: "\n".join(lines))
+
+
+def _dropped(each: DroppedAt) -> str:
+    """One line of what was nowhere else."""
+    journals = "an unknown number of journals" if each.journals is None else counted(each.journals, "journal")
+    size = "" if each.data_bytes is None else f" ({format_size(each.data_bytes)})"
+    where = {
+        "orphan": "kept as an orphan tail",
+        "tail": "that never reached the other site; the volume keeps these writes",
+        "secondary": "not yet restored",
+        "primary": "not yet in the volume",
+    }.get(each.what, each.what)
+    return f"dropped at {each.site}: {journals}{size} {where}"
 
 
 def _history(session: Session, group: str | None, since: str | None, *, watch: bool) -> None:

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 from controller.api.models import GroupVolume, InitialCopyMethod
 from controller.errors import ConflictError, PairvolError, UsageError
-from hostagent.api.models import Pair, PairCreate, PairState, PairStatus, SideOrder, SideReport, SiteVolumes
+from hostagent.api.models import DroppedAt, Pair, PairCreate, PairState, PairStatus, SideOrder, SideReport, SiteVolumes
 from hostagent.clock import now
 from hostagent.commands import sides
 from hostagent.compression import compressed, refuse_beside_tls
@@ -40,7 +40,7 @@ class Side(Protocol):
 
     def make_side(self, order: SideOrder) -> SideReport: ...
 
-    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None: ...
+    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> list[DroppedAt]: ...
 
 
 class OwnSide:
@@ -55,8 +55,8 @@ class OwnSide:
     def make_side(self, order: SideOrder) -> SideReport:
         return sides.make_side(self._host, order)
 
-    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None:
-        sides.remove_side(self._host, group, uuid, force=force, made=made)
+    def remove_side(self, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> list[DroppedAt]:
+        return sides.remove_side(self._host, group, uuid, force=force, made=made)
 
 
 def side_at(host: Host, site: str) -> Side:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Final
 
+from controller.api.lifecycle import Dropped
 from controller.api.models import CopyState, Group, GroupCreate, GroupVolume, Role
 from controller.errors import (
     CapacityError,
@@ -22,7 +23,7 @@ from controller.errors import (
     PeerError,
     UsageError,
 )
-from hostagent.api.models import Pair, SideOrder, SideReport, SiteVolumes
+from hostagent.api.models import DroppedAt, Pair, SideOrder, SideReport, SiteVolumes
 from hostagent.copy_manager.runner import PairRunner
 from hostagent.drills.commands import release_devices
 from hostagent.host import Host
@@ -139,18 +140,28 @@ def begin(host: Host, pair: Pair) -> PairRunner:
     return runner
 
 
-def remove_group(host: Host, group: str, uuid: str, *, force: bool) -> None:
-    """Delete this site's journal group; its volumes stay. The pair is still kept."""
+def check_removal(host: Host, group: str, uuid: str) -> None:
+    """Refuse what removing this site's side without force would; changes nothing."""
+    with host.locks.hold(groups=[group]):
+        present = find_group(host, group)
+        if present is not None and present.uuid == uuid:
+            host.controller.check_deletion(group)
+
+
+def remove_group(host: Host, group: str, uuid: str, *, force: bool) -> list[DroppedAt]:
+    """Delete this site's journal group; its volumes stay. The pair is still kept. What went with it."""
+    dropped: list[Dropped] = []
     with host.locks.hold(groups=[group]):
         present = find_group(host, group)
         if present is not None and present.uuid == uuid:
             try:
-                host.controller.delete_group(group, force=force)
+                dropped = host.controller.delete_group(group, force=force)
             except MissingFileError:
                 raise
             except NotFoundError:
                 pass  # it went meanwhile
             release_devices(host, group)  # of drills, which that has ended
+    return [DroppedAt(site=host.site, **each.model_dump()) for each in dropped]
 
 
 def forget(host: Host, group: str, uuid: str) -> None:
@@ -161,15 +172,16 @@ def forget(host: Host, group: str, uuid: str) -> None:
             host.store.remove(group)
 
 
-def remove_side(host: Host, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> None:
+def remove_side(host: Host, group: str, uuid: str, *, force: bool, made: Sequence[str] = ()) -> list[DroppedAt]:
     """Delete the group, then forget the pair; volumes that were `made` for it by the command undone here go too."""
     known = host.store.find(group)
     with at_rest(host, known) if known is not None and known.uuid == uuid else nullcontext():
-        remove_group(host, group, uuid, force=force)
+        dropped = remove_group(host, group, uuid, force=force)
         forget(host, group, uuid)
     for volume in made:
         with suppress(NotFoundError):
             host.controller.delete_volume(volume)
+    return dropped
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 
+from controller.api.lifecycle import Dropped
 from controller.api.models import (
     AcquisitionOrder,
     CompressionOrder,
@@ -46,10 +47,16 @@ def show(appliance: Here, name: Name) -> Group:
     return groups.show(appliance, name)
 
 
-@router.delete("/{name}", status_code=204)
-def delete(appliance: Here, name: Name, force: bool = False) -> None:
-    """Delete a group; its volumes stay."""
-    groups.delete(appliance, name, force=force)
+@router.delete("/{name}")
+def delete(appliance: Here, name: Name, force: bool = False) -> list[Dropped]:
+    """Delete a group; its volumes stay. The answer counts the journals that were nowhere else."""
+    return groups.delete(appliance, name, force=force)
+
+
+@router.post("/{name}/check-deletion", status_code=204)
+def check_deletion(appliance: Here, name: Name) -> None:
+    """Could the group be deleted without force?"""
+    groups.check_deletion(appliance, name)
 
 
 @router.get("/{name}/state")

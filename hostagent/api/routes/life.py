@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from controller.api.lifecycle import SplitOrder
+from controller.api.lifecycle import Orphan, SplitOrder
 from controller.api.models import JournalState, Name
 from hostagent.api.models import JournalFiles, PairResync, PairSplit, PairStatus
 from hostagent.api.routes.dependencies import Here
+from hostagent.commands import orphans
 from hostagent.life import commands
 
 router = APIRouter(tags=["life of a pair"])
@@ -30,6 +31,12 @@ def files(host: Here, group: Name) -> JournalFiles:
     """Where this site keeps the group's journal, and tails of earlier lives as primary."""
     path = host.controller.group(group).journal_path
     return JournalFiles(journal_path=path, orphans=host.controller.orphans(group))
+
+
+@router.delete("/journals/{group}/orphans/{orphan}")
+def drop_orphan(host: Here, group: Name, orphan: Name, force: bool = False) -> Orphan:
+    """Drop a kept tail of this site; the answer is what it was."""
+    return orphans.drop(host, group, orphan, force=force)
 
 
 @router.post("/peer/pairs/{group}/split", tags=["between agents"])

@@ -11,6 +11,7 @@ from hostagent.api.models import (
     Pair,
     PairCompress,
     PairCreate,
+    PairDeletion,
     PairSet,
     PairStatus,
     TakeoverOrder,
@@ -67,10 +68,10 @@ def take_over(host: Here, group: Name, order: TakeoverOrder) -> TakeoverReport:
     return takeover.take_over(host, group, order)
 
 
-@router.delete("/pairs/{group}", status_code=204)
-def delete(host: Here, group: Name, force: bool = False) -> None:
+@router.delete("/pairs/{group}")
+def delete(host: Here, group: Name, force: bool = False) -> PairDeletion:
     """End a pair at both sites; volumes stay."""
-    deletion.delete(host, group, force=force)
+    return deletion.delete(host, group, force=force)
 
 
 @router.get("/journals/{group}")

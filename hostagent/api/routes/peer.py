@@ -11,6 +11,7 @@ from controller.api.models import FenceRequest, JournalState, Name
 from controller.errors import PeerError
 from hostagent.api.models import (
     Attachment,
+    DroppedAt,
     Exchange,
     ExchangeAnswer,
     JournalCommand,
@@ -67,10 +68,16 @@ def make_side(host: Here, order: SideOrder) -> SideReport:
     return sides.make_side(host, order)
 
 
-@router.delete("/pairs/{group}", status_code=204)
-def remove_side(host: Here, group: Name, uuid: str, force: bool = False, made: Made = None) -> None:
+@router.post("/pairs/{group}/check-removal", status_code=204)
+def check_removal(host: Here, group: Name, uuid: str) -> None:
+    """Could this site's side be removed without force?"""
+    sides.check_removal(host, group, uuid)
+
+
+@router.delete("/pairs/{group}")
+def remove_side(host: Here, group: Name, uuid: str, force: bool = False, made: Made = None) -> list[DroppedAt]:
     """Remove this site's side of a pair; to undo a command that failed, also the volumes it made."""
-    sides.remove_side(host, group, uuid, force=force, made=made or [])
+    return sides.remove_side(host, group, uuid, force=force, made=made or [])
 
 
 @router.post("/pairs/{group}/serve")

@@ -68,8 +68,10 @@ def test_takeover_writes_and_back_by_the_difference(life: Life) -> None:
     in_step(life)
     assert image(osaka)[MIB : 5 * MIB] == expected[MIB : 5 * MIB]
 
-    with pytest.raises(ConflictError, match="keeps 30 journals that no other site has"):
-        tokyo.client.delete_group(GROUP)
+    for refused in (tokyo.client.delete_group, tokyo.client.check_deletion):
+        with pytest.raises(ConflictError, match=r"keeps 30 journals \(.*\) at tokyo that no other site has") as caught:
+            refused(GROUP)
+        assert f'"pairvol journal drop {GROUP} --orphan latest"' in caught.value.hint
     tokyo.client.drop_orphan(GROUP, orphan.name)
     assert tokyo.client.orphans(GROUP) == []
     assert not Path(orphan.path).exists()

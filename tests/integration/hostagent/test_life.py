@@ -11,6 +11,7 @@ from pathlib import Path
 import nbd
 import pytest
 
+from controller.api.lifecycle import Orphan
 from controller.api.models import Role, VolumeCreate
 from controller.errors import ConflictError, NotFoundError
 from controller.journal.dump import dump
@@ -221,9 +222,48 @@ def test_forced_takeover_return_of_the_old_primary_swap_and_back(life: Life) -> 
     assert len(kept) == tail.journals == 5
     assert {record["generation"] for record in kept} == {1}
 
+    _refused_whole(life, tail)
     back = life.osaka.take_over(life.name, to="tokyo")
     assert (back.kind, back.missing_journals, back.reversed) == ("planned", 0, True)
     assert "tokyo -> osaka" in life.wait(PairState.PAIR).line
     life.write()
     life.in_step()
     assert life.osaka.take_over(life.name, to="tokyo").already  # given again
+    _refused_whole(life, tail)
+    ended = life.osaka.delete_pair(life.name, force=True)
+    assert [(each.site, each.what, each.journals) for each in ended.dropped] == [("tokyo", "orphan", 5)]
+    assert life.content(life.tokyo) == life.content(life.osaka)
+
+
+def _refused_whole(life: Life, tail: Orphan) -> None:
+    """While tokyo keeps a tail, as secondary or as primary, nothing of the pair ends."""
+    for agent in (life.tokyo, life.osaka):
+        with pytest.raises(ConflictError, match=r"keeps 5 journals \(.*\) at tokyo that no other site has"):
+            agent.delete_pair(life.name)
+    with pytest.raises(ConflictError, match=rf"cannot drop orphan tail {tail.name} .* its 5 journals \(") as caught:
+        life.tokyo.drop_orphan(life.name, "latest")
+    assert "--force" in caught.value.hint
+    with pytest.raises(NotFoundError, match="no orphan tail"):
+        life.osaka.drop_orphan(life.name, "latest", force=True)
+    life.wait(PairState.PAIR)
+    life.write(life.tokyo if life.tokyo.volume(life.name).role is Role.PRIMARY else life.osaka)
+    life.in_step()
+
+
+def test_a_tail_is_dropped_by_order_and_the_pair_ends_then(life: Life) -> None:
+    life.write()
+    life.in_step()
+    life.second.kill_site()
+    life.write(writes=3)
+    life.first.kill_site()
+    restart(life.second)
+    life.osaka.take_over(life.name)
+    restart(life.first)
+    life.wait(PairState.SSWS, so=lambda status: "never reached" in status.line)
+    life.osaka.resync_pair(life.name, PairResync(swap=True, force=True))
+    life.wait(PairState.PAIR)
+    assert life.tokyo.drop_orphan(life.name, "latest", force=True).journals == 3
+    assert life.tokyo.journal_files(life.name).orphans == []
+    assert life.osaka.delete_pair(life.name).dropped == []
+    for agent in (life.tokyo, life.osaka):
+        assert agent.volume(life.name).group is None

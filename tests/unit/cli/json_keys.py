@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from controller.api.lifecycle import Orphan
 from controller.api.markers import NamedMarker
 from controller.api.models import Event, JournalState, PoolVolume, Volume
 from hostagent.api.drills import DrillLedger, DrillReport, MarkerSides
 from hostagent.api.history import PairHistory
-from hostagent.api.models import Attachment, JournalSides, Pair, PairStatus, TakeoverReport
+from hostagent.api.models import Attachment, JournalSides, Pair, PairDeletion, PairStatus, TakeoverReport
 from hostagent.api.verify import VerifyReport
 from hostagent.cli.journal_view import journal_report
 from hostagent.cli.top_view import Look, row
@@ -32,7 +33,9 @@ SHAPES: Final[dict[str, type[BaseModel]]] = {
     "pair list": Pair,
     "pair verify": VerifyReport,
     "pair takeover": TakeoverReport,
+    "pair delete": PairDeletion,
     "journal start, stop, copy, restore, purge": JournalState,
+    "journal drop": Orphan,
     "marker put": NamedMarker,
     "marker list": MarkerSides,
     "drill start, stop": DrillReport,

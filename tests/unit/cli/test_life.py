@@ -20,6 +20,17 @@ def test_split_and_resync_ask_and_show_the_state(agent: FakeAgent, pairvol: Pair
     assert agent.requests[-1][2] == {"swap": True, "force": True}
 
 
+def test_a_drop_says_what_went(agent: FakeAgent, pairvol: Pairvol) -> None:
+    tail = {"name": "generation-3-97-107", "path": "/x", "generation": 3, "superseded_by": 4, "volumes": {}}
+    tail |= {"first_sequence": 97, "last_sequence": 107, "journals": 11, "data_bytes": 19456}
+    tail |= {"first_time_ns": 1, "last_time_ns": 2, "kept_ns": 3}
+    agent.answers["DELETE /v1/journals/db/orphans/latest"] = tail
+    shown = pairvol("journal", "drop", "db", "--orphan", "latest", "--force")
+    assert shown.lines == ["db: dropped 11 journals (19 KiB), 97 to 107 of generation 3"]
+    assert agent.requests[-1][:2] == ("DELETE", "/v1/journals/db/orphans/latest?force=true")
+    assert pairvol("journal", "drop", "db", "--orphan", "latest", "--json").json["journals"] == 11
+
+
 def test_a_dump_names_the_tails_that_are_kept(agent: FakeAgent, pairvol: Pairvol) -> None:
     agent.answers["GET /v1/journals/db/files"] = {"journal_path": "/nowhere", "orphans": []}
     shown = pairvol("journal", "dump", "db", "--orphan", "latest")

@@ -223,9 +223,26 @@ def test_list_says_who_serves(agent: FakeAgent, pairvol: Pairvol) -> None:
     assert "taken over by osaka from tokyo" in pairvol("pair", "list").lines[1]
 
 
-def test_delete_passes_force_on(agent: FakeAgent, pairvol: Pairvol) -> None:
-    assert pairvol("pair", "delete", "db", "--force").code == 0
+def test_delete_passes_force_on_and_says_what_that_dropped(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.answers["DELETE /v1/pairs/db"] = {"group": "db", "dropped": []}
+    shown = pairvol("pair", "delete", "db")
+    assert (shown.code, shown.out) == (0, "")
+    agent.answers["DELETE /v1/pairs/db"] = {
+        "group": "db",
+        "dropped": [
+            {"site": "tokyo", "what": "orphan", "journals": 11, "data_bytes": 19456},
+            {"site": "osaka", "what": "secondary", "journals": None, "data_bytes": None},
+        ],
+        "left": "osaka",
+    }
+    shown = pairvol("pair", "delete", "db", "--force")
+    assert shown.lines == [
+        "dropped at tokyo: 11 journals (19 KiB) kept as an orphan tail",
+        "dropped at osaka: an unknown number of journals not yet restored",
+        'osaka did not answer and keeps its side; end it there: "pairvol pair delete db"',
+    ]
     assert agent.requests[-1][:2] == ("DELETE", "/v1/pairs/db?force=true")
+    assert pairvol("pair", "delete", "db", "--force", "--json").json["dropped"][0]["journals"] == 11
 
 
 def test_a_limit_is_sent_and_shown(agent: FakeAgent, pairvol: Pairvol) -> None:
