@@ -147,13 +147,15 @@ class Agent:
         """GET /pairs/{group}/history: states, lag, takeovers and drills since a moment, as that agent saw them."""
         return self._channel.call(PairHistory, "GET", f"/pairs/{group}/history", query={"since_ns": since_ns})
 
-    def take_over(self, group: str, force: bool = False, to: str | None = None) -> TakeoverReport:
+    def take_over(
+        self, group: str, force: bool = False, to: str | None = None, *, named: bool = True
+    ) -> TakeoverReport:
         """POST /pairs/{group}/takeover; either site's agent takes it. See `hostagent/commands/takeover.py`."""
         return self._channel.call(
             TakeoverReport,
             "POST",
             f"/pairs/{group}/takeover",
-            body=TakeoverOrder(force=force, to=to),
+            body=TakeoverOrder(force=force, to=to, named=named),
             seconds=TAKEOVER_SECONDS,
         )
 

@@ -123,6 +123,7 @@ class Pair(Shape):
     taken_over: bool = False  # the secondary site serves the volumes
     planned_generation: int | None = None  # of a takeover of this site that loses nothing, once that is certain
     turns: Count = 0  # how often the direction was reversed; the higher of two records of one pair is the newer
+    handed_ns: Count | None = None  # when a planned takeover made the primary what it is; None: nothing of the kind did
     created_ns: Count
 
 
@@ -172,6 +173,7 @@ class PairStatus(Shape):
 class TakeoverOrder(Shape):
     force: bool = False
     to: Name | None = None  # the site that is to serve; refused when that is not the pair's secondary
+    named: bool = True  # False: nobody said which site; refused shortly after another takeover, which it may repeat
 
 
 class PairSplit(Shape):

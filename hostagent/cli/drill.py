@@ -60,7 +60,8 @@ def start(
         DrillOrder, at=at, marker=marker, freeze=freeze, wait_seconds=wait, check=check, check_seconds=timeout
     )
     look = Journals(session, group, f"drill of {group}")
-    drill = watched(session, lambda: session.agent.start_drill(group, order), look)
+    left = f'the drill goes on; see it with "pairvol drill list {group}", end it with "pairvol drill stop {group}"'
+    drill = watched(session, lambda: session.agent.start_drill(group, order), look, left)
     session.show(drill, lambda: drill_text(drill))
     if drill.check is not None and not drill.check.passed:
         raise typer.Exit(CHECK_FAILED)

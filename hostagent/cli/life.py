@@ -16,7 +16,7 @@ from hostagent.cli.journal import app as journal_app
 from hostagent.cli.output import count, counted
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import Journals, watched
+from hostagent.cli.progress import Journals, goes_on, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def split(
     from hostagent.api.models import PairSplit
 
     look, order = Journals(session, group, f"split of {group}"), PairSplit(writable=rw, force=force)
-    _show(session, watched(session, lambda: session.agent.split_pair(group, order), look))
+    left = goes_on("the split", group)
+    _show(session, watched(session, lambda: session.agent.split_pair(group, order), look, left))
 
 
 @verb(app, "resync")
@@ -55,7 +56,8 @@ def resync(
     from hostagent.api.models import PairResync
 
     look, order = Journals(session, group, f"resync of {group}"), PairResync(swap=swap, force=force)
-    status = watched(session, lambda: session.agent.resync_pair(group, order), look)
+    left = goes_on("the resync", group)
+    status = watched(session, lambda: session.agent.resync_pair(group, order), look, left)
     if sys.stdout.isatty() and not session.json:
         from hostagent.cli.live import show_copy
 

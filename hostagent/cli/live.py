@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-
-import typer
+from contextlib import suppress
 
 from controller.errors import ConflictError, PairvolError, PeerError
 from hostagent.api.models import PairState, PairStatus
@@ -50,10 +49,11 @@ def show_copy(session: Session, status: PairStatus, words: str) -> PairStatus:
     def follow() -> None:
         last.extend(_while_copying(session, status))
 
-    try:
-        watched(session, follow, Journals(session, status.group, f"{words} of {status.group}"))
-    except KeyboardInterrupt:
-        typer.echo(f'the copy goes on; "pairvol pair wait {status.group} --state PAIR" waits for it', err=True)
+    look = Journals(session, status.group, f"{words} of {status.group}")
+    with suppress(KeyboardInterrupt):
+        watched(
+            session, follow, look, f'the copy goes on; "pairvol pair wait {status.group} --state PAIR" waits for it'
+        )
     return last[-1]
 
 

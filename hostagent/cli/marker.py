@@ -40,7 +40,8 @@ def put(
     marker = session.agent.put_marker(group, order.name, freeze=order.freeze)
     if wait:
         look = Journals(session, group, f"marker {marker.name} of {group}")
-        watched(session, lambda: wait_restored(session, group, marker.sequence, timeout), look)
+        left = f'marker {marker.name} is put; "pairvol marker list {group}" tells when it is restored'
+        watched(session, lambda: wait_restored(session, group, marker.sequence, timeout), look, left)
     session.show(marker, lambda: put_text(marker, restored=wait))
 
 

@@ -11,7 +11,7 @@ from controller.errors import PeerError
 from controller.units import counted, format_size, parse_duration, parse_size, parse_time
 from hostagent.cli import pair_options as options
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import Journals, watched
+from hostagent.cli.progress import Journals, goes_on, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -160,15 +160,18 @@ def takeover(
 
     Planned when the primary answers: nothing is missing then, and the pair
     runs in the other direction at once. Otherwise forced, with what has
-    arrived; the report says what is missing.
+    arrived; the report says what is missing. To go back within a minute,
+    name the site.
     """
     from hostagent.cli.pair_view import takeover_text
 
     # Named here, so that the command cannot turn the pair back when it is carried out twice.
     goal = to or next((pair.secondary.site for pair in session.agent.pairs() if pair.group == group), None)
     look = Journals(session, group, f"takeover of {group}")
+    left = goes_on("the takeover", group, f"give it again with --to {goal}" if goal else "give it again with --to SITE")
     try:
-        report = watched(session, lambda: session.agent.take_over(group, force=force, to=goal), look)
+        named = to is not None
+        report = watched(session, lambda: session.agent.take_over(group, force=force, to=goal, named=named), look, left)
     except PeerError as error:
         if goal is not None:
             again = f'If it was cut short, "pairvol pair takeover {group} --to {goal}" goes on and never turns back.'
@@ -187,7 +190,8 @@ def delete(
 ) -> None:
     """End a pair. Both volumes stay, each with what it holds. Prints what --force dropped, and nothing otherwise."""
     look = Journals(session, group, f"end of {group}")
-    ended = watched(session, lambda: session.agent.delete_pair(group, force=force), look)
+    left = goes_on("the end of the pair", group)
+    ended = watched(session, lambda: session.agent.delete_pair(group, force=force), look, left)
     lines = [_dropped(each) for each in ended.dropped]
     if ended.left is not None:
         lines.append(f'{ended.left} did not answer and keeps its side; end it there: "pairvol pair delete {group}"')

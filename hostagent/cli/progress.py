@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
+
+import typer
 
 from controller.errors import PairvolError
 from controller.units import format_size
@@ -34,8 +37,33 @@ class Look:
     total: int | None = None
 
 
-def watched(session: Session, work: Callable[[], Result], look: Callable[[], Look | None]) -> Result:
-    """The result of `work`, with progress shown while it goes on; what it raises is raised."""
+@contextmanager
+def going_on(words: str) -> Iterator[None]:
+    """Ctrl-C ends what is shown within, never the work of the agent: `words` say what goes on, and how to see it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(words, err=True)
+        raise
+
+
+def goes_on(what: str, group: str, again: str = "the same command again is safe") -> str:
+    """What is said of a command to a pair that is left alone."""
+    return f'{what} goes on; see it with "pairvol pair status {group}"; {again}'
+
+
+def watched(
+    session: Session, work: Callable[[], Result], look: Callable[[], Look | None], left: str | None = None
+) -> Result:
+    """The result of `work`, with progress shown while it goes on; what it raises is raised.
+
+    `left`: what is said on Ctrl-C of work that goes on.
+    """
+    with going_on(left) if left is not None else nullcontext():
+        return _watched(session, work, look)
+
+
+def _watched(session: Session, work: Callable[[], Result], look: Callable[[], Look | None]) -> Result:
     if not sys.stderr.isatty():
         return work()
     results: list[Result] = []

@@ -12,6 +12,7 @@ from controller.errors import IntegrityError, PairvolError, PeerError, UsageErro
 from controller.units import format_duration, format_size
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
+from hostagent.cli.progress import going_on
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -44,11 +45,8 @@ def verify(
         return
     report = session.agent.verify_report(group) if status else session.agent.verify_pair(group, repair=repair)
     if not status:
-        try:
+        with going_on(f'the verify goes on; "pairvol pair verify {group}" shows it, --cancel ends it'):
             report = _followed(session, report)
-        except KeyboardInterrupt:
-            typer.echo(f'the verify goes on; "pairvol pair verify {group}" shows it, --cancel ends it', err=True)
-            raise
     session.show(report, lambda: text(report))
     raise typer.Exit(exit_code(report))
 

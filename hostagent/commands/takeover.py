@@ -26,7 +26,7 @@ agent at its first exchange with this one.
 | 2 drained: that nothing is lost is kept with the pair | the same | begins anew |
 | 3 the own controller takes over | SSWS | planned: goes on with 4; forced: says what is missing |
 | 4 the takeover kept, the old primary fenced | SSWS | the same |
-| 5 planned: the turned pair kept | both managers make it so | refused with --to; else the way back |
+| 5 planned: the turned pair kept | both managers make it so | with --to done; else refused for a while |
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
 from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
+from hostagent.clock import now
 from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.lag import position
 from hostagent.copy_manager.manager import learnt
@@ -60,7 +61,7 @@ from hostagent.history.commands import remember_takeover
 from hostagent.host import Host
 from hostagent.life.commands import turn
 from hostagent.life.missing import Missing, behind, stopped
-from hostagent.life.served import already, serves, silent
+from hostagent.life.served import already, refuse_blind_return, serves, silent
 from hostagent.limit import copy_order
 
 CLOSE_SECONDS: Final = 10.0  # to get to where the primary was when the command came
@@ -75,6 +76,7 @@ LEASE_SECONDS: Final = 10.0
 def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool = False) -> TakeoverReport:
     """Carry out the command here, or send it to the secondary's agent."""
     pair = host.store.get(group)
+    refuse_blind_return(pair, order, now().wall_ns)
     if order.to == pair.primary.site:
         # The other site may have taken over a moment ago; then its word is newer than what is kept here.
         runner = host.runner(group)
@@ -91,7 +93,10 @@ def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool =
     if serves(pair, order):
         return already(pair)
     with host.locks.hold(groups=[group]):
-        if host.store.get(group).turns != pair.turns:
+        present = host.store.get(group)
+        if present.turns != pair.turns and serves(present, order):
+            return already(present)  # an earlier command to the same site has just ended
+        if present.turns != pair.turns:
             raise ConflictError(
                 f"cannot take over {group}: another command turned it meanwhile",
                 hint=f'See "pairvol pair status {group}".',
@@ -296,7 +301,7 @@ class _Takeover:
         remember_takeover(self._host, self._runner, self._pair, report, again=again)
         if planned and self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state)):
             # Nothing was lost, so nothing is to be decided: the pair runs in the other direction at once.
-            report = report.model_copy(update={"reversed": turn(self._host, self._runner)})
+            report = report.model_copy(update={"reversed": turn(self._host, self._runner, now().wall_ns)})
         if missing is not None:
             report = report.model_copy(update={"mounted_there": self._mounted_there()})
         self._host.events.emit(

@@ -132,9 +132,9 @@ def swap(host: Host, group: str, order: PairResync, *, forwarded: bool = False) 
     return runner.status()
 
 
-def turn(host: Host, runner: PairRunner) -> bool:
+def turn(host: Host, runner: PairRunner, handed_ns: int | None = None) -> bool:
     """Turn the pair that this site took over, and wait a while for both sides to become what it says."""
-    pair = turned(runner.pair, runner.ask(lambda facts: facts.generation_known))
+    pair = turned(runner.pair, runner.ask(lambda facts: facts.generation_known), handed_ns)
     runner.keep(pair)  # durable: from here on it happens
     host.events.emit(
         "info",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from controller.errors import ConflictError, PeerError
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
+
+BLIND_SECONDS: Final = 60.0  # after a takeover in which a command that names no site is taken for the same one
 
 
 def serves(pair: Pair, order: TakeoverOrder) -> bool:
@@ -23,6 +27,24 @@ def serves(pair: Pair, order: TakeoverOrder) -> bool:
             group=pair.group,
         )
     return True
+
+
+def refuse_blind_return(pair: Pair, order: TakeoverOrder, now_ns: int) -> None:
+    """ConflictError for a command that names no site and would turn back what has just been handed over.
+
+    It may be the one that did that, cut short and given again.
+    """
+    goal, serving = pair.secondary.site, pair.primary.site
+    if order.named or order.to not in (None, goal) or pair.taken_over or pair.handed_ns is None:
+        return
+    seconds = max(0.0, (now_ns - pair.handed_ns) / 1e9)
+    if seconds < BLIND_SECONDS:
+        raise ConflictError(
+            f"cannot take over {pair.group} again without a site's name: {serving} took over {seconds:.0f} s ago",
+            hint=f'To go back say "pairvol pair takeover {pair.group} --to {goal}"; --to {serving} leaves it there.',
+            group=pair.group,
+            site=serving,
+        )
 
 
 def silent(pair: Pair) -> PeerError:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from hostagent.api.models import Pair
 
 
-def turned(pair: Pair, generation: int) -> Pair:
-    """What is kept of a pair that was taken over, once it runs the other way under the takeover's generation."""
+def turned(pair: Pair, generation: int, handed_ns: int | None = None) -> Pair:
+    """What is kept of a pair that was taken over, once it runs the other way under the takeover's generation.
+
+    `handed_ns`: of a planned takeover, which turns the pair by itself.
+    """
     return pair.model_copy(
         update={
             "primary": pair.secondary,
@@ -14,5 +17,6 @@ def turned(pair: Pair, generation: int) -> Pair:
             "generation": generation,
             "taken_over": False,
             "turns": pair.turns + 1,
+            "handed_ns": handed_ns,
         }
     )

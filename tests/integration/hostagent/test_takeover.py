@@ -74,6 +74,11 @@ def test_planned_under_load_loses_nothing_and_the_old_primary_refuses_writes(cas
     for agent in (case.tokyo, case.osaka):  # given again it is done, and turns nothing back
         again = agent.take_over(case.name, to="osaka")
         assert (again.already, again.kind, again.generation) == (True, "none", 2)
+        for to in (None, "tokyo"):  # as computed by a command line whose first command was cut short
+            with pytest.raises(ConflictError, match=r"osaka took over \d+ s ago") as caught:
+                agent.take_over(case.name, to=to, named=False)
+            assert f'To go back say "pairvol pair takeover {case.name} --to tokyo"' in caught.value.hint
+        assert agent.take_over(case.name, to="osaka", named=False).already
     with pytest.raises(ConflictError, match="exists already"):
         case.tokyo.create_pair(case.order())
 

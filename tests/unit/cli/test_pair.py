@@ -179,7 +179,7 @@ def test_takeover_says_which_kind_and_what_is_missing(agent: FakeAgent, pairvol:
     shown = pairvol("pair", "takeover", "db", "--force")
     assert shown.lines[0].startswith("WARN  db is taken over (forced")
     assert "missing here: 131 journals (1.1 MiB)" in shown.lines[-1]
-    assert agent.requests[-1][2] == {"force": True, "to": None}  # the agent knows no such pair
+    assert agent.requests[-1][2] == {"force": True, "to": None, "named": False}  # the agent knows no such pair
 
 
 def test_a_moment_of_another_day_has_its_date(
@@ -206,7 +206,36 @@ def test_a_takeover_names_its_site_so_that_twice_is_once(agent: FakeAgent, pairv
     agent.pairs = [Pair.model_validate(PAIR)]
     agent.answers["POST /v1/pairs/db/takeover"] = REPORT
     pairvol("pair", "takeover", "db")
-    assert agent.requests[-1][2] == {"force": False, "to": "osaka"}
+    assert agent.requests[-1][2] == {"force": False, "to": "osaka", "named": False}
+    pairvol("pair", "takeover", "db", "--to", "tokyo")
+    assert agent.requests[-1][2] == {"force": False, "to": "tokyo", "named": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "says"),
+    [
+        ("pair takeover db", "take_over", 'see it with "pairvol pair status db"; give it again with --to osaka'),
+        ("pair split db", "split_pair", 'the split goes on; see it with "pairvol pair status db"'),
+        ("pair resync db", "resync_pair", 'the resync goes on; see it with "pairvol pair status db"'),
+        ("pair delete db", "delete_pair", 'the end of the pair goes on; see it with "pairvol pair status db"'),
+        ("pair verify db", "verify_report", 'the verify goes on; "pairvol pair verify db" shows it'),
+        ("drill start db", "start_drill", 'the drill goes on; see it with "pairvol drill list db"'),
+    ],
+)
+def test_ctrl_c_says_that_it_goes_on(
+    agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch, words: str, method: str, says: str
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    agent.pairs = [Pair.model_validate(PAIR)]
+    running = {"group": "db", "phase": "running", "verdict": "WARN", "line": "verifying db"}
+    agent.answers["POST /v1/pairs/db/verify"] = running
+    monkeypatch.setattr(f"hostagent.client.Agent.{method}", interrupted)
+    left = pairvol(*words.split())
+    assert (left.code, left.out) == (130, "")
+    assert says in left.err
+    assert len(left.err.splitlines()) == 1
 
 
 def test_a_refused_takeover_is_one_line_and_a_hint(agent: FakeAgent, pairvol: Pairvol) -> None:
