@@ -110,7 +110,9 @@ def _check(appliance: Appliance, name: str, order: VolumeResize) -> None:
             hint="Volumes only grow: make a smaller one and copy what is needed.",
             volume=name,
         )
-    if not volume.owned:
+    if volume.owned:
+        volumes.refuse_too_long(volume.backing, order.size_bytes)
+    else:
         volumes.check_length(volume.backing, order.size_bytes)
     if group is not None and order.size_bytes > volume.size_bytes:
         refuse_unsteady(appliance, group, f"resize volume {name}")

@@ -7,8 +7,10 @@ removed. How a volume is served is controller/serving.py's.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import tempfile
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from controller.errors import CapacityError, ConflictError, NotFoundError, Pairv
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.volume import volume_size_bytes
 from controller.state import Phase, StateDocument, VolumeRecord
+from controller.units import format_size
 
 
 def show(appliance: Appliance, name: str) -> Volume:
@@ -103,6 +106,7 @@ def new_record(appliance: Appliance, name: str, size_bytes: int, backing: str | 
         path, owned = os.path.realpath(backing), False
     else:
         path, owned = str(appliance.paths.volume_image(name)), True
+        refuse_too_long(path, size_bytes)
         if os.path.lexists(path):
             raise ConflictError(
                 f"cannot create volume {name}: {path} is there but belongs to no volume",
@@ -151,6 +155,26 @@ def check_length(path: str, size_bytes: int) -> None:
             hint="Give a smaller size or a larger backing; it is never changed here.",
             path=path,
         )
+
+
+def refuse_too_long(path: str, size_bytes: int) -> None:
+    """CapacityError when no file beside `path` can be that long; asked of the file system, with a nameless file."""
+    try:
+        with tempfile.TemporaryFile(dir=Path(path).parent) as file:
+            os.ftruncate(file.fileno(), size_bytes)
+    except OverflowError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.EINVAL):
+            return  # who makes the file says what hinders it
+    else:
+        return
+    raise CapacityError(
+        f"no file at {Path(path).parent} can be {format_size(size_bytes)} long",
+        hint="Give a smaller size, or a block device with --backing.",
+        path=path,
+        size_bytes=size_bytes,
+    )
 
 
 def make_backing(record: VolumeRecord) -> None:

@@ -58,6 +58,7 @@ def test_a_given_backing_is_checked_and_never_removed(tokyo: ControllerProcess, 
     ("request_", "kind", "words"),
     [
         (VolumeCreate(name="a", size_bytes=1000), UsageError, "not a multiple of 512"),
+        (VolumeCreate(name="a", size_bytes=8192 << 50), CapacityError, "can be 8192 PiB long"),
         (VolumeCreate(name="a", size_bytes=512, backing="relative"), UsageError, "not an absolute path"),
         (VolumeCreate(name="a", size_bytes=512, backing="/dev/null"), UsageError, "neither a file nor"),
         (VolumeCreate(name="a", size_bytes=512, backing="/nowhere/at/all"), NotFoundError, "does not exist"),
