@@ -7,6 +7,7 @@ Owns the command and the words of the report. What follows what is
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.api.models import JournalState
@@ -26,6 +27,7 @@ from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 from hostagent.status_words import clock
 
 REGIONS_NAMED = 3
+Names = Mapping[int, str]  # of volumes, by their lasting numbers
 
 
 def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False) -> VerifyReport:
@@ -75,7 +77,8 @@ def report(host: Host, group: str) -> VerifyReport:
             return unknown(pair, site, host.runner(group).unknown_since(site), now())
     assert sides.primary is not None
     assert sides.secondary is not None
-    return report_of(pair, sides.primary, sides.secondary)
+    indices = sorted(volume.index for volume in host.controller.group(group).volumes)
+    return report_of(pair, sides.primary, sides.secondary, indices)
 
 
 def unknown(pair: Pair, site: str, since_ns: int, now: Instant) -> VerifyReport:
@@ -85,16 +88,23 @@ def unknown(pair: Pair, site: str, since_ns: int, now: Instant) -> VerifyReport:
     return _report(pair, VerifyPhase.UNKNOWN, line, command, unknown_since_ns=since_ns)
 
 
-def report_of(pair: Pair, primary: JournalState, secondary: JournalState) -> VerifyReport:
-    """The report that the two states make. Pure."""
+def report_of(
+    pair: Pair, primary: JournalState, secondary: JournalState, indices: Sequence[int] | None = None
+) -> VerifyReport:
+    """The report that the two states make. Pure.
+
+    `indices`: the lasting numbers of the pair's volumes, in their order; None: 0, 1, ... as of a pair that no volume
+    has left.
+    """
+    names = dict(zip(indices or range(len(pair.primary.volumes)), pair.primary.volumes, strict=False))
     run, found = primary.run, secondary.verify
     if run is None or run.kind is RunKind.BASE:
         if found is None:
             line = f"{pair.group} was never verified"
             return _report(pair, VerifyPhase.NONE, line, f"pairvol pair verify {pair.group}")
-        return _ended(pair, found) if found.ended else _interrupted(pair, found)
+        return _ended(pair, found, names) if found.ended else _interrupted(pair, found, names)
     mine = found if found is not None and found.task == run.task else None
-    facts: dict[str, Any] = {"task": run.task, "repair": run.repair, **_counts(pair, mine)}
+    facts: dict[str, Any] = {"task": run.task, "repair": run.repair, **_counts(names, mine)}
     if run.phase is RunPhase.FAILED:
         words = run.failure.message if run.failure else "no reason given"
         again = _again(pair, run.repair)
@@ -102,10 +112,10 @@ def report_of(pair: Pair, primary: JournalState, secondary: JournalState) -> Ver
             pair, VerifyPhase.FAILED, f"verify of {pair.group} failed: {words}", again, failure=run.failure, **facts
         )
     if run.phase is RunPhase.INTERRUPTED:
-        return _interrupted(pair, mine, **facts)
+        return _interrupted(pair, mine, names, **facts)
     if passed(run, mine) and following(run, mine) is None:
         assert mine is not None
-        return _ended(pair, mine, **facts)
+        return _ended(pair, mine, names, **facts)
     step = "repairing" if run.kind is RunKind.REPAIR else "verifying" if run.round == 0 else "verifying again"
     done = mine.bytes_done if mine is not None and mine.run == run.run else 0
     percent = f" {int(100 * done / run.bytes_total)} %" if run.bytes_total else ""
@@ -134,9 +144,9 @@ def _held(pair: Pair, secondary: JournalState) -> str | None:
     return None
 
 
-def _ended(pair: Pair, found: VerifyState, **facts: Any) -> VerifyReport:
+def _ended(pair: Pair, found: VerifyState, names: Names, **facts: Any) -> VerifyReport:
     """Both sides are done with the task, whatever came of it."""
-    facts = {"task": found.task, **_counts(pair, found), **facts}
+    facts = {"task": found.task, **_counts(names, found), **facts}
     group, size = pair.group, format_size(found.bytes_verified)
     if found.different:
         regions = facts["different"]
@@ -152,8 +162,8 @@ def _ended(pair: Pair, found: VerifyState, **facts: Any) -> VerifyReport:
     return _report(pair, VerifyPhase.DONE, line, None, Verdict.OK, **facts)
 
 
-def _interrupted(pair: Pair, found: VerifyState | None, **facts: Any) -> VerifyReport:
-    facts = {**_counts(pair, found), **facts}
+def _interrupted(pair: Pair, found: VerifyState | None, names: Names, **facts: Any) -> VerifyReport:
+    facts = {**_counts(names, found), **facts}
     line = f"verify of {pair.group} was interrupted"
     if found is not None and found.different:
         line += f"; {format_size(found.different_bytes)} were found different"
@@ -165,13 +175,12 @@ def _again(pair: Pair, repair: bool) -> str:
     return f"pairvol pair verify {pair.group}{' --repair' if repair else ''}"
 
 
-def _counts(pair: Pair, found: VerifyState | None) -> dict[str, Any]:
+def _counts(names: Names, found: VerifyState | None) -> dict[str, Any]:
     if found is None:
         return {}
-    names = pair.primary.volumes
     different = [
         DifferentRange(
-            volume=names[each[0]] if each[0] < len(names) else str(each[0]),
+            volume=names.get(each[0], str(each[0])),
             offset=each[1],
             length=each[2],
             sequence=each[3],

@@ -112,6 +112,14 @@ def test_only_pairs_in_step_are_verified(state: PairState) -> None:
     assert "pairvol pair" in caught.value.hint
 
 
+def test_a_volume_is_named_by_its_lasting_number(scene: Scene) -> None:
+    """A volume that has left keeps its number: those behind it are not counted anew."""
+    primary, secondary = states(scene, run(), found(different=HERE, different_bytes=65536))
+    pair = scene.facts("tokyo").pair
+    [different] = report_of(pair, primary, secondary, [1, 2]).different
+    assert different.volume == pair.primary.volumes[0]
+
+
 @pytest.mark.parametrize(
     ("run", "found", "phase", "verdict", "words"),
     [
