@@ -13,6 +13,8 @@ from typing import Final, Self
 
 from controller.api.lifecycle import Orphan
 from controller.api.models import Compression, Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
+from controller.api.shape import NAME, NAME_HINT
+from controller.errors import UsageError
 from controller.tls import Certificates
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerPut, MarkerSides, PutMarker
 from hostagent.api.history import PairHistory
@@ -57,6 +59,13 @@ def resolve_address(address: str | None = None) -> str:
     return chosen if chosen.startswith(("unix:", "http://", "https://")) else f"http://{chosen}"
 
 
+def part(text: str) -> str:
+    """A name as part of a path; UsageError for what nothing can be called, so that no path is made of it."""
+    if NAME.fullmatch(text) is None:
+        raise UsageError(f"{text!r} is not a name", hint=NAME_HINT)
+    return text
+
+
 class Agent:
     """One agent; close it, or use it as a context."""
 
@@ -87,7 +96,7 @@ class Agent:
 
     def remove_from_pool(self, name: str) -> None:
         """DELETE /pool/{name}"""
-        self._channel.send("DELETE", f"/pool/{name}", seconds=ORDER_SECONDS)
+        self._channel.send("DELETE", f"/pool/{part(name)}", seconds=ORDER_SECONDS)
 
     def volumes(self) -> list[Volume]:
         """GET /volumes"""
@@ -95,7 +104,7 @@ class Agent:
 
     def volume(self, name: str) -> Volume:
         """GET /volumes/{name}"""
-        return self._channel.call(Volume, "GET", f"/volumes/{name}")
+        return self._channel.call(Volume, "GET", f"/volumes/{part(name)}")
 
     def create_volume(self, order: VolumeCreate) -> Volume:
         """POST /volumes"""
@@ -103,23 +112,23 @@ class Agent:
 
     def delete_volume(self, name: str) -> None:
         """DELETE /volumes/{name}"""
-        self._channel.send("DELETE", f"/volumes/{name}", seconds=ORDER_SECONDS)
+        self._channel.send("DELETE", f"/volumes/{part(name)}", seconds=ORDER_SECONDS)
 
     def resize_volume(self, name: str, size_bytes: int) -> VolumeSizes:
         """POST /volumes/{name}/resize: larger, at both sites when it is paired."""
-        path, order = f"/volumes/{name}/resize", VolumeSize(size_bytes=size_bytes)
+        path, order = f"/volumes/{part(name)}/resize", VolumeSize(size_bytes=size_bytes)
         return self._channel.call(VolumeSizes, "POST", path, body=order, seconds=TAKEOVER_SECONDS)
 
     # -- block devices ------------------------------------------------------------
 
     def attach(self, order: AttachOrder, on: str | None = None) -> Attachment:
         """POST /volumes/{name}/attach, at host `on`; one that is attached already answers with what there is."""
-        path, query = f"/volumes/{order.volume}/attach", {"on": on}
+        path, query = f"/volumes/{part(order.volume)}/attach", {"on": on}
         return self._channel.call(Attachment, "POST", path, body=order, query=query, seconds=ORDER_SECONDS)
 
     def detach(self, volume: str, on: str | None = None) -> None:
         """DELETE /volumes/{name}/attach, at host `on`"""
-        self._channel.send("DELETE", f"/volumes/{volume}/attach", query={"on": on}, seconds=ORDER_SECONDS)
+        self._channel.send("DELETE", f"/volumes/{part(volume)}/attach", query={"on": on}, seconds=ORDER_SECONDS)
 
     def attachments(self) -> list[Attachment]:
         """GET /attachments"""
@@ -137,7 +146,7 @@ class Agent:
 
     def pair_status(self, group: str) -> PairStatus:
         """GET /pairs/{group}/status"""
-        return self._channel.call(PairStatus, "GET", f"/pairs/{group}/status")
+        return self._channel.call(PairStatus, "GET", f"/pairs/{part(group)}/status")
 
     def pair_statuses(self) -> list[PairStatus]:
         """GET /pairs/status: of every pair this agent knows."""
@@ -145,7 +154,7 @@ class Agent:
 
     def pair_history(self, group: str, since_ns: int = 0) -> PairHistory:
         """GET /pairs/{group}/history: states, lag, takeovers and drills since a moment, as that agent saw them."""
-        return self._channel.call(PairHistory, "GET", f"/pairs/{group}/history", query={"since_ns": since_ns})
+        return self._channel.call(PairHistory, "GET", f"/pairs/{part(group)}/history", query={"since_ns": since_ns})
 
     def take_over(
         self, group: str, force: bool = False, to: str | None = None, *, named: bool = True
@@ -154,75 +163,77 @@ class Agent:
         return self._channel.call(
             TakeoverReport,
             "POST",
-            f"/pairs/{group}/takeover",
+            f"/pairs/{part(group)}/takeover",
             body=TakeoverOrder(force=force, to=to, named=named),
             seconds=TAKEOVER_SECONDS,
         )
 
     def delete_pair(self, group: str, force: bool = False) -> PairDeletion:
         """DELETE /pairs/{group}; `force`: this site alone when the other does not answer, and what is only here."""
-        path, query = f"/pairs/{group}", {"force": force}
+        path, query = f"/pairs/{part(group)}", {"force": force}
         return self._channel.call(PairDeletion, "DELETE", path, query=query, seconds=TAKEOVER_SECONDS)
 
     def split_pair(self, group: str, order: PairSplit | None = None) -> PairStatus:
         """POST /pairs/{group}/split"""
-        path = f"/pairs/{group}/split"
+        path = f"/pairs/{part(group)}/split"
         return self._channel.call(PairStatus, "POST", path, body=order or PairSplit(), seconds=ORDER_SECONDS)
 
     def resync_pair(self, group: str, order: PairResync | None = None) -> PairStatus:
         """POST /pairs/{group}/resync; with `swap` in the other direction."""
-        path = f"/pairs/{group}/resync"
+        path = f"/pairs/{part(group)}/resync"
         return self._channel.call(PairStatus, "POST", path, body=order or PairResync(), seconds=ORDER_SECONDS)
 
     def verify_pair(self, group: str, repair: bool = False, *, cancel: bool = False) -> VerifyReport:
         """POST /pairs/{group}/verify; either site's agent takes it. It goes on by itself; `cancel` ends it."""
-        path = f"/pairs/{group}/verify"
+        path = f"/pairs/{part(group)}/verify"
         return self._channel.call(
             VerifyReport, "POST", path, body=VerifyOrder(repair=repair, cancel=cancel), seconds=ORDER_SECONDS
         )
 
     def verify_report(self, group: str) -> VerifyReport:
         """GET /pairs/{group}/verify: how it stands, or how the last one ended."""
-        return self._channel.call(VerifyReport, "GET", f"/pairs/{group}/verify")
+        return self._channel.call(VerifyReport, "GET", f"/pairs/{part(group)}/verify")
 
     def add_volumes(self, group: str, primary: list[str], secondary: list[str]) -> PairStatus:
         """POST /pairs/{group}/add: volumes join a living pair."""
         order = PairMembers(primary=primary, secondary=secondary)
-        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/add", body=order, seconds=ORDER_SECONDS)
+        return self._channel.call(PairStatus, "POST", f"/pairs/{part(group)}/add", body=order, seconds=ORDER_SECONDS)
 
     def remove_volumes(self, group: str, volumes: list[str]) -> PairStatus:
         """POST /pairs/{group}/remove: volumes leave a living pair."""
         order = PairRemove(volumes=volumes)
-        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/remove", body=order, seconds=ORDER_SECONDS)
+        return self._channel.call(PairStatus, "POST", f"/pairs/{part(group)}/remove", body=order, seconds=ORDER_SECONDS)
 
     def set_pair(self, group: str, limit_bytes_per_second: int | None) -> PairStatus:
         """POST /pairs/{group}/set: another bandwidth limit; either site's agent takes it."""
         order = PairSet(limit_bytes_per_second=limit_bytes_per_second)
-        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/set", body=order, seconds=ORDER_SECONDS)
+        return self._channel.call(PairStatus, "POST", f"/pairs/{part(group)}/set", body=order, seconds=ORDER_SECONDS)
 
     def compress_pair(self, group: str, compression: Compression) -> PairStatus:
         """POST /pairs/{group}/compress: another compression of the transfer; either site's agent takes it."""
         order = PairCompress(compression=compression)
-        return self._channel.call(PairStatus, "POST", f"/pairs/{group}/compress", body=order, seconds=ORDER_SECONDS)
+        return self._channel.call(
+            PairStatus, "POST", f"/pairs/{part(group)}/compress", body=order, seconds=ORDER_SECONDS
+        )
 
     # -- journals ----------------------------------------------------------------------
 
     def journal(self, group: str) -> JournalSides:
         """GET /journals/{group}: both sides; one that does not answer is None."""
-        return self._channel.call(JournalSides, "GET", f"/journals/{group}")
+        return self._channel.call(JournalSides, "GET", f"/journals/{part(group)}")
 
     def journal_files(self, group: str) -> JournalFiles:
         """GET /journals/{group}/files: where that agent's site keeps them."""
-        return self._channel.call(JournalFiles, "GET", f"/journals/{group}/files")
+        return self._channel.call(JournalFiles, "GET", f"/journals/{part(group)}/files")
 
     def drop_orphan(self, group: str, orphan: str, force: bool = False) -> Orphan:
         """DELETE /journals/{group}/orphans/{orphan}: a kept tail of that agent's site; `latest` is the newest."""
-        path, query = f"/journals/{group}/orphans/{orphan}", {"force": force}
+        path, query = f"/journals/{part(group)}/orphans/{part(orphan)}", {"force": force}
         return self._channel.call(Orphan, "DELETE", path, query=query, seconds=ORDER_SECONDS)
 
     def resize_journal(self, group: str, order: JournalSize) -> JournalSizes:
         """POST /journals/{group}/resize: both journals, or one side's, to another size."""
-        path = f"/journals/{group}/resize"
+        path = f"/journals/{part(group)}/resize"
         return self._channel.call(JournalSizes, "POST", path, body=order, seconds=TAKEOVER_SECONDS)
 
     def start_journal(self, group: str) -> JournalState:
@@ -249,7 +260,7 @@ class Agent:
         return self._channel.call(
             JournalState,
             "POST",
-            f"/journals/{group}/{verb}",
+            f"/journals/{part(group)}/{verb}",
             body=JournalCommand(to_sequence=to_sequence),
             seconds=ORDER_SECONDS,
         )
@@ -258,12 +269,12 @@ class Agent:
 
     def markers(self, group: str) -> MarkerSides:
         """GET /markers/{group}: as both sites know them; None for a site that does not answer."""
-        return self._channel.call(MarkerSides, "GET", f"/markers/{group}")
+        return self._channel.call(MarkerSides, "GET", f"/markers/{part(group)}")
 
     def put_marker(self, group: str, name: str, *, freeze: bool = False) -> PutMarker:
         """POST /markers/{group}: behind every write acknowledged by now; durable at the primary."""
         order = MarkerPut(name=name, freeze=freeze)
-        return self._channel.call(PutMarker, "POST", f"/markers/{group}", body=order, seconds=ORDER_SECONDS)
+        return self._channel.call(PutMarker, "POST", f"/markers/{part(group)}", body=order, seconds=ORDER_SECONDS)
 
     def drills(self, group: str | None = None) -> DrillLedger:
         """GET /drills: those of a group, or all, at whichever site they were."""
@@ -273,12 +284,14 @@ class Agent:
         """POST /drills/{group}: writable images at the secondary site; the check, if any, has run when this returns."""
         order = order or DrillOrder()
         seconds = ORDER_SECONDS + order.wait_seconds + order.check_seconds
-        return self._channel.call(DrillReport, "POST", f"/drills/{group}", body=order, seconds=seconds)
+        return self._channel.call(DrillReport, "POST", f"/drills/{part(group)}", body=order, seconds=seconds)
 
     def stop_drill(self, group: str, number: int | None = None) -> list[DrillReport]:
         """DELETE /drills/{group}: one drill, or all of a group."""
         query = {"number": number}
-        return self._channel.call(list[DrillReport], "DELETE", f"/drills/{group}", query=query, seconds=ORDER_SECONDS)
+        return self._channel.call(
+            list[DrillReport], "DELETE", f"/drills/{part(group)}", query=query, seconds=ORDER_SECONDS
+        )
 
     def close(self) -> None:
         self._channel.close()

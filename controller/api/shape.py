@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+NAME_HINT: Final = "A name has 63 letters, digits, dots, hyphens and underscores at most, a letter or digit first."
+Name = Annotated[str, StringConstraints(pattern=NAME.pattern)]
 Count = Annotated[int, Field(ge=0)]
 
 

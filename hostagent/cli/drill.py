@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from controller.errors import UsageError
+from controller.units import parse_duration
 from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, table, unknown
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
@@ -36,15 +37,15 @@ def start(
         bool, typer.Option("--freeze", help="With --marker: while the file systems stand still.")
     ] = False,
     wait: Annotated[
-        float, typer.Option("--wait", min=0.1, metavar="SECONDS", help="For that moment to be restored.")
-    ] = 60.0,
+        str, typer.Option("--wait", metavar="TIME", help="For that moment to be restored, as 60 or 5m.")
+    ] = "60",
     check: Annotated[
         str | None,
         typer.Option("--check", metavar="CMD", help='Run at the secondary, such as "fsck.ext4 -fp {device}".'),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, metavar="SECONDS", help="After which the check is ended.")
-    ] = 3600.0,
+        str, typer.Option("--timeout", metavar="TIME", help="After which the check is ended, as 600 or 1h.")
+    ] = "1h",
 ) -> None:
     """Open images as they are now, or at a moment ahead.
 
@@ -57,7 +58,13 @@ def start(
     if freeze and marker is None:
         raise UsageError("--freeze needs --marker", hint="Name the marker that is put meanwhile.")
     order = validated(
-        DrillOrder, at=at, marker=marker, freeze=freeze, wait_seconds=wait, check=check, check_seconds=timeout
+        DrillOrder,
+        at=at,
+        marker=marker,
+        freeze=freeze,
+        wait_seconds=parse_duration(wait),
+        check=check,
+        check_seconds=parse_duration(timeout),
     )
     look = Journals(session, group, f"drill of {group}")
     left = f'the drill goes on; see it with "pairvol drill list {group}", end it with "pairvol drill stop {group}"'

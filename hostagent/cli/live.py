@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from controller.errors import ConflictError, PairvolError, PeerError
-from hostagent.api.models import PairState, PairStatus
+from controller.errors import ConflictError, NotFoundError, PairvolError, PeerError
+from hostagent.api.models import PairState, PairStatus, Verdict
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session
 
@@ -22,6 +22,7 @@ def wait_for_state(session: Session, group: str, state: PairState, seconds: floa
     """The status once the pair is in `state`; PeerError after `seconds`, naming the state reached.
 
     An agent that does not answer may be restarting, and a pair may be in the making: both are waited out.
+    A group that is not paired is simplex (SMPL), whether it ever was or not.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -30,6 +31,10 @@ def wait_for_state(session: Session, group: str, state: PairState, seconds: floa
             status = session.agent.pair_status(group)
             if status.state == state:
                 return status
+        except NotFoundError:
+            if state is not PairState.SMPL:
+                raise
+            return simplex(group)
         except (PeerError, ConflictError) as error:
             failure = error
         if time.monotonic() >= deadline:
@@ -40,6 +45,19 @@ def wait_for_state(session: Session, group: str, state: PairState, seconds: floa
                 hint=f'Look with "pairvol pair status {group}", or wait longer with --timeout.',
             )
         time.sleep(min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def simplex(group: str) -> PairStatus:
+    """The status of a group that is not paired, which no agent keeps anything about."""
+    return PairStatus(
+        group=group,
+        verdict=Verdict.OK,
+        state=PairState.SMPL,
+        number=PairState.SMPL.number,
+        line=f"{group} is simplex: not paired",
+        generation=0,
+        sides=[],
+    )
 
 
 def show_copy(session: Session, status: PairStatus, words: str) -> PairStatus:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
@@ -21,7 +21,10 @@ from hostagent.cli import members as members  # and these
 from hostagent.cli import policy as policy  # and this
 from hostagent.cli import resize as resize  # and these to `journal` and `volume`
 from hostagent.cli import verify as verify  # and this to `pair`
-from hostagent.cli.session import ENVIRONMENT, AgentOption, ConfigOption, JsonOption, Session
+from hostagent.cli.session import ENVIRONMENT, AgentOption, ConfigOption, JsonOption, Session, wrong_usage
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 INTERRUPTED = 130
 SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
@@ -90,6 +93,11 @@ def run(arguments: Sequence[str]) -> int:
         return _report(error.message, error.hint, error.exit_code)
     except typer.TyperException as error:
         return _report_usage(error)
+    except ValueError as error:
+        if type(error).__name__ != "ValidationError" or "pydantic" not in sys.modules:
+            raise
+        wrong = wrong_usage(cast("ValidationError", error))  # an order that the client made of what was typed
+        return _report(wrong.message, wrong.hint, wrong.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:

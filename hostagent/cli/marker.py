@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from controller.errors import PeerError
+from controller.units import parse_duration
 from hostagent.cli.output import NONE, clock_tenths, count, table, unknown
 from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, noun, validated, verb
@@ -31,17 +32,17 @@ def put(
         bool, typer.Option("--freeze", help="While the file systems on the volumes stand still (fsfreeze).")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Until it is restored at the secondary.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="At most so long.")] = 60.0,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="At most so long, as 60 or 5m.")] = "60",
 ) -> None:
     """Put a marker behind every write that is acknowledged by now."""
     from hostagent.api.drills import MarkerPut
 
-    order = validated(MarkerPut, name=name, freeze=freeze)
+    order, seconds = validated(MarkerPut, name=name, freeze=freeze), parse_duration(timeout)
     marker = session.agent.put_marker(group, order.name, freeze=order.freeze)
     if wait:
         look = Journals(session, group, f"marker {marker.name} of {group}")
         left = f'marker {marker.name} is put; "pairvol marker list {group}" tells when it is restored'
-        watched(session, lambda: wait_restored(session, group, marker.sequence, timeout), look, left)
+        watched(session, lambda: wait_restored(session, group, marker.sequence, seconds), look, left)
     session.show(marker, lambda: put_text(marker, restored=wait))
 
 

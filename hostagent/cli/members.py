@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from controller.errors import UsageError
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
 from hostagent.cli.session import Session, verb
@@ -18,25 +19,44 @@ if TYPE_CHECKING:
 def add(
     session: Session,
     group: GroupArgument,
-    primary: Annotated[str, typer.Option("--primary", metavar="VOL[,VOL...]", help="Volumes of the primary site.")],
+    primary: Annotated[
+        str, typer.Option("--primary", metavar="[SITE:]VOL[,VOL...]", help="Volumes of the primary site.")
+    ],
     secondary: Annotated[
         str | None,
-        typer.Option("--secondary", metavar="VOL[,VOL...]", help="Their partners, made if need be; else named alike."),
+        typer.Option(
+            "--secondary", metavar="[SITE:]VOL[,VOL...]", help="Their partners, made if need be; named alike."
+        ),
     ] = None,
 ) -> None:
     """Take volumes into a pair. Hosts of its other volumes write on; what joins is copied, in order with them."""
-    names = primary.split(",")
-    _show(session, session.agent.add_volumes(group, names, secondary.split(",") if secondary else names))
+    names = _at(session, group, primary, "primary")
+    partners = _at(session, group, secondary, "secondary") if secondary else names
+    _show(session, session.agent.add_volumes(group, names, partners))
 
 
 @verb(app, "remove")
 def remove(
     session: Session,
     group: GroupArgument,
-    volumes: Annotated[str, typer.Argument(metavar="VOL[,VOL...]", help="As they are called at the primary site.")],
+    volumes: Annotated[str, typer.Argument(metavar="[SITE:]VOL[,VOL...]", help="As the primary site calls them.")],
 ) -> None:
     """Let volumes of a pair go: at both sites each is by itself then, with the same content."""
-    _show(session, session.agent.remove_volumes(group, volumes.split(",")))
+    _show(session, session.agent.remove_volumes(group, _at(session, group, volumes, "primary")))
+
+
+def _at(session: Session, group: str, text: str, side: str) -> list[str]:
+    """`index`, or `tokyo:index` when that is the site of this side, as in `pair create`."""
+    site, colon, volumes = text.rpartition(":")
+    if colon:
+        pair = next((pair for pair in session.agent.pairs() if pair.group == group), None)
+        right = getattr(pair, side).site if pair is not None else site
+        if site != right:
+            raise UsageError(
+                f"{site} is not the {side} site of {group}, {right} is",
+                hint=f'Name volumes of {right}; see "pairvol pair list".',
+            )
+    return volumes.split(",")
 
 
 def _show(session: Session, status: PairStatus) -> None:

@@ -135,16 +135,20 @@ def wait(
     state: Annotated[str, typer.Option(metavar="STATE", help="SMPL, COPY, PAIR, PSUS, PFUL, PFUS, PSUE or SSWS.")],
     timeout: Annotated[str, typer.Option(metavar="TIME", help="Such as 60 or 5m; exit code 50 after it.")] = "60",
 ) -> None:
-    """Wait until a pair is in a state."""
+    """Wait until a pair is in a state. A group that is not paired is SMPL, also one that never was."""
     from hostagent.api.models import PairState
     from hostagent.cli.live import wait_for_state
+    from hostagent.cli.pair_view import first_line
 
     if state.upper() not in set(PairState):
         raise typer.BadParameter(f"{state} is not a state", param_hint="--state")
     seconds, wanted = parse_duration(timeout), PairState(state.upper())
     look = Journals(session, group, f"waiting for {group} to be {wanted}")
     reached = watched(session, lambda: wait_for_state(session, group, wanted, seconds), look)
-    _show(session, [reached], single=True)
+    if reached.sides:
+        _show(session, [reached], single=True)
+    else:
+        session.show(reached, lambda: first_line(reached))
 
 
 @verb(app, "takeover")

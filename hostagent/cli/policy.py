@@ -23,10 +23,11 @@ def set_(session: Session, group: GroupArgument, limit: LimitOption = None, comp
         words = "say what to change: --limit 10M, or --limit none, --compress zstd, or --compress none"
         raise typer.BadParameter(words, param_hint="--limit")
     compression = Compression(parse_compression(compress)) if compress is not None else None
-    if limit is not None:
-        status = session.agent.set_pair(group, parse_limit(limit))
-    if compression is not None:
+    bytes_per_second = parse_limit(limit) if limit is not None else None
+    if compression is not None:  # first: this one can be refused (beside [tls]), and nothing is changed then
         status = session.agent.compress_pair(group, compression)
+    if limit is not None:
+        status = session.agent.set_pair(group, bytes_per_second)
     _show(session, status)
 
 

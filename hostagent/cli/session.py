@@ -23,7 +23,7 @@ from controller.addresses import callable_address
 from controller.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
     from controller.tls import Certificates
     from hostagent.client import Agent
@@ -152,6 +152,26 @@ def _configured(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read configuration {path}: {error}", hint='Run "pairvol check".') from None
 
 
+OPTIONS: Final = {  # of an order's part, where it is not called as the option is
+    "group": "GROUP",
+    "name": "NAME",
+    "volume": "NAME",
+    "size_bytes": "SIZE",
+    "journal_bytes": "--journal-size",
+    "secondary_journal_bytes": "--secondary-journal-size",
+    "journal_volumes": "--journal",
+    "secondary_journal_volumes": "--secondary-journal",
+    "volumes": "VOL",
+    "trigger": "--copy",
+    "schedule_seconds": "--every",
+    "fill_percent": "--fill",
+    "limit_bytes_per_second": "--limit",
+    "compression": "--compress",
+    "wait_seconds": "--wait",
+    "check_seconds": "--timeout",
+}
+
+
 def validated(shape: type[Order], **values: Any) -> Order:
     """An order made of what was typed; what the shape refuses is wrong usage, named by its option."""
     from pydantic import ValidationError
@@ -159,12 +179,21 @@ def validated(shape: type[Order], **values: Any) -> Order:
     try:
         return shape(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"{first['input']!r} is not a valid {where.replace('_', ' ')}: {first['msg'].lower()}",
-            hint="Correct it; nothing was done.",
-        ) from None
+        raise wrong_usage(error) from None
+
+
+def wrong_usage(error: ValidationError) -> UsageError:
+    """What a shape refused of that which was typed."""
+    from controller.api.shape import NAME, NAME_HINT
+
+    first = error.errors()[0]
+    part = next((part for part in first["loc"] if isinstance(part, str) and part != "policy"), "word")
+    option = OPTIONS.get(part, f"--{part.replace('_', '-')}")
+    if first.get("ctx", {}).get("pattern") == NAME.pattern:
+        return UsageError(f"{first['input']!r} is not a name, as {option} must be", hint=NAME_HINT)
+    return UsageError(
+        f"{first['input']!r} is not a valid {option}: {first['msg'].lower()}", hint="Correct it; nothing was done."
+    )
 
 
 def verb(app: typer.Typer, name: str, *, data: bool = True) -> Callable[[Verb], Verb]:

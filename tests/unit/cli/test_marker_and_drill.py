@@ -65,7 +65,7 @@ def test_marker_wait_ends_when_it_is_restored_and_fails_when_its_time_is_over(
     agent.answers["POST /v1/markers/db"]["sequence"] = restored
     assert pairvol("marker", "put", "db", "m", "--wait").code == 0
     agent.answers["POST /v1/markers/db"]["sequence"] = restored + 1
-    late = pairvol("marker", "put", "db", "m", "--wait", "--timeout", "0")
+    late = pairvol("marker", "put", "db", "m", "--wait", "--timeout", "0ms")
     assert late.code == 50
     assert f"journal {restored + 1} of db was not restored within 0 s" in late.err
 
@@ -73,7 +73,7 @@ def test_marker_wait_ends_when_it_is_restored_and_fails_when_its_time_is_over(
 def test_a_name_that_is_none_is_refused_before_anything_is_asked(agent: FakeAgent, pairvol: Pairvol) -> None:
     refused = pairvol("marker", "put", "db", "not a name")
     assert refused.code == 2
-    assert "is not a valid name" in refused.err
+    assert "is not a name, as NAME must be" in refused.err
     assert agent.requests == []
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from controller.errors import ConflictError
+from controller.errors import ConflictError, NotFoundError
 from hostagent.api.models import Pair
 from tests.unit.cli.conftest import Pairvol
 from tests.unit.cli.fake_agent import FakeAgent
@@ -141,6 +141,28 @@ def test_wait_returns_when_the_state_is_reached(agent: FakeAgent, pairvol: Pairv
     shown = pairvol("pair", "wait", "db", "--state", "pair", "--timeout", "20")
     assert shown.code == 0
     assert shown.out.startswith("OK    db is protected")
+
+
+def test_a_group_that_is_not_paired_is_simplex(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.refusal = NotFoundError("no pair named db", hint="See the list.")
+    shown = pairvol("pair", "wait", "db", "--state", "SMPL")
+    assert (shown.code, shown.out) == (0, "OK    db is simplex: not paired\n")
+    shown = pairvol("pair", "wait", "db", "--state", "SMPL", "--json")
+    assert (shown.json["state"], shown.json["number"]) == ("SMPL", 0)
+    assert pairvol("pair", "wait", "db", "--state", "PAIR").code == 10
+
+
+def test_volumes_join_and_leave_by_the_names_of_their_site(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.pairs = [Pair.model_validate(PAIR)]
+    for path in ("add", "remove"):
+        agent.answers[f"POST /v1/pairs/db/{path}"] = pair_status().model_dump(mode="json")
+    assert pairvol("pair", "add", "db", "--primary", "tokyo:index", "--secondary", "osaka:copy").code == 0
+    assert agent.requests[-1][2] == {"primary": ["index"], "secondary": ["copy"]}
+    assert pairvol("pair", "remove", "db", "tokyo:index,log").code == 0
+    assert agent.requests[-1][2] == {"volumes": ["index", "log"]}
+    refused = pairvol("pair", "add", "db", "--primary", "osaka:index")
+    assert (refused.code, agent.requests[-1][0]) == (2, "GET")
+    assert "osaka is not the primary site of db, tokyo is" in refused.err
 
 
 def test_wait_gives_up_with_the_state_reached(agent: FakeAgent, pairvol: Pairvol) -> None:
@@ -321,6 +343,15 @@ def test_a_compression_is_sent_and_shown(agent: FakeAgent, pairvol: Pairvol) -> 
     first, _, created = (order for _, _, order in agent.requests)
     assert first == {"compression": "zstd"}
     assert created["policy"]["compression"] == "zstd"
+
+
+def test_a_compression_that_is_refused_leaves_the_limit(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.refusal = ConflictError("not beside [tls]", hint="Leave it out.")
+    assert pairvol("pair", "set", "db", "--limit", "10M", "--compress", "zstd").code == 20
+    assert [path for _, path, _ in agent.requests] == ["/v1/pairs/db/compress"]
+    agent.requests.clear()
+    assert pairvol("pair", "set", "db", "--limit", "fast", "--compress", "zstd").code == 2
+    assert not agent.requests
 
 
 @pytest.mark.parametrize("word", ["gzip", "", "ZSTD"])

@@ -46,6 +46,41 @@ def test_wrong_usage_is_one_line_and_a_hint(pairvol: Pairvol, words: list[str], 
     assert refused.out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("pair status a/b", "'a/b' is not a name"),
+        ("pair status ../x", "'../x' is not a name"),
+        ("volume show a/b", "'a/b' is not a name"),
+        ("volume attach tokyo:data", "'tokyo:data' is not a name, as NAME must be"),
+        ("volume create tokyo:data 1G", "'tokyo:data' is not a name, as NAME must be"),
+        ("volume resize data 0", "0 is not a valid SIZE: input should be greater than 0"),
+        ("volume create data 0", "0 is not a valid SIZE: input should be greater than 0"),
+        ("pair add db --primary a/b", "'a/b' is not a name, as --primary must be"),
+        ("pair remove db a/b", "'a/b' is not a name, as VOL must be"),
+        ("pair create db --primary tokyo:a --secondary osaka:a --every 0", "0.0 is not a valid --every"),
+        ("pair create db --primary tokyo:a --secondary osaka:a --copy never", "'never' is not a valid --copy"),
+        ("drill start db --wait 0", "0.0 is not a valid --wait"),
+        ("drill start db --wait soon", "'soon' is not a duration"),
+        ("drill start db --timeout 2d", "172800.0 is not a valid --timeout"),
+        ("journal drop db --orphan a/b", "'a/b' is not a name"),
+    ],
+)
+def test_what_cannot_be_is_named_as_it_was_typed(agent: FakeAgent, pairvol: Pairvol, words: str, message: str) -> None:
+    refused = pairvol(*words.split())
+    assert (refused.code, refused.out) == (2, "")
+    first, hint = refused.err.splitlines()
+    assert first.startswith(f"pairvol: {message}")
+    assert hint.startswith("HINT: ")
+    assert not agent.requests
+
+
+def test_a_site_that_cannot_be_takes_nothing_over(agent: FakeAgent, pairvol: Pairvol) -> None:
+    refused = pairvol("pair", "takeover", "db", "--to", "new york")
+    assert refused.code == 2
+    assert refused.err.splitlines()[0] == "pairvol: 'new york' is not a name, as --to must be"
+
+
 def test_every_command_has_help(pairvol: Pairvol) -> None:
     import typer
 
