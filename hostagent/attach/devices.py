@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from controller.api.models import Role, Volume
-from controller.errors import ConflictError, NotFoundError, PairvolError, StorageError
+from controller.errors import ConflictError, NotFoundError, PairvolError
 from hostagent.api.models import Attachment, AttachOrder
 from hostagent.attach import methods, system
 from hostagent.attach.record import METHOD_FUSE, METHOD_KERNEL, METHOD_URI, Record, Records
@@ -30,13 +30,17 @@ class Devices:
             return [_shown(record) for record in self._records.all()]
 
     def attach(self, volume: Volume, order: AttachOrder) -> Attachment:
-        """Make a device of a volume; one that is attached already answers with what there is."""
+        """Make a device of a volume; one that is attached in that way already answers with what there is.
+
+        An address that was only asked for is no device, and gives way to one.
+        """
         refuse_attach(volume, readonly=order.readonly)
         assert volume.uri is not None
         with self._lock:
             known = self._records.find(volume.name)
             if known is not None:
-                if known.uri == volume.uri and methods.stale(known) is None:
+                if known.uri == volume.uri and methods.stale(known) is None and known.method != METHOD_URI:
+                    refuse_otherwise(known, order)
                     return _shown(known)
                 self._undo(known)
             record = Record(
@@ -142,6 +146,26 @@ def refuse_attach(volume: Volume, *, readonly: bool) -> None:
         )
 
 
+def refuse_otherwise(known: Record, order: AttachOrder) -> None:
+    """ConflictError when what is attached is not what is asked for; it may be in use, and is never changed."""
+    name = known.volume
+    if order.uri_only:
+        raise ConflictError(
+            f"cannot give the address alone of {name}: it is attached as {known.device}",
+            hint=f'Detach it first: "pairvol volume detach {name}"; "pairvol volume show {name}" has its address.',
+            volume=name,
+            device=known.device,
+        )
+    if known.readonly != order.readonly:
+        is_, asked = ("read-only", "for writing") if known.readonly else ("for writing", "read-only")
+        raise ConflictError(
+            f"cannot attach {name} {asked}: it is attached {is_}, as {known.device}",
+            hint=f'Unmount it, then "pairvol volume detach {name}", and attach it again.',
+            volume=name,
+            device=known.device,
+        )
+
+
 def refuse_in_use(volume: str, device: str) -> None:
     points = system.mount_points(device)
     if points:
@@ -177,7 +201,7 @@ def choose_method() -> str:
         return METHOD_KERNEL
     if system.fuse_and_loop():
         return METHOD_FUSE
-    raise StorageError(
+    raise ConflictError(
         "this host cannot make block devices: neither kernel nbd nor nbdfuse with loop devices works here",
         hint='Run "pairvol check" as root, or ask for the NBD address only (--uri).',
     )

@@ -49,6 +49,32 @@ class Bench:
         return attachment.device
 
 
+def test_an_address_that_was_asked_for_gives_way_to_a_device(bench: Bench) -> None:
+    for _ in range(2):
+        asked = bench.devices.attach(bench.volume(), AttachOrder(volume="data", uri_only=True))
+        assert (asked.device, asked.method) == (None, "uri")
+    assert bench.attach().startswith("/dev/")
+    assert bench.attach().startswith("/dev/")
+    with pytest.raises(ConflictError, match="it is attached as /dev/"):
+        bench.devices.attach(bench.volume(), AttachOrder(volume="data", uri_only=True))
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_what_is_attached_otherwise_is_refused_and_stays(bench: Bench, readonly: bool) -> None:
+    device = bench.attach(readonly=readonly)
+    with pytest.raises(ConflictError, match=f"as {device}") as caught:
+        bench.attach(readonly=not readonly)
+    assert '"pairvol volume detach data"' in caught.value.hint
+    assert bench.attach(readonly=readonly) == device
+
+
+def test_a_program_that_fails_is_no_fault_of_a_disk() -> None:
+    for command in (["false"], ["there-is-no-such-program"]):
+        with pytest.raises(ConflictError) as caught:
+            system.run(command)
+        assert caught.value.hint
+
+
 @pytest.fixture
 def bench(short_path: Path, processes: Processes) -> Iterator[Bench]:
     made = Bench(short_path, processes)
