@@ -18,7 +18,7 @@ from typing import Final
 from controller import process
 from controller.api.drills import DrillImage
 from controller.config import Config
-from controller.errors import PeerError
+from controller.errors import ConflictError, PeerError
 from controller.keeper import last_words
 from controller.paths import Paths
 from controller.process import ServerProcess
@@ -125,9 +125,17 @@ class Images:
         waited = 0.0
         while not self._paths.pidfile(server).exists():  # nbdkit writes it when it listens
             if not running.alive():
-                raise PeerError(f"image {server} ended at start: {self.last_words(server)}", server=server)
+                raise ConflictError(
+                    f"image {server} ended at start: {self.last_words(server)}",
+                    hint='Run "pairvol check" there, which looks for nbdkit; then start the drill again.',
+                    server=server,
+                )
             if waited > self._config.servers.start_seconds:
-                raise PeerError(f"image {server} did not answer within {waited:g} s", server=server)
+                raise PeerError(
+                    f"image {server} did not answer within {waited:g} s",
+                    hint="This machine may be overloaded: start the drill again, or raise start_seconds of [servers].",
+                    server=server,
+                )
             running.wait(READY_POLL_SECONDS)
             waited += READY_POLL_SECONDS
 

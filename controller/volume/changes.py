@@ -69,16 +69,22 @@ class Changes(Modes):
         with self._change:
             volume = self.volumes.get(name)
             if volume is None:
-                raise NotFoundError(f"no volume {name} is served here")
+                raise NotFoundError(f"no volume {name} is served here", hint='See "pairvol volume list".')
             if size_bytes < volume.size_bytes:
-                raise ConflictError(f"volume {name} has {volume.size_bytes} bytes and cannot shrink to {size_bytes}")
+                raise ConflictError(
+                    f"volume {name} has {volume.size_bytes} bytes and cannot shrink to {size_bytes}",
+                    hint="Volumes only grow: make a smaller one and copy what is needed.",
+                )
             if self._marks is not None and size_bytes > volume.size_bytes:
                 raise ConflictError(
                     f"cannot grow volume {name}: changed regions are tracked in its old length",
-                    hint="Bring the pair back in step first.",
+                    hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',
                 )
             if volume_size_bytes(volume.backing.file) < size_bytes:
-                raise CapacityError(f"the store of volume {name} is shorter than {size_bytes} bytes")
+                raise CapacityError(
+                    f"the store of volume {name} is shorter than {size_bytes} bytes",
+                    hint='Make the store that long first, then "pairvol volume resize" again.',
+                )
             volume.backing.size_bytes = volume.size_bytes = size_bytes
 
     def _carry_rest(

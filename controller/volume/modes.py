@@ -45,6 +45,7 @@ from controller.volume.settings import JournalSettings, ServerSettings
 
 RESUME_WAIT_SECONDS: Final = 2.0  # for space that was just confirmed to be freed
 RESUME_USED_MAX: Final = 0.5  # of the journal: one fuller than this would soon be full again
+START_HINT: Final = 'Start acquisition first: "pairvol journal start GROUP".'
 
 
 class Modes:
@@ -155,7 +156,7 @@ class Modes:
             if isinstance(path, JournaledPath):
                 self._suspend(path, cause)
             elif self._marks is None:
-                raise ConflictError("cannot suspend: no journal is written", hint="Start acquisition first.")
+                raise ConflictError("cannot suspend: no journal is written", hint=START_HINT)
             elif cause is SuspendedCause.OPERATOR and self._marks.head.cause is SuspendedCause.FULL:
                 self._marks.change(replace(self._marks.head, cause=cause))
 
@@ -166,9 +167,12 @@ class Modes:
             if isinstance(path, JournaledPath):
                 if self._takes(settings):
                     return path.appender.tail
-                raise ConflictError(f"cannot resume: the journal in use is {path.journal.path}")
+                raise ConflictError(
+                    f"cannot resume: the journal in use is {path.journal.path}",
+                    hint='Give the command again; "pairvol journal status GROUP" says which journal is in use.',
+                )
             if marks is None:
-                raise ConflictError("cannot resume: the group is not suspended", hint="Start acquisition.")
+                raise ConflictError("cannot resume: the group is not suspended", hint=START_HINT)
             path.check_failure()
             path.close_gate()
             journaled = self._journaled

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from controller.errors import ConflictError, StorageError, UsageError
+from controller.errors import ConflictError, UsageError
 from controller.process import ServerProcess, spawn
 from hostagent.attach import system
 from hostagent.attach.record import METHOD_FUSE, METHOD_KERNEL, Record
@@ -24,6 +24,7 @@ from hostagent.attach.record import METHOD_FUSE, METHOD_KERNEL, Record
 APPEAR_SECONDS: Final = 15.0
 END_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
+FUSE_HINT: Final = 'See whether the volume is served with "pairvol volume list", and run "pairvol check" as root.'
 TIMEOUT_SECONDS: Final = 60  # of kernel nbd: a server that restarts may take its time
 
 Keep = Callable[[Record], Record]
@@ -83,7 +84,10 @@ def export_of(uri: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     sockets = parse_qs(parts.query).get("socket", [])
     if parts.scheme != "nbd+unix" or not sockets:
-        raise UsageError(f"{uri} is not the address of an export on a Unix socket")
+        raise UsageError(
+            f"{uri} is not the address of an export on a Unix socket",
+            hint="Kernel nbd takes volumes of this machine only; give the command to the agent that runs there.",
+        )
     return unquote(parts.path.removeprefix("/")), sockets[0]
 
 
@@ -109,9 +113,9 @@ def _wait_file(process: ServerProcess, point: Path) -> None:
     while not (point / "nbd").exists():
         if not process.alive():
             words = _log_path(point).read_text(errors="replace").strip().splitlines()
-            raise StorageError(f"nbdfuse ended: {words[-1] if words else 'it said nothing'}")
+            raise ConflictError(f"nbdfuse ended: {words[-1] if words else 'it said nothing'}", hint=FUSE_HINT)
         if time.monotonic() > deadline:
-            raise StorageError(f"nbdfuse did not show the volume within {APPEAR_SECONDS:g} s")
+            raise ConflictError(f"nbdfuse did not show the volume within {APPEAR_SECONDS:g} s", hint=FUSE_HINT)
         time.sleep(POLL_SECONDS)
 
 
@@ -150,7 +154,10 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + END_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise StorageError(f"waited {END_SECONDS:g} s in vain for {what}", hint="Is somebody using it?")
+            raise ConflictError(
+                f"waited {END_SECONDS:g} s in vain for {what}",
+                hint='See who uses it with "losetup --list" and "lsof", then give the command again.',
+            )
         time.sleep(POLL_SECONDS)
 
 

@@ -14,25 +14,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from controller.errors import StorageError
+from controller.errors import CapacityError, ConflictError
 from controller.process import ServerProcess, command_line
 
 COMMAND_SECONDS: Final = 20.0
 
 
 def run(command: Sequence[str]) -> str:
-    """Run a program to its end; StorageError with its own words when it fails or hangs."""
+    """Run a program to its end; ConflictError with its own words when it fails or hangs."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
         )
     except FileNotFoundError as error:
-        raise StorageError(f"{command[0]} is not installed", hint='Run "pairvol check".') from error
+        raise ConflictError(f"{command[0]} is not installed", hint='Run "pairvol check".') from error
     except subprocess.TimeoutExpired as error:
-        raise StorageError(f"{' '.join(command)} did not end within {COMMAND_SECONDS:g} s") from error
+        raise ConflictError(
+            f"{' '.join(command)} did not end within {COMMAND_SECONDS:g} s", hint='Run "pairvol check".'
+        ) from error
     if done.returncode != 0:
         words = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise StorageError(f"{' '.join(command)} failed: {words}", hint='Run "pairvol check".')
+        raise ConflictError(f"{' '.join(command)} failed: {words}", hint='Run "pairvol check".')
     return done.stdout.strip()
 
 
@@ -144,7 +146,7 @@ def free_nbd() -> str:
         size = (entry / "size").read_text().strip()
         if not (entry / "pid").exists() and size == "0":
             return f"/dev/{entry.name}"
-    raise StorageError("every kernel nbd device is in use", hint="Detach one, or load nbd with nbds_max=N.")
+    raise CapacityError("every kernel nbd device is in use", hint="Detach one, or load nbd with nbds_max=N.")
 
 
 def free(device: str) -> bool:

@@ -99,7 +99,12 @@ def resize_own_volume(host: Host, group: str, order: SideResize) -> Volume:
     members = host.controller.group(group).volumes
     name = next((member.name for member in members if member.index == order.index), None)
     if name is None:
-        raise NotFoundError(f"group {group} has no volume {order.index} at {host.site}", group=group)
+        raise NotFoundError(
+            f"group {group} has no volume {order.index} at {host.site}",
+            hint=f'It may be joining or leaving: see "pairvol pair list", and give "pairvol pair add {group}" or '
+            f'"pairvol pair remove {group}" again when one was cut short.',
+            group=group,
+        )
     resize = VolumeResize(size_bytes=order.size_bytes, group=group, check=order.check)
     return host.controller.resize_volume(name, resize)
 

@@ -11,20 +11,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from controller.errors import StorageError
+from controller.errors import ConflictError
 
 WORDS_MAX: Final = 400
 
 
 def run_all(commands: Sequence[str], seconds: float, environment: Mapping[str, str]) -> None:
-    """Run them in order; StorageError names the first that fails or does not end in time."""
+    """Run them in order; ConflictError names the first that fails or does not end in time."""
     deadline = time.monotonic() + seconds
     for command in commands:
         code, said = _run(command, deadline - time.monotonic(), environment)
         if code != 0:
             how = f"did not end within {seconds:g} s" if code is None else f"failed with exit code {code}"
             stage = environment["PAIRVOL_STAGE"]
-            raise StorageError(
+            raise ConflictError(
                 f"hook {stage} {how}: {command}{': ' + said if said else ''}",
                 hint=f"Correct {stage} of [hooks] in the agent's configuration.",
                 command=command,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from controller.errors import ConflictError, StorageError
+from controller.errors import ConflictError
 from hostagent.hooks import warden
 
 WARDEN: Final = str(Path(warden.__file__).resolve())
@@ -23,7 +23,7 @@ class Frozen:
     """From `freeze` until `thaw`, or until the time is over, or this process dies."""
 
     def __init__(self, points: Sequence[str], seconds: float) -> None:
-        """StorageError when one of them cannot be frozen within that time; none is, then."""
+        """ConflictError when one of them cannot be frozen within that time; none is, then."""
         self.points = list(points)
         self._seconds = seconds
         self._process = subprocess.Popen(
@@ -41,7 +41,7 @@ class Frozen:
     def _refuse(self, *, late: bool) -> None:
         words = f"it took longer than {self._seconds:g} s" if late else ""
         _, said = self._end()
-        raise StorageError(
+        raise ConflictError(
             f"cannot freeze {', '.join(self.points)}: {words or said.strip() or 'it ended at once'}",
             hint="Nothing is frozen now. Look at the file system and at the journal's fill, then try again.",
         )

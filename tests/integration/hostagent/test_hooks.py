@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from controller.api.models import ServerState, Volume
-from controller.errors import ConflictError, StorageError
+from controller.errors import ConflictError
 from controller.events import Events
 from hostagent.api.models import AttachOrder
 from hostagent.attach.devices import Devices
@@ -115,9 +115,9 @@ def test_writes_wait_from_before_to_after(bench: Bench) -> None:
 
 
 def test_a_hook_that_fails_or_hangs_leaves_nothing_frozen_and_after_runs(bench: Bench) -> None:
-    with pytest.raises(StorageError, match="hook before failed with exit code 3: exit 3"):
+    with pytest.raises(ConflictError, match="hook before failed with exit code 3: exit 3"):
         bench.begin(bench.quiet(before="exit 3"))
-    with pytest.raises(StorageError, match=r"did not end within 0\.3 s: sleep 60"):
+    with pytest.raises(ConflictError, match=r"did not end within 0\.3 s: sleep 60"):
         bench.begin(bench.quiet(0.3, before="sleep 60"))
     bench.write()
     bench.wait_thawed()
@@ -136,7 +136,7 @@ def test_quiet_that_did_not_last_is_an_error(bench: Bench) -> None:
 
 def test_a_file_system_that_is_frozen_already_is_not_thawed(bench: Bench) -> None:
     subprocess.run(["fsfreeze", "-f", bench.point], check=True)
-    with pytest.raises(StorageError, match="device or resource busy"):
+    with pytest.raises(ConflictError, match="device or resource busy"):
         bench.begin(bench.quiet())
     assert bench.stands_still()
     subprocess.run(["fsfreeze", "-u", bench.point], check=True)
