@@ -22,6 +22,7 @@ from controller.tls import Certificates
 from hostagent import config as configuration
 from hostagent.api.app import make_app
 from hostagent.config import Config
+from hostagent.drills.commands import end_unfinished
 from hostagent.feed import ControllerFeed
 from hostagent.host import Host
 
@@ -56,6 +57,7 @@ def begin(host: Host) -> None:
     host.quiet.recover()  # first of all: hosts may be waiting at a frozen file system
     for line in host.devices.adopt():
         host.events.emit("warning", "volume.attachment_stale", line)
+    end_unfinished(host)
     host.history.forget_old({pair.group for pair in host.store.all()})
     for pair in host.store.all():
         try:

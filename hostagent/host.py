@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Host:
     stands_in: bool = False
     runners: Runners = field(default_factory=Runners)
     locks: KeyedLocks = field(default_factory=lambda: KeyedLocks(BUSY_SECONDS))
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)  # another one at each start of the agent
 
     @cached_property
     def quiet(self) -> Quiet:

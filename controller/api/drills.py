@@ -60,6 +60,8 @@ class Drill(Shape):
     check: DrillCheck | None = None
     ended_ns: Count | None = None
     reason: str = ""  # why it is over
+    opener: str = ""  # the host and the run of its agent that asked for it, as HOST/RUN; not known of older ones
+    attached: bool = False  # the host agent has made block devices of its images, and so finished its start
 
 
 class RestoreEndOrder(Shape):
@@ -77,6 +79,7 @@ class DrillStart(Shape):
     lag_seconds: float | None = None
     lag_bytes: Count | None = None
     at: str | None = None
+    opener: str = ""
 
 
 class DrillStamp(Shape):
@@ -84,3 +87,4 @@ class DrillStamp(Shape):
 
     ready_seconds: float | None = None
     check: DrillCheck | None = None
+    attached: bool | None = None

@@ -63,7 +63,9 @@ def stamp(appliance: Appliance, name: str, number: int, order: DrillStamp) -> Dr
     """Put into the ledger what was found out about a drill, open or over."""
     with appliance.locks.hold(groups=[name]):
         drill = _find(appliance, name, number)
-        known = {key: value for key in ("ready_seconds", "check") if (value := getattr(order, key)) is not None}
+        known = {
+            key: value for key in ("ready_seconds", "check", "attached") if (value := getattr(order, key)) is not None
+        }
         drill = drill.model_copy(update=known)
         if drill.state is DrillState.OPEN:
             _keep(appliance, drill)

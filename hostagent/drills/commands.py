@@ -3,6 +3,12 @@
 Owns the order at that host: images first, then devices, then the check; and
 backwards at the end. What is open and what became of it is the controller's
 to keep; a device is found by the name under which its image is attached.
+
+| step of a start | a crash after it leaves | the next start of the agent, or the same command again |
+|---|---|---|
+| 1 images are served, restore waits | an open drill without devices | ends it |
+| 2 devices are attached | an open drill that nobody was told of | ends it, devices first |
+| 3 that is stamped | an open drill | leaves it: `drill list` shows it, `drill stop` ends it |
 """
 
 from __future__ import annotations
@@ -27,15 +33,22 @@ def start(host: Host, group: str, order: DrillOrder, *, forwarded: bool = False)
     owner = _owner(host, group, forwarded)
     if owner != host.site:
         return host.peers.get(owner).start_drill(group, order)
+    end_unfinished(host, group)
     runner = host.runner(group)
     with standing(host, runner, runner.pair, order):
         began = time.monotonic()
         status = runner.status()
-        ask = DrillStart(lag_seconds=status.lag_seconds, lag_bytes=status.lag_bytes, at=order.at or order.marker)
+        ask = DrillStart(
+            lag_seconds=status.lag_seconds,
+            lag_bytes=status.lag_bytes,
+            at=order.at or order.marker,
+            opener=f"{host.config.host_name}/{host.run}",
+        )
         drill = host.controller.start_drill(group, ask)
     try:
         devices = {image.volume: _attach(host, image) for image in drill.images}
-        drill = host.controller.stamp_drill(group, drill.number, DrillStamp(ready_seconds=time.monotonic() - began))
+        ready = DrillStamp(ready_seconds=time.monotonic() - began, attached=True)
+        drill = host.controller.stamp_drill(group, drill.number, ready)
     except BaseException:
         with suppress(PairvolError):
             _end(host, drill)
@@ -44,6 +57,18 @@ def start(host: Host, group: str, order: DrillOrder, *, forwarded: bool = False)
         check = run_check(drill, devices, order.check, order.check_seconds)
         drill = host.controller.stamp_drill(group, drill.number, DrillStamp(check=check))
     return _report(host, drill)
+
+
+def end_unfinished(host: Host, group: str | None = None) -> None:
+    """End drills whose start an earlier run of this host's agent did not finish: they hold restore for nobody."""
+    with suppress(PairvolError):  # a controller that does not answer is asked again at the next drill
+        for drill in host.controller.drills(group):
+            opener, _, run = drill.opener.rpartition("/")
+            begun = drill.state in (DrillState.OPEN, DrillState.STARTING) and not drill.attached
+            if begun and opener == host.config.host_name and run != host.run:
+                _end(host, drill)
+                words = f"drill {drill.number} of {drill.group} ended: the agent ended while it was started"
+                host.events.emit("warning", "drill.unfinished", words, {"number": drill.number}, group=drill.group)
 
 
 def stop(host: Host, group: str, number: int | None, *, forwarded: bool = False) -> list[DrillReport]:

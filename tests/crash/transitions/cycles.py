@@ -6,7 +6,7 @@
 | pause | split (read or write), resync | PSUS and the SVOL served; PAIR, volumes equal, no write lost |
 | hand | planned takeover, and back | the other direction, PAIR, no write lost |
 | lose | forced takeover, swap, and back | SSWS, then PAIR in the other direction, no confirmed write lost |
-| rehearse | drill start, drill stop | one drill open and the pair protected; none, restore goes on |
+| rehearse | drill start, drill stop | one drill open, with devices, and the pair protected; none, restore goes on |
 """
 
 from __future__ import annotations
@@ -134,7 +134,14 @@ def lose(turn: Turn) -> None:
 def rehearse(turn: Turn) -> None:
     pair = turn.pair
     site = turn.host
+    before = len(turn.deaths)
     turn.give(site, "drill start", lambda at: pair.agent(at).start_drill(pair.name))
+    whole = (f": {pair.primary.name} after", "stamp_drill")
+    unheard = any(words in death for death in turn.deaths[before:] for words in whole)
+    opened = [each for each in pair.agent(site).drills(pair.name).drills if each.state is DrillState.OPEN]
+    # One that was opened whole, with nobody left to tell of it, stays beside that of the command given again.
+    assert len(opened) == 1 or (unheard and len(opened) == 2), f"drills open: {opened}"
+    assert all(each.devices for each in opened), f"drills without devices: {opened}"
     pair.write()
     pair.wait(PairState.PAIR)
     turn.give(site, "drill stop", lambda at: pair.agent(at).stop_drill(pair.name))

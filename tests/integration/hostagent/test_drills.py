@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from controller.api.drills import DrillState
+from controller.api.client import ControllerClient
+from controller.api.drills import DrillStart, DrillState
 from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError, PeerError
 from hostagent.api.drills import DrillOrder, DrillReport
@@ -30,6 +31,31 @@ PIECE = 1 << 20
 MOUNT_AND_READ = (
     "d=$(mktemp -d) && mount {device} $d && cat $d/hello; r=$?; umount $d; rmdir $d; echo at $PAIRVOL_SEQUENCE; exit $r"
 )
+
+
+def test_a_start_that_its_agent_did_not_finish_is_ended_by_the_next_one(case: Case) -> None:
+    case.pair()
+    host, osaka = "osaka", case.linked.second
+    with ControllerClient(osaka.controller_address) as controller:
+
+        def begin(opener: str) -> int:
+            return controller.start_drill(case.name, DrillStart(opener=opener)).number
+
+        def states() -> list[DrillState]:
+            return [each.state for each in controller.drills(case.name)]
+
+        begin(f"{host}/earlier")
+        begin("another-host/earlier")
+        whole = case.tokyo.start_drill(case.name)  # given again: what was begun is ended first
+        assert states() == [DrillState.STOPPED, DrillState.OPEN, DrillState.OPEN]
+        begin(f"{host}/earlier")
+        osaka.kill(Daemon.AGENT)
+        osaka.start(Daemon.AGENT)
+        osaka.wait_ready()
+        assert states() == [DrillState.STOPPED, DrillState.OPEN, DrillState.OPEN, DrillState.STOPPED]
+        [kept] = [each for each in case.tokyo.drills(case.name).drills if each.number == whole.number]
+        assert kept.devices == whole.devices
+    assert len(case.tokyo.stop_drill(case.name)) == 2
 
 
 class Writer:
