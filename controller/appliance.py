@@ -17,7 +17,7 @@ from controller.control_client import StatusCache
 from controller.copy.link import DataLink
 from controller.drills.images import Images
 from controller.drills.ledger import Ledger
-from controller.errors import ConflictError, DiskFullError, StorageError
+from controller.errors import ConflictError, DiskFullError, NotDurableError, StorageError
 from controller.events import Events
 from controller.groups.confirmations import Confirmations
 from controller.groups.drivers import Drivers
@@ -81,6 +81,8 @@ class Appliance:
             durable.write_json(paths.owner, owner)
         except DiskFullError:
             durable.rewrite_json(paths.owner, owner)  # what is here is served all the same
+        except NotDurableError:
+            pass  # it is read while this process lives
         return cls(
             config=config,
             paths=paths,

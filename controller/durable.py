@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from controller.errors import DiskFullError, IntegrityError, NotFoundError, StorageError
+from controller.errors import DiskFullError, IntegrityError, NotDurableError, NotFoundError, StorageError
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -37,29 +37,45 @@ def write_json(path: str | os.PathLike[str], document: Any) -> None:
     """Replace the JSON document at `path`; durable when this returns.
 
     Raises StorageError when the disk refuses, DiskFullError when it has no
-    room; the old document is then intact.
+    room; the old document is then intact. NotDurableError as of `replace`.
     """
     write_bytes(path, json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Replace the file at `path` by `content`; durable when this returns."""
+    """Replace the file at `path` by `content`; durable when this returns. Errors as of `replace`."""
+    os.close(replace(path, content))
+
+
+def replace(path: str | os.PathLike[str], content: bytes) -> int:
+    """Replace the file at `path` by `content`; the new file, open for reading and writing, durable under its name.
+
+    StorageError: nothing was changed. NotDurableError: the new file has the
+    name, and which of the two a power cut leaves is not known.
+    """
     target = Path(path)
     # The process id keeps writers of two processes from tearing each other's temporary.
     temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    file = -1
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _write_all(file, content)
+        os.fsync(file)
         os.rename(temporary, target)
-        sync_directory(target.parent)
-    except OSError as error:
+    except BaseException as error:
+        if file >= 0:
+            os.close(file)
         with suppress(OSError):
             os.unlink(temporary)
-        raise _refused(target, error) from error
+        if isinstance(error, OSError):
+            raise refused(target, error) from error
+        raise
+    try:
+        sync_directory(target.parent)
+    except OSError as error:
+        os.close(file)
+        raise _not_durable("replace", target, error) from error
+    return file
 
 
 def rewrite_json(path: str | os.PathLike[str], document: Any) -> None:
@@ -75,7 +91,7 @@ def rewrite_json(path: str | os.PathLike[str], document: Any) -> None:
     except FileNotFoundError as error:
         raise NotFoundError(f"no document at {path}", path=str(path)) from error
     except OSError as error:
-        raise _refused(Path(path), error) from error
+        raise refused(Path(path), error) from error
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -108,16 +124,39 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-    """Remove a file, durably; one that is not there is no error."""
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-        sync_directory(Path(path).parent)
+    """Remove a file, durably; one that is not there is no error.
+
+    The directory is synced in either case: who removed it may have failed, or
+    died, before that. StorageError: it is still there. NotDurableError: it is
+    gone, and a power cut may bring it back.
+    """
+    target = Path(path)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(target)
+    except OSError as error:
+        words = f"cannot remove {target}: {os.strerror(error.errno or 0).lower()}"
+        raise StorageError(words, hint=hint_for(error), path=str(target)) from error
+    try:
+        with suppress(FileNotFoundError):  # without the directory there is no name in it
+            sync_directory(target.parent)
+    except OSError as error:
+        raise _not_durable("remove", target, error) from error
 
 
-def _refused(path: Path, error: OSError) -> StorageError:
+def refused(path: str | os.PathLike[str], error: OSError) -> StorageError:
+    """What to raise when the disk refused to write a file, of which nothing was changed."""
     kind = DiskFullError if error.errno in FULL else StorageError
     words = f"cannot write {path}: {os.strerror(error.errno or 0).lower()}"
     return kind(words, hint=hint_for(error), path=str(path))
+
+
+def _not_durable(doing: str, path: Path, error: OSError) -> NotDurableError:
+    return NotDurableError(
+        f"cannot {doing} {path} durably: sync of its directory: {os.strerror(error.errno or 0).lower()}",
+        hint="It may be done after the next start, or not. Look at the health of that disk, then give the order again.",
+        path=str(path),
+    )
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

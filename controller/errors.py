@@ -82,6 +82,10 @@ class DiskFullError(StorageError):
     http_status = 507
 
 
+class NotDurableError(StorageError):
+    """It is done, and the disk did not say that it is for good: which state a power cut leaves is not known."""
+
+
 class PeerError(PairvolError):
     """The other side is unreachable, timed out, or broke off."""
 
@@ -105,6 +109,7 @@ BY_NAME: dict[str, type[PairvolError]] = {
         IntegrityError,
         StorageError,
         DiskFullError,
+        NotDurableError,
         PeerError,
         WrongSiteError,
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from pydantic import Field, ValidationError
 
@@ -23,7 +23,7 @@ from controller import durable
 from controller.api.drills import Drill
 from controller.api.lifecycle import Orphan
 from controller.api.models import Composition, Compression, GroupVolume, Name, OnFull, Position, Role, Shape, SplitMode
-from controller.errors import ConflictError, IntegrityError, NotFoundError
+from controller.errors import ConflictError, IntegrityError, NotDurableError, NotFoundError, StorageError
 
 VERSION: Final = 1  # of state.json
 
@@ -233,10 +233,36 @@ class StateStore:
 
     @contextmanager
     def change(self) -> Iterator[StateDocument]:
-        """A copy to change; on leaving it is durable and shown, on an error dropped."""
+        """A copy to change; on leaving it is durable and shown, on an error dropped.
+
+        NotDurableError: which of the two a power cut leaves is not known; the
+        document shown is the one that a restart without one takes up.
+        """
         with self._lock:
             draft = self._document.model_copy(deep=True)
             yield draft
             if draft != self._document:
-                durable.write_json(self._path, draft.model_dump(mode="json"))
+                try:
+                    self._write(draft)
+                except NotDurableError as error:
+                    self._put_back(draft, error)
                 self._document = draft
+
+    def _write(self, document: StateDocument) -> None:
+        durable.write_json(self._path, document.model_dump(mode="json"))
+
+    def _put_back(self, draft: StateDocument, error: NotDurableError) -> NoReturn:
+        """The draft has the name, and may not be there after a power cut: it is refused, so it must not be there.
+
+        Putting the document before it back is another rename, and another
+        sync, that tell whether that one is durable.
+        """
+        try:
+            self._write(self._document)
+        except NotDurableError:
+            raise error from None  # it has its name again, and no more is known
+        except StorageError:
+            self._document = draft
+            raise error from None
+        assert isinstance(error.__cause__, OSError)
+        raise durable.refused(self._path, error.__cause__) from error

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from controller import durable
-from controller.errors import ConflictError, IntegrityError, NotFoundError
+from controller.errors import ConflictError, IntegrityError, NotDurableError, NotFoundError
 from hostagent.api.models import Pair, PairState
 from hostagent.limit import newest_limit
 
@@ -210,5 +210,9 @@ class PairStore:
                 self._write({name: pair for name, pair in self._pairs.items() if name != group})
 
     def _write(self, pairs: dict[str, Pair]) -> None:
-        durable.write_json(self._path, {"pairs": [pair.model_dump(mode="json") for pair in pairs.values()]})
+        try:
+            durable.write_json(self._path, {"pairs": [pair.model_dump(mode="json") for pair in pairs.values()]})
+        except NotDurableError:
+            self._pairs = pairs  # what a restart finds is in force
+            raise
         self._pairs = pairs

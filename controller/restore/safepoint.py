@@ -28,7 +28,7 @@ carries its checksum speaks of content that no power cut can take.
 | `point.json` | open | |
 | data, index | open | a torn entry ends the index: its piece was not overwritten |
 | `point.json` says rolling back | rolling back | all is written back once more: same content, same end |
-| `point.json` removed | no safe point | the files are removed |
+| `point.json` removed, directory not synced | no safe point | the directory is synced, the files are removed |
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from typing import Any, Final
 import crc32c
 
 from controller import durable
-from controller.errors import CapacityError, IntegrityError, NotFoundError, StorageError
+from controller.errors import CapacityError, IntegrityError, NotDurableError, NotFoundError, StorageError
 from controller.journal.pointers import Position
 from controller.volume import regions
 from controller.volume.backing import Backing
@@ -115,7 +115,12 @@ class SafePoint:
             "consistent_sequence": consistent_sequence,
             "rolling_back": False,
         }
-        durable.write_json(directory / "point.json", document)
+        try:
+            durable.write_json(directory / "point.json", document)
+        except NotDurableError:
+            with suppress(StorageError):  # else a restart would find it, when more was overwritten unsaved
+                durable.remove(directory / "point.json")
+            raise
         return cls(directory, backings, document)
 
     @classmethod
@@ -124,6 +129,7 @@ class SafePoint:
         try:
             document = durable.read_json(directory / "point.json")
         except NotFoundError:
+            durable.remove(directory / "point.json")  # who dropped it may have died before that was durable
             shutil.rmtree(directory, ignore_errors=True)
             return None
         return cls(directory, backings, document)

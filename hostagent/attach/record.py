@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from controller import durable
 from controller.api.models import Name, Shape
-from controller.errors import IntegrityError, NotFoundError
+from controller.errors import IntegrityError, NotDurableError, NotFoundError
 
 METHOD_KERNEL: Final = "nbd"
 METHOD_FUSE: Final = "nbdfuse"
@@ -61,5 +61,10 @@ class Records:
         self._write({name: record for name, record in self._records.items() if name != volume})
 
     def _write(self, records: dict[str, Record]) -> None:
-        durable.write_json(self._path, {"attachments": [record.model_dump(mode="json") for record in records.values()]})
+        document = {"attachments": [record.model_dump(mode="json") for record in records.values()]}
+        try:
+            durable.write_json(self._path, document)
+        except NotDurableError:
+            self._records = records  # what a restart finds is in force
+            raise
         self._records = records

@@ -22,7 +22,7 @@ from controller.api.models import (
     SuspendedCause,
 )
 from controller.api.runs import RunKind
-from controller.errors import DiskFullError, StorageError
+from controller.errors import DiskFullError, NotDurableError, StorageError
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import OrderCompression
@@ -193,7 +193,7 @@ def _suspended(facts: Facts, unknown: tuple[Unknown, ...]) -> Observed | None:
     return None
 
 
-DISK_ERRORS: Final = {StorageError.__name__, DiskFullError.__name__}
+DISK_ERRORS: Final = {StorageError.__name__, DiskFullError.__name__, NotDurableError.__name__}
 _SUSPENDED: Final[dict[SuspendedCause | None, tuple[PairEvent, str]]] = {
     SuspendedCause.FULL: (PairEvent.FULL, "the journal of {site} was full"),
     SuspendedCause.ERROR: (PairEvent.FAILED, "the disk of the journal of {site} refused"),

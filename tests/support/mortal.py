@@ -37,7 +37,7 @@ from controller.restore.targets import Targets
 from controller.volume import dirty
 
 STEPS = (
-    (durable, "write_bytes"),
+    (durable, "replace"),
     (durable, "remove"),
     (durable, "sync_directory"),
     (control_client, "command"),

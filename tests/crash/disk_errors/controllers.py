@@ -26,17 +26,22 @@ from tests.support.waiting import wait_until
 VOLUME_BYTES = 1 << 20
 START_SECONDS = 60
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")  # root, bound by the modes of files
-STATE_FAULTS = [(call, number) for call in ("write", "fsync") for number in (errno.EIO, errno.ENOSPC)]
+TEMPORARY, DIRECTORY = "state.json", "directory of state.json"
+STATE_FAULTS = [
+    (call, what, number)
+    for call, what in (("write", TEMPORARY), ("fsync", TEMPORARY), ("fsync", DIRECTORY))
+    for number in (errno.EIO, errno.ENOSPC)
+]
 
 
 def state_refused(row: Row, processes: Processes, directory: Path) -> None:
-    """state.json at write and at sync, EIO and ENOSPC: one controller meets them all."""
+    """state.json at write and at both syncs, EIO and ENOSPC: one controller meets them all."""
     controller = ControllerProcess(processes, directory, f"tokyo{directory.name}")
     try:
         controller.start()
         controller.client.create_volume(VolumeCreate(name="first", size_bytes=VOLUME_BYTES))
-        for call, number in STATE_FAULTS:
-            _refused_once(row, processes, controller, call, number)
+        for call, what, number in STATE_FAULTS:
+            _refused_once(row, processes, controller, call, what, number)
         kept = [volume.name for volume in controller.client.volumes()]
         controller.restart()
         if [volume.name for volume in controller.client.volumes()] != kept:
@@ -45,12 +50,14 @@ def state_refused(row: Row, processes: Processes, directory: Path) -> None:
         controller.stop()
 
 
-def _refused_once(row: Row, processes: Processes, controller: ControllerProcess, call: str, number: int) -> None:
-    label, client = f"{errno.errorcode[number]} at {call} of state.json", controller.client
+def _refused_once(
+    row: Row, processes: Processes, controller: ControllerProcess, call: str, what: str, number: int
+) -> None:
+    label, client = f"{errno.errorcode[number]} at {call} of {what}", controller.client
     before = [volume.name for volume in client.volumes()]
     request = VolumeCreate(name=f"v{len(before)}", size_bytes=VOLUME_BYTES)
     row.attempted += 1
-    with _failing(processes, controller, call, number):
+    with _failing(processes, controller, call, what, number):
         try:
             client.create_volume(request)
         except StorageError as error:
@@ -59,16 +66,18 @@ def _refused_once(row: Row, processes: Processes, controller: ControllerProcess,
                 row.lose(f"{label}: said {error.message!r}, hint {error.hint!r}")
         else:
             row.lose(f"{label}: the command was answered as done")
-    if [volume.name for volume in client.volumes()] != before:
+    kept = sorted(json.loads((controller.state_directory / "state.json").read_text())["volumes"])
+    if [volume.name for volume in client.volumes()] != before or kept != before:
         row.lose(f"{label}: the state is not as it was before the command")
     client.create_volume(request)  # the disk is well again
 
 
 @contextmanager
-def _failing(processes: Processes, controller: ControllerProcess, call: str, number: int) -> Iterator[None]:
-    """A system call on the document's temporary fails, by strace."""
-    name = f"strace-{call}-{number}-{controller.site}"
-    document = controller.state_directory / f".state.json.{controller.pid}.new"
+def _failing(processes: Processes, controller: ControllerProcess, call: str, what: str, number: int) -> Iterator[None]:
+    """A system call on the document's temporary, or on its directory, fails, by strace."""
+    name = f"strace-{call}-{what.split()[0]}-{number}-{controller.site}"
+    directory = controller.state_directory
+    document = directory if what == DIRECTORY else directory / f".state.json.{controller.pid}.new"
     words: list[str | Path] = [
         "-e",
         f"trace={call}",

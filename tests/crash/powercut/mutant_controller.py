@@ -34,12 +34,18 @@ def _replace(path: Any, content: bytes) -> Path:
 
 def state_without_sync() -> None:
     """Documents are replaced, and neither their content nor their names are made durable."""
-    setattr(durable, "write_bytes", lambda path, content: _replace(path, content))  # noqa: B010
+    setattr(durable, "replace", lambda path, content: os.open(_replace(path, content), os.O_RDWR))  # noqa: B010
 
 
 def state_without_sync_of_content() -> None:
     """The name of a document is durable before what is in it."""
-    setattr(durable, "write_bytes", lambda path, content: durable.sync_directory(_replace(path, content).parent))  # noqa: B010
+
+    def replace(path: Any, content: bytes) -> int:
+        target = _replace(path, content)
+        durable.sync_directory(target.parent)
+        return os.open(target, os.O_RDWR)
+
+    setattr(durable, "replace", replace)  # noqa: B010
 
 
 def safe_point_without_sync() -> None:

@@ -173,7 +173,12 @@ def bit_after_data() -> None:
 
 def map_not_durable() -> None:
     """The suspension itself is not made durable before writes go past the journal."""
-    setattr(durable, "write_bytes", lambda path, content: Path(path).write_bytes(content))  # noqa: B010
+
+    def replace(path: Any, content: bytes) -> int:
+        Path(path).write_bytes(content)
+        return os.open(path, os.O_RDWR)
+
+    setattr(durable, "replace", replace)  # noqa: B010
 
 
 def direct_flush_does_nothing() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from controller import durable
-from controller.errors import IntegrityError, NotFoundError, StorageError
+from controller.errors import IntegrityError, NotDurableError, NotFoundError, StorageError
+from tests.support.disks import directory_sync_fails
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -45,3 +46,26 @@ def test_removing_twice_is_no_error(tmp_path: Path) -> None:
     durable.remove(tmp_path / "a")
     durable.remove(tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_sync_of_the_directory_that_fails_is_told_apart_from_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.json"
+    durable.write_json(path, "old")
+    with directory_sync_fails(monkeypatch), pytest.raises(NotDurableError, match="input/output error") as refused:
+        durable.write_json(path, "new")
+    assert "nothing was changed" not in refused.value.hint
+    assert durable.read_json(path) == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_a_removal_given_again_syncs_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text("x")
+    with directory_sync_fails(monkeypatch):
+        for _ in range(2):
+            with pytest.raises(NotDurableError, match="cannot remove"):
+                durable.remove(path)
+    durable.remove(path)
+    durable.remove(tmp_path / "no" / "directory")

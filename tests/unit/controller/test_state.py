@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import pytest
 
 from controller import durable
 from controller.api.models import GroupVolume, Role
-from controller.errors import ConflictError, IntegrityError, NotFoundError, StorageError
+from controller.errors import ConflictError, IntegrityError, NotDurableError, NotFoundError, StorageError
 from controller.state import GroupRecord, StateStore, VolumeRecord
+from tests.support.disks import directory_sync_fails
 
 
 def volume(name: str) -> VolumeRecord:
@@ -81,6 +84,46 @@ def test_a_change_that_the_disk_refuses_is_not_shown(tmp_path: Path, monkeypatch
     with pytest.raises(StorageError):
         change()
     assert store.document.volumes == {}
+
+
+def add_volume(store: StateStore, name: str) -> None:
+    with store.change() as document:
+        document.volumes[name] = volume(name)
+
+
+def test_a_document_whose_name_may_not_last_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = StateStore.open(tmp_path / "state.json", "tokyo")
+    add_volume(store, "a")
+    with directory_sync_fails(monkeypatch, times=1), pytest.raises(StorageError, match="input/output error") as refused:
+        add_volume(store, "b")
+    assert type(refused.value) is StorageError, "nothing was changed, for good"
+    assert list(store.document.volumes) == ["a"]
+    assert StateStore.open(tmp_path / "state.json", "tokyo").document == store.document
+    add_volume(store, "b")
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["only not synced", "not to be written any more"])
+def test_what_is_shown_is_what_a_restart_takes_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    """The disk goes on refusing: also what was before is not put back durably, or not at all."""
+    store = StateStore.open(tmp_path / "state.json", "tokyo")
+    add_volume(store, "a")
+    rename, renamed = os.rename, 0
+
+    def once(source: str, target: str) -> None:
+        nonlocal renamed
+        renamed += 1
+        if renamed > 1 and not kept:
+            raise OSError(errno.EROFS, "Read-only file system")
+        rename(source, target)
+
+    with directory_sync_fails(monkeypatch), monkeypatch.context() as broken:
+        broken.setattr(os, "rename", once)
+        with pytest.raises(NotDurableError, match="input/output error"):
+            add_volume(store, "b")
+    assert list(store.document.volumes) == (["a"] if kept else ["a", "b"])
+    assert StateStore.open(tmp_path / "state.json", "tokyo").document == store.document
+    add_volume(store, "c")
+    assert StateStore.open(tmp_path / "state.json", "tokyo").document == store.document
 
 
 def test_changes_of_many_threads_are_all_kept(tmp_path: Path) -> None:

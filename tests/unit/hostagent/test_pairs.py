@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import ConflictError, IntegrityError, NotFoundError
+from controller.errors import ConflictError, IntegrityError, NotDurableError, NotFoundError
 from hostagent.api.models import PairState
 from hostagent.pairs import TRANSITIONS, PairEvent, PairStore, next_state
+from tests.support.disks import directory_sync_fails
 from tests.unit.hostagent.conftest import Scene
 
 
@@ -62,6 +63,16 @@ def test_pairs_survive(tmp_path: Path, scene: Scene) -> None:
     assert PairStore(tmp_path / "pairs.json").find("db") is None
     with pytest.raises(NotFoundError):
         again.get("db")
+
+
+def test_what_the_agent_goes_by_is_what_a_restart_finds(
+    tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PairStore(tmp_path / "pairs.json")
+    store.put(scene.pair)
+    with directory_sync_fails(monkeypatch), pytest.raises(NotDurableError):
+        store.put(scene.pair.model_copy(update={"generation": 3}))
+    assert store.all() == PairStore(tmp_path / "pairs.json").all()
 
 
 def test_a_generation_never_goes_down(tmp_path: Path, scene: Scene) -> None:

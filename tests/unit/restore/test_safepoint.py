@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.errors import CapacityError, IntegrityError, StorageError
+from controller.errors import CapacityError, IntegrityError, NotDurableError, StorageError
 from controller.journal.pointers import Position
 from controller.restore.safepoint import ENTRY_BYTES, UNIT_BYTES, SafePoint
 from controller.volume import regions
 from controller.volume.backing import Backing
+from tests.support.disks import directory_sync_fails
 
 MIB = 1 << 20
 SIZES = {0: 2 * MIB + 512, 3: MIB}
@@ -241,3 +242,22 @@ def test_data_then_index_each_synced_before_anything_is_overwritten(
         point.protect([(0, MIB, 512)])
         assert calls == [], "saved once is saved"
     point.close()
+
+
+def test_a_safe_point_that_may_not_last_is_none(volumes: Volumes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore would go on without saving anything, and a restart would believe in it."""
+    with directory_sync_fails(monkeypatch, times=1, after=2), pytest.raises(NotDurableError):
+        volumes.begin()
+    assert volumes.open() is None
+
+
+def test_a_safe_point_is_gone_only_when_that_is_durable(volumes: Volumes, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = volumes.begin()
+    with directory_sync_fails(monkeypatch):
+        for _ in range(2):
+            with pytest.raises(NotDurableError):
+                point.discard()
+        with pytest.raises(NotDurableError):
+            volumes.open()
+    point.discard()
+    assert volumes.open() is None
