@@ -44,6 +44,7 @@ import struct
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -53,8 +54,9 @@ import crc32c
 
 from controller import durable
 from controller.api.words import SuspendedCause
-from controller.errors import IntegrityError, NotFoundError, StorageError
+from controller.errors import IntegrityError, NotDurableError, NotFoundError, StorageError
 from controller.journal.pointers import Position
+from controller.journal.store import write_fully
 from controller.volume import regions
 from controller.volume.regions import REGION_BYTES
 
@@ -142,8 +144,13 @@ class DirtyMap:
             flags = regions.unpack((packed or {}).get(index, b""), size_bytes)
             bits[index] = _VolumeBits(size_bytes, offset, flags)
             offset += regions.packed_bytes(size_bytes)
-        durable.write_bytes(path, _compose(group_uuid, head, bits))
-        return cls.open(path, group_uuid)
+        try:
+            file = durable.replace(path, _compose(group_uuid, head, bits))
+        except NotDurableError:
+            with suppress(StorageError):  # else a restart would go by it, and nothing here does
+                durable.remove(path)
+            raise
+        return cls(path, file, group_uuid, head, bits)
 
     @classmethod
     def open(cls, path: str, group_uuid: str) -> DirtyMap:
@@ -164,10 +171,34 @@ class DirtyMap:
             ) from error
         try:
             head, bits = _read(file, path, group_uuid)
+        except OSError as error:
+            os.close(file)
+            raise StorageError(
+                f"cannot read dirty map {path}: {(error.strerror or str(error)).lower()}",
+                hint=durable.hint_for(error),
+                path=path,
+            ) from error
         except BaseException:
             os.close(file)
             raise
         return cls(path, file, group_uuid, head, bits)
+
+    @classmethod
+    def take_up(cls, path: str, group_uuid: str) -> DirtyMap:
+        """As `open`, for who lets writes go by it: whatever it says is durable. StorageError when the disk refuses.
+
+        Whose sync failed, or who died before it, left bits in the page cache.
+        They are written in place: a disk without room has room for that.
+        """
+        marks = cls.open(path, group_uuid)
+        try:
+            with marks._lock:
+                marks._store(_compose(group_uuid, marks.head, marks._bits), 0)
+            marks._sync_name()
+        except BaseException:
+            marks.close()
+            raise
+        return marks
 
     @property
     def position(self) -> Position:
@@ -176,11 +207,11 @@ class DirtyMap:
 
     def mark(self, index: int, offset: int, count: int) -> None:
         """Make the bits of a byte range durable; at once when they are. StorageError when the disk refuses."""
-        bits = self._bits[index]
         first, last = offset // REGION_BYTES, -(-(offset + count) // REGION_BYTES)
-        if bits.durable.find(0, first, last) < 0:
+        if self._bits[index].durable.find(0, first, last) < 0:
             return
         with self._lock:
+            bits = self._bits[index]  # as they are now: a change of the map makes others
             if bits.durable.find(0, first, last) < 0:
                 return
             start, end = first // 8, -(-last // 8)
@@ -192,29 +223,36 @@ class DirtyMap:
             bits.durable[first:last] = b"\1" * (last - first)
 
     def change(self, head: MapHead, packed: Mapping[int, bytes] | None = None) -> None:
-        """Replace the header, add the bits in `packed`, keep all others; durable when this returns."""
+        """Replace the header, add the bits in `packed`, keep all others; durable when this returns.
+
+        StorageError: nothing has changed. NotDurableError: the file is the new
+        one, and which one a power cut leaves is not known; what is not marked
+        yet cannot be marked from there on, until a change succeeds.
+        """
         with self._lock:
-            if self._failure is not None:
-                raise self._failure
             bits = {index: replace(old, durable=bytearray(old.durable)) for index, old in self._bits.items()}
             for index, more in (packed or {}).items():
                 bits[index].durable = regions.merged(bits[index].durable, regions.unpack(more, bits[index].size_bytes))
             covered = max(self.head.covered_sequence, head.covered_sequence, head.position.sequence)
             head = replace(head, covered_sequence=covered)
-            durable.write_bytes(self.path, _compose(self.group_uuid, head, bits))
-            file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                file = durable.replace(self.path, _compose(self.group_uuid, head, bits))
+            except NotDurableError as error:
+                self._failure = error
+                raise
             os.close(self._file)
             self._file, self._bits, self.head = file, bits, head
+            self._failure = None  # all of it was written anew
 
     def renew(self, head: MapHead, packed: Mapping[int, bytes]) -> None:
         """As `change`, under a new epoch: who still copies the old set cannot clear this one."""
         self.change(replace(head, epoch=str(uuid.uuid4())), packed)
 
-    def _store(self, packed: bytearray, offset: int) -> None:
+    def _store(self, packed: bytes | bytearray, offset: int) -> None:
         if self._failure is not None:  # a sync that failed once: a later success would prove nothing
             raise self._failure
         try:
-            os.pwrite(self._file, packed, offset)
+            write_fully(self._file, memoryview(packed), offset)
             os.fdatasync(self._file)
         except OSError as error:
             self._failure = StorageError(
@@ -223,6 +261,12 @@ class DirtyMap:
                 path=self.path,
             )
             raise self._failure from error
+
+    def _sync_name(self) -> None:
+        try:
+            durable.sync_directory(Path(self.path).parent)
+        except OSError as error:
+            raise durable.refused(self.path, error) from error
 
     def dirty_bytes(self) -> int:
         """How much a resync has to look at, all volumes together."""
@@ -242,9 +286,15 @@ class DirtyMap:
         os.close(self._file)
 
     def remove(self) -> None:
-        """Durably forget the map and what changed."""
+        """Durably forget the map and what changed. StorageError: it is still in force, and may be removed again."""
+        try:
+            durable.remove(self.path)
+        except NotDurableError as error:
+            self._failure = error  # a mark in a file without a name is found by nobody
+            with suppress(StorageError):
+                self.change(self.head)
+            raise
         self.close()
-        durable.remove(self.path)
 
 
 def exists(path: str) -> bool:

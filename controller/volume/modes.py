@@ -30,7 +30,7 @@ from dataclasses import replace
 from typing import Final
 
 from controller.api.words import AcquisitionMode, SuspendedCause
-from controller.errors import CapacityError, ConflictError, PairvolError
+from controller.errors import CapacityError, ConflictError, PairvolError, StorageError
 from controller.journal.changes import changed_regions
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Pointer, Position
@@ -63,7 +63,7 @@ class Modes:
         """Take up what was in force before, recovering the journal if there is one; called once, before requests."""
         journal, tracking = settings.journal, settings.tracking
         if tracking is not None:
-            self._marks = DirtyMap.open(tracking.dirty_map, tracking.group_uuid)
+            self._marks = DirtyMap.take_up(tracking.dirty_map, tracking.group_uuid)
             self._path = DirectPath(self._marks)
         elif journal is not None:
             try:
@@ -78,7 +78,7 @@ class Modes:
         volumes = list(self.volumes.values())
         self._journal_settings = settings
         if dirty.exists(settings.dirty_map):
-            self._marks = DirtyMap.open(settings.dirty_map, settings.group_uuid)
+            self._marks = DirtyMap.take_up(settings.dirty_map, settings.group_uuid)
             if self._marks.head.state is MapState.DRAINING:
                 finish_draining(settings, volumes, self._marks)
         marks = self._marks
@@ -233,18 +233,21 @@ class Modes:
         return os.path.realpath(present.path) == os.path.realpath(settings.path)
 
     def _suspend(self, path: JournaledPath, cause: SuspendedCause) -> None:
-        """Give up journaling (I9). The journal keeps what the other site has not confirmed."""
+        """Give up journaling (I9). The journal keeps what the other site has not confirmed.
+
+        Who waits at the gate goes on afterwards, or is told the failure.
+        """
         path.close_gate()
-        with suppress(PairvolError):  # for people: without room, or on a disk that refuses, there is none
-            path.put_marker(pack_marker(MarkerKind.SUSPENDED, cause=str(cause)))
         try:
+            with suppress(PairvolError):  # for people: without room, or on a disk that refuses, there is none
+                path.put_marker(pack_marker(MarkerKind.SUSPENDED, cause=str(cause)))
             position = path.take_checkpoint()
             self._store_map(MapHead(position, MapState.SUSPENDED, cause), {})
-        except PairvolError as error:
-            if path.broken is not None and path.failure is None:
+        except Exception as error:
+            if isinstance(error, PairvolError) and path.broken is not None and path.failure is None:
                 self._give_up_journal(path)
                 return
-            path.fail(error)  # neither journaled nor tracked: no write may go on
+            path.fail(_told(error, "cannot suspend"))  # neither journaled nor tracked: no write may go on
             path.open_gate()  # for a failure that may end
             raise
         assert self._marks is not None
@@ -273,7 +276,7 @@ class Modes:
             bring_to_stores(path.journal, backings, path.destager.destaged, path.appender.sequence)
             assert self._marks is not None
             self._marks.change(replace(self._marks.head, state=MapState.SUSPENDED))
-        except (PairvolError, OSError) as error:
+        except Exception as error:
             failure = error if isinstance(error, PairvolError) else path.broken
             path.fail(failure)  # what was acknowledged is in no safe place: no write may go on
             raise failure from error
@@ -313,6 +316,14 @@ class Modes:
             else:
                 path.fail(error)
             raise
+
+
+def _told(error: Exception, doing: str) -> PairvolError:
+    """The failure of a path for what went wrong."""
+    if isinstance(error, PairvolError):
+        return error
+    words = (error.strerror or str(error)).lower() if isinstance(error, OSError) else repr(error)
+    return StorageError(f"{doing}: {words}", hint="Every write is kept in the journal. Look at the disks of the group.")
 
 
 def _check_room(path: JournaledPath) -> None:

@@ -170,6 +170,58 @@ def test_a_killed_server_comes_up_as_it_was(files: GroupFiles, state: MapState) 
     server.close()
 
 
+def fails_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk refuses to sync that file."""
+    sync = os.fdatasync
+
+    def fail(file: int) -> None:
+        if os.path.samestat(os.fstat(file), path.stat()):
+            refuse()
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+
+
+@pytest.mark.parametrize("journaled", [True, False], ids=["with a journal", "tracking only"])
+def test_bits_are_durable_before_a_server_goes_by_them(
+    files: GroupFiles, monkeypatch: pytest.MonkeyPatch, journaled: bool
+) -> None:
+    """The server before may have died, or met an error, between a bit and its sync."""
+    server = WritePath.open(suspending(files))
+    server.suspend(SuspendedCause.OPERATOR)
+    server.write(server.volumes["data"], page(1), 0)
+    kill(server)
+    settings = suspending(files)
+    if not journaled:
+        tracking = {"group_uuid": files.uuid, "dirty_map": str(files.dirty_map)}
+        settings = ServerSettings.model_validate(files.document | {"journal": None, "tracking": tracking})
+    with monkeypatch.context() as broken:
+        fails_for(files.dirty_map, broken)
+        with pytest.raises(StorageError, match="cannot write dirty map"):
+            WritePath.open(settings)
+    server = WritePath.open(settings)
+    server.write(server.volumes["data"], page(2), 0)
+    server.close()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
+def test_nobody_waits_at_the_gate_when_a_suspension_goes_wrong(
+    server: WritePath, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    server.write(server.volumes["data"], page(1), 0)
+    with monkeypatch.context() as broken:
+        broken.setattr(server, "_store_map", fail)
+        with pytest.raises(type(error)):
+            server.suspend(SuspendedCause.OPERATOR)
+    assert mode_of(server) is AcquisitionMode.FAILED
+    assert server.status()["failure"]["message"].startswith("cannot suspend: ")
+    with pytest.raises(StorageError):
+        server.write(server.volumes["data"], page(2), 0)
+
+
 def test_a_crash_between_map_and_marker_writes_the_marker_first(files: GroupFiles) -> None:
     server = WritePath.open(suspending(files))
     server.suspend(SuspendedCause.OPERATOR)
