@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -51,12 +52,17 @@ class History:
     promises: list[tuple[int, int]] = field(default_factory=list)
     _snapshots: dict[int, list[bytearray]] = field(default_factory=dict)
 
-    def issue(self, chooser: random.Random, uniform: bool, fua_chance: float) -> Operation:
-        """The next operation, drawn at random. `uniform` ones are whole pages of one length, so that slots align."""
+    def issue(
+        self, chooser: random.Random, uniform: bool, fua_chance: float, pages: Sequence[int] | None = None
+    ) -> Operation:
+        """The next operation, drawn at random. `uniform` ones are whole pages of one length, so that slots align.
+
+        `pages` are those that uniform ones go to; None: any.
+        """
         roll = chooser.random()
         action = Action.WRITE if uniform or roll < 0.9 else Action.ZERO if roll < 0.95 else Action.TRIM
         if uniform:
-            sectors, lba = 8, chooser.randrange(self.sectors // 8) * 8
+            sectors, lba = 8, chooser.choice(pages or range(self.sectors // 8)) * 8
         else:
             sectors = chooser.choice((1, 2, 7, 8, 8, 8, 16, 64))
             lba = chooser.randrange(self.sectors - sectors + 1)

@@ -181,6 +181,11 @@ def map_not_durable() -> None:
     setattr(durable, "replace", replace)  # noqa: B010
 
 
+def map_believed_as_read() -> None:
+    """What a server reads of the map when it starts is taken for durable."""
+    setattr(DirtyMap, "take_up", DirtyMap.open)  # noqa: B010
+
+
 def direct_flush_does_nothing() -> None:
     """While suspended, and at the change back to the journal, nothing is synced."""
     setattr(DirectPath, "flush", lambda self, volume: None)  # noqa: B010
@@ -189,6 +194,7 @@ def direct_flush_does_nothing() -> None:
 SUSPENSION_MUTANTS: dict[str, Callable[[], None]] = {
     "bit after data": bit_after_data,
     "map not durable": map_not_durable,
+    "map believed as it is read": map_believed_as_read,
     "flush of direct writes does nothing": direct_flush_does_nothing,
 }
 ERROR_MUTANTS: dict[str, Callable[[], None]] = {

@@ -9,10 +9,12 @@ import errno
 import os
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import nbd
 
 from controller.journal.pointers import Pointer, PointerPage, Position
 from tests.crash.log_disk.disks import LogDisks, make_ext4
@@ -21,8 +23,10 @@ from tests.crash.powercut.recording import Recording, disturbed, make_files
 from tests.crash.server import PLUGIN, SiteFiles, VolumeServer
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
+from tests.support.waiting import wait_until
 
 VOLUME_BYTES = 4 << 20  # four regions
+EARLY, LATE = range(768), range(768, 1024)  # pages of the first three, and of the last
 STATE_DISK, STATE_BYTES = "state", 16 << 20  # a smaller ext4 would have no journal
 NEVER = 1 << 62
 
@@ -34,6 +38,7 @@ class Suspension:
     recording: Recording
     resumed: int = NEVER  # operations after this one were journaled again
     cleared_ns: int = NEVER  # from here on the changed regions count as copied
+    died_in_a_mark: bool = False
 
 
 @dataclass
@@ -59,7 +64,7 @@ def record_suspension(
     script: Path = PLUGIN,
     environment: Mapping[str, str] | None = None,
 ) -> Suspension:
-    """Journal, give up (it is full, or its disk is `broken`), die, live on, resume, clear, die."""
+    """Journal, give up (full, or its disk is `broken`), die, live on, die in a mark, live on, resume, clear, die."""
     base = make_files(directory / "base", 1, VOLUME_BYTES)
     make_ext4(directory / "state.image", STATE_BYTES)
     images = {"journal": base.journal, "pointers": base.pointers, "vol0": base.volumes[0]}
@@ -79,28 +84,36 @@ def record_suspension(
             VolumeServer(processes, directory, files, script, environment=environment or {}) as server,
             disturbed(files, seed, reader),
         ):
-            suspension = _live(server, history, chooser, reader, disks if broken else None)
+            suspension = _live(processes, server, history, chooser, reader, disks if broken else None)
     suspension.recording = Recording(disks.log(), disks.bases, history)
     return suspension
 
 
 def _live(
-    server: VolumeServer, history: History, chooser: random.Random, reader: _Reader, failing: LogDisks | None
+    processes: Processes,
+    server: VolumeServer,
+    history: History,
+    chooser: random.Random,
+    reader: _Reader,
+    failing: LogDisks | None,
 ) -> Suspension:
     suspension = Suspension(Recording((), {}, history))
     server.start()
-    write(server, history, chooser, 60)
+    write(server, history, chooser, 60, EARLY)
     reader.reading = False
     what = chooser.choice(("flush", "write"))
     with failing.failing("journal", what, errno.EIO) if failing else nullcontext():
         while (status := server.command("status"))["mode"] == "journal":
-            write(server, history, chooser, 20)
+            write(server, history, chooser, 20, EARLY)
         if failing:
             assert os.strerror(errno.EIO) in status["failure"]["message"], status
-        write(server, history, chooser, 60)
+        write(server, history, chooser, 60, EARLY)
         server.kill()
         server.start()
-        write(server, history, chooser, 40)
+        write(server, history, chooser, 40, EARLY)
+        suspension.died_in_a_mark = _die_in_a_mark(processes, server, history, chooser)
+        server.start()
+        write(server, history, chooser, 40, LATE)
     if failing is None:
         reader.reading = True
         document = server.files.document(server.control_socket)["journal"]
@@ -116,11 +129,39 @@ def _live(
     return suspension
 
 
-def write(server: VolumeServer, history: History, chooser: random.Random, count: int, may_fail: bool = False) -> None:
+def _die_in_a_mark(processes: Processes, server: VolumeServer, history: History, chooser: random.Random) -> bool:
+    """SIGKILL between a region's bit, which is in the page cache then, and the sync of it; whether there is one."""
+    words: list[str | Path] = [
+        "-P",
+        server.files.dirty_map,
+        "-e",
+        "trace=fdatasync",
+        "-e",
+        "inject=fdatasync:signal=KILL",
+    ]
+    name = f"strace-{server.process.pid}"
+    tracer = processes.start(["strace", "-f", *words, "-p", str(server.process.pid)], name)
+    wait_until(lambda: "attached" in processes.log(name), 30, "strace to attach")
+    try:
+        write(server, history, chooser, 1, LATE)
+    except nbd.Error:
+        history.operations.pop()  # nothing of it was written
+        server.process.wait(10)
+        return True
+    else:
+        server.kill()
+        return False
+    finally:
+        processes.stop(tracer)
+
+
+def write(
+    server: VolumeServer, history: History, chooser: random.Random, count: int, pages: Sequence[int] | None = None
+) -> None:
     """Writes of whole pages, some flushed."""
     with connected(server.uri()) as handle:
         for _ in range(count):
-            operation = history.issue(chooser, uniform=True, fua_chance=0)
+            operation = history.issue(chooser, uniform=True, fua_chance=0, pages=pages)
             handle.pwrite(operation.data, operation.lba * 512)
             history.acknowledge(operation)
             if chooser.random() < 0.15:

@@ -27,6 +27,8 @@ def run(seed: int, points: int, directory: Path, controls: Controls = None) -> R
             count = min(POINTS_PER_ROUND, points - done)
             for broken, share in ((False, count * 3 // 4), (True, count - count * 3 // 4)):
                 suspension = record_suspension(processes, explorer.folder(), explorer.seed, broken=broken)
+                if not suspension.died_in_a_mark:
+                    row.lose(f"seed {explorer.seed}: a region was marked without a sync")
                 look(explorer, suspension, share)
         for name in wanted(SUSPENSION_MUTANTS, controls):
             caught = any(_caught(explorer.folder(), name, seed + n, processes) for n in range(CONTROL_TRIES))
