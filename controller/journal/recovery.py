@@ -123,9 +123,9 @@ def recover(journal: JournalVolume, after: Position, durable: Position) -> Posit
 
 def wipe_beyond(journal: JournalVolume, sequence: int) -> bool:
     """Make every record after a sequence wrong; whether there was one. Not durable before the next sync."""
-    slots = journal.all_records()
-    stale = np.flatnonzero(slots["sequence"] > sequence)
-    slots[stale] = np.zeros(1, dtype=slots.dtype)
+    stale = np.flatnonzero(journal.all_records()["sequence"] > sequence)
+    if len(stale):
+        journal.wipe_records(stale)
     return len(stale) > 0
 
 

@@ -14,6 +14,7 @@ import time
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import Buffer
 
 from controller import durable
@@ -239,12 +240,21 @@ class JournalVolume:
         write_fully(self.file, memoryview(record), start)
 
     def write_records(self, first: int, records: Records) -> None:
-        """Store records of consecutive sequences beginning with `first`."""
+        """Store records of consecutive sequences beginning with `first` (pwrite, as one record)."""
         slot = first % self.slot_count
         room = self.slot_count - slot
-        self._slots[slot : slot + len(records)] = records[:room]
+        self._write_slots(slot, records[:room].tobytes())
         if len(records) > room:
-            self._slots[: len(records) - room] = records[room:]
+            self._write_slots(0, records[room:].tobytes())
+
+    def wipe_records(self, slots: NDArray[np.intp]) -> None:
+        """Make slots, by number in ascending order, empty."""
+        ends = np.flatnonzero(np.diff(slots, append=-1) != 1) + 1
+        for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+            self._write_slots(int(slots[start]), bytes((end - start) * RECORD_BYTES))
+
+    def _write_slots(self, slot: int, content: bytes) -> None:
+        write_fully(self.file, memoryview(content), self._slots_start + slot * RECORD_BYTES)
 
     def records(self, first: int, last: int) -> Records:
         """A copy of the slots of sequences `first` to `last`, whatever they hold."""
@@ -260,7 +270,8 @@ class JournalVolume:
         return np.concatenate((self._slots[slot:], self._slots[: count - room]))
 
     def all_records(self) -> Records:
-        """Every slot of the metadata area in slot order, as it is in the map (not a copy)."""
+        """Every slot of the metadata area in slot order, as it is in the map (not a copy); only to be looked at."""
+        self._populate(self._slots_start, self.slot_count * RECORD_BYTES)
         return self._slots
 
     def sync(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError, StorageError
 from controller.journal.layout import RECORD_DTYPE, Header, compose
 from controller.journal.pointers import PAGE_BYTES, Pointer, PointerPage, Position, parse_page
+from controller.journal.recovery import wipe_beyond
 from controller.journal.volume import JournalVolume
 
 GROUP = str(uuid.uuid4())
@@ -158,4 +159,25 @@ def test_a_block_that_cannot_be_read_is_an_error_and_no_signal(path: str) -> Non
     os.truncate(path, 4096)
     with pytest.raises(StorageError, match="cannot read journal volume"):
         journal.records(1, 9)
+    journal.close()
+
+
+def test_records_that_the_disk_refuses_are_an_error_and_no_signal(path: str) -> None:
+    """A store into the map, of a page that cannot be read or has no room, would be the end of the process."""
+    journal = JournalVolume.open(path, writable=True)
+    batch = np.zeros(8, dtype=RECORD_DTYPE)
+    batch["sequence"] = np.arange(journal.slot_count - 4, journal.slot_count + 4)
+    journal.write_records(journal.slot_count - 4, batch)
+    assert wipe_beyond(journal, journal.slot_count - 3)
+    assert np.count_nonzero(journal.all_records()["sequence"]) == 2
+    assert not wipe_beyond(journal, journal.slot_count - 3)
+    with open(path, "rb") as readonly:
+        os.dup2(readonly.fileno(), journal.file, inheritable=False)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        journal.write_records(1, batch)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        wipe_beyond(journal, 0)
+    os.truncate(path, 4096)
+    with pytest.raises(StorageError, match="cannot read journal volume"):
+        wipe_beyond(journal, 0)
     journal.close()
