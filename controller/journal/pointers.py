@@ -158,8 +158,20 @@ class PointerPage:
         self._serials[pointer] = serial
 
     def persist(self) -> None:
-        """Make all published values survive a power cut."""
-        os.fdatasync(self._file)
+        """Make all published values survive a power cut. StorageError when the disk refuses; it may be tried again.
+
+        Whose sync failed before, here or in a process before us, left a clean
+        page that the disk may not have: the page is made one to be written.
+        """
+        self._map[-1:] = self._map[-1:]  # no pointer's: two processes publish in this page
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write pointer page {self.path}: {(error.strerror or str(error)).lower()}",
+                hint="Look at that disk; what is journaled is kept.",
+                path=self.path,
+            ) from error
 
     def close(self) -> None:
         """Unmap; published values stay in the file."""

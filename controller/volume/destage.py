@@ -49,6 +49,7 @@ class Destager:
     `changed` guards the overlay, the appender and everything here that other
     threads see; it is notified whenever a position moves. `fail` is called
     without it, and so is `mend`, with what `fail` was told, when it is over.
+    `give_up`, in the same way, is told that the journal frees no space any more.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Destager:
         commit: GroupCommit,
         fail: Callable[[PairvolError], None],
         mend: Callable[[PairvolError], None],
+        give_up: Callable[[PairvolError], None],
     ) -> None:
         self.destaged = self.checkpoint = appender.tail
         self.out = Position()
@@ -75,6 +77,8 @@ class Destager:
         self._commit = commit
         self._fail = fail
         self._mend = mend
+        self._give_up = give_up
+        self._page_failure: StorageError | None = None
         self._destage_wanted = 0
         self._checkpoint_wanted = 0
         self._dirty_since: float | None = None
@@ -131,12 +135,19 @@ class Destager:
         if moved:
             self._pointers.publish(Pointer.JOURNAL_OUT, out)
         if moved or checkpoint_moved:
-            self._pointers.persist()
+            self._persist()
         with self._changed:
             self.out = max(out, self.out)
             self._appender.release(self.out)
             self._next_look = time.monotonic() + (LOOK_SECONDS_WANTED if self.room_wanted else LOOK_SECONDS)
             self._changed.notify_all()
+
+    def _persist(self) -> None:
+        try:
+            self._pointers.persist()
+        except StorageError as error:
+            self._page_failure = error
+            raise
 
     def _run(self) -> None:
         try:
@@ -145,7 +156,7 @@ class Destager:
         except OSError as error:
             self._fail(self._refused(error, _MEND.format(pid=os.getpid())))
         except PairvolError as error:
-            self._fail(error)
+            (self._give_up if error is self._page_failure else self._fail)(error)
         except Exception as error:  # noqa: BLE001 - the thread's main: a dead thread must not look like a slow one
             self._fail(StorageError(f"destage ended: {error!r}", hint="Every write is kept in the journal."))
 

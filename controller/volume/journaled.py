@@ -91,6 +91,7 @@ class JournaledPath(InBand):
             self.commit,
             self._destage_failed,
             self.mend,
+            self._break,
         )
 
     def start(self) -> None:

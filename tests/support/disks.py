@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,15 @@ def directory_sync_fails(monkeypatch: pytest.MonkeyPatch, times: int | None = No
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", fail)
         yield
+
+
+def file_sync_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk refuses to sync that file."""
+    sync = os.fdatasync
+
+    def fail(file: int) -> None:
+        if os.path.samestat(os.fstat(file), path.stat()):
+            raise OSError(errno.EIO, "Input/output error")
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", fail)

@@ -11,12 +11,14 @@ import errno
 import os
 import random
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbd
 
+from controller.journal.pointers import Pointer, PointerPage
 from tests.crash.log_disk.disks import LogDisks
 from tests.crash.log_disk.rebuild import Cut, cuts, states
 from tests.crash.powercut.check import Workbench, check_state
@@ -39,9 +41,11 @@ class Case:
     what: str
     number: int
     journaled: bool = True
+    on_error: str = "fail"
 
     def __str__(self) -> str:
         how = "" if self.journaled else ", no journal"
+        how += "" if self.on_error == "fail" else f", policy {self.on_error}"
         return f"{errno.errorcode[self.number]} at {self.what} of {self.disk}{how}"
 
 
@@ -53,6 +57,12 @@ CASES = [
 ]
 DIRECT_CASES = [
     Case("vol0", what, number, journaled=False) for what in ("write", "flush") for number in (errno.EIO, errno.ENOSPC)
+]
+SUSPEND_CASES = [
+    Case(disk, what, number, on_error="suspend")
+    for disk in ("journal", "pointers")
+    for what in ("write", "flush")
+    for number in (errno.EIO, errno.ENOSPC)
 ]
 
 
@@ -89,6 +99,59 @@ def run_case(
     _judge_words(row, case, told)
     if case.journaled:
         _judge_cuts(row, case, disks, history, directory)
+
+
+def run_suspend_case(row: Row, processes: Processes, directory: Path, case: Case) -> None:
+    """Work, let a disk of the journal fail, work on without it, die, work on, resume, work on: nobody is ever told."""
+    base = make_files(directory / "base", 1)
+    images = {"journal": base.journal, "pointers": base.pointers, "vol0": base.volumes[0]}
+    disks = LogDisks(processes, directory, images)
+    history, chooser = History(1, VOLUME_SECTORS), random.Random(row.seed)
+    row.attempted += 1
+    with disks.files() as paths:
+        files = SiteFiles(paths["journal"], paths["pointers"], [paths["vol0"]], VOLUME_BYTES, directory / "dirty")
+        files.on_error = case.on_error
+        with VolumeServer(processes, directory, files, name=directory.name) as server:
+            server.start()
+            work(server, history, chooser, 20)
+            try:
+                with disks.failing(case.disk, case.what, case.number):
+                    row.reached += _suspended(row, case, server, history, chooser, str(paths[case.disk]))
+                    work(server, history, chooser, 10)
+                server.kill()
+                server.start()
+                work(server, history, chooser, 10)
+                _resume(row, case, server)
+                work(server, history, chooser, 10)
+            except nbd.Error as error:
+                row.lose(f"{case}: a client was told {error}")
+                return
+            server.stop()
+        if paths["vol0"].read_bytes() != history.images(len(history.operations))[0]:
+            row.lose(f"{case}: the volume is not what was written to it")
+
+
+def _suspended(row: Row, case: Case, server: VolumeServer, history: History, chooser: random.Random, path: str) -> bool:
+    """Work until the group lives without its journal; whether it does, and says why."""
+    for _ in range(STEPS_MAX):
+        work(server, history, chooser, 2)
+        server.command("checkpoint")
+        status = server.command("status")
+        if status["mode"] == "suspended":
+            words = status["failure"]["message"]
+            if os.strerror(case.number).lower() not in words.lower() or (case.disk == "pointers" and path not in words):
+                row.lose(f"{case}: status does not name it: {words}")
+            return True
+    row.lose(f"{case}: never suspended: {status}")
+    return False
+
+
+def _resume(row: Row, case: Case, server: VolumeServer) -> None:
+    with closing(PointerPage.open(str(server.files.pointers))) as page:
+        page.publish(Pointer.CONFIRMED, page.read(Pointer.DURABLE))
+    answer = server.command("resume", journal=server.files.document(server.control_socket)["journal"])
+    if not answer["ok"]:
+        row.lose(f"{case}: not resumed on a disk that is well again: {answer}")
 
 
 def _live(row: Row, server: VolumeServer, history: History, disks: LogDisks, case: Case) -> Told:
@@ -128,6 +191,8 @@ def _judge_words(row: Row, case: Case, told: Told) -> None:
         row.lose(f"{case}: a flush succeeded after the failure")
     if not failure or os.strerror(case.number).lower() not in failure["message"].lower():
         row.lose(f"{case}: status does not name it: {failure}")
+    elif case.disk == "pointers" and "pointer page" not in failure["message"]:
+        row.lose(f"{case}: status does not name the file: {failure}")
 
 
 def work(server: VolumeServer, history: History, chooser: random.Random, count: int) -> None:

@@ -160,6 +160,8 @@ def _judge_words(row: Row, case: Case, group: SecondaryGroup) -> None:
     assert failure is not None
     if os.strerror(case.number).lower() not in failure.message.lower() or failure.error != "StorageError":
         row.lose(f"{case}: the failure does not name it: {failure}")
+    if case.disk not in failure.message:
+        row.lose(f"{case}: the failure does not name the file: {failure}")
 
 
 def _judge_cut(row: Row, label: str, files: SiteFiles, story: Story, before_ns: int) -> None:

@@ -24,13 +24,14 @@ Scenario = Callable[[Row, Processes, Path], None]
 def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
     """All rows of the matrix by name; `brief` leaves out those that differ in the error number alone."""
     rows: list[tuple[str, Scenario]] = []
-    for part, cases in (
-        (primary, [*primary.CASES, *primary.DIRECT_CASES]),
-        (secondary, secondary.CASES),
-        (starts, starts.CASES),
+    for part, run_case, cases in (
+        ("primary", primary.run_case, [*primary.CASES, *primary.DIRECT_CASES]),
+        ("primary", primary.run_suspend_case, primary.SUSPEND_CASES),
+        ("secondary", secondary.run_case, secondary.CASES),
+        ("starts", starts.run_case, starts.CASES),
     ):
         kept = [case for case in cases if not brief or case.number == errno.EIO]
-        rows += [(f"{part.__name__.rpartition('.')[2]}: {case}", partial(part.run_case, case=case)) for case in kept]
+        rows += [(f"{part}: {case}", partial(run_case, case=case)) for case in kept]
     rows += [(name, partial(starts.run_refusal, name=name)) for name in starts.REFUSED]
     rows += [(f"secondary, {name}", partial(starts.run_secondary_refusal, name=name)) for name in starts.REFUSED]
     rows += [(f"no rights to {name}", partial(starts.run_rights, name=name)) for name in starts.RIGHTS]

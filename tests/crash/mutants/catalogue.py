@@ -80,7 +80,7 @@ MUTANTS = [
     Mutant(
         "early purge",
         "controller/volume/destage.py",
-        "            self._pointers.persist()\n",
+        "            self._persist()\n",
         "            pass  # space is used again before the pointers that free it are durable\n",
         SERIAL,
     ),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,3 +184,37 @@ def test_records_that_the_disk_refuses_are_an_error_and_no_signal(path: str) -> 
     with pytest.raises(StorageError, match="cannot read journal volume"):
         wipe_beyond(journal, 0)
     journal.close()
+
+
+class NotedMap(mmap.mmap):
+    """A map that counts the stores into it."""
+
+    stores = 0
+
+    def __setitem__(self, place: Any, content: Any) -> None:
+        self.stores += 1
+        super().__setitem__(place, content)
+
+
+def test_a_pointer_page_is_written_anew_after_a_sync_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is clean after it: a sync that is only tried again would write nothing, and succeed."""
+
+    def refuse(_file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(mmap, "mmap", NotedMap)
+    path = str(tmp_path / "pointers")
+    page = PointerPage.create(path)
+    page.publish(Pointer.ALREADY_RESTORED, Position(2, 16, 200))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", refuse)
+        with pytest.raises(StorageError, match=f"{path}: input/output error"):
+            page.persist()
+    assert isinstance(page._map, NotedMap)
+    stores, before = page._map.stores, page._map[:]
+    page.persist()
+    assert page._map.stores > stores
+    assert page._map[:] == before
+    page.close()

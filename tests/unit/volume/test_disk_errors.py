@@ -13,7 +13,9 @@ from controller.api.models import AcquisitionMode
 from controller.errors import PairvolError, StorageError
 from controller.volume.direct import DirectPath
 from controller.volume.write_path import WritePath
+from tests.support.disks import file_sync_fails
 from tests.support.volume_server import GroupFiles
+from tests.support.waiting import wait_until
 from tests.unit.volume.parts import MIB, PAGE, fill, journaled, mode, read, refuse
 
 
@@ -54,6 +56,15 @@ def test_a_failed_journal_write_stays_failed(server: WritePath, call: str) -> No
     with pytest.raises(StorageError):
         server.write(data, PAGE, 0) if call == "write" else server.trim(data, 0, 4096)
     expect_failed(server, "cannot write to the journal")
+
+
+def test_a_pointer_page_that_cannot_be_written_is_named(server: WritePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.write(server.volumes["data"], PAGE, 0)
+    with monkeypatch.context() as broken:
+        file_sync_fails(Path(journaled(server).pointers.path), broken)
+        server.checkpoint()  # of the stores
+        wait_until(lambda: mode(server) is AcquisitionMode.FAILED, 10, "the group to fail")
+    expect_failed(server, f"cannot write pointer page {journaled(server).pointers.path}: input/output error")
 
 
 @pytest.mark.parametrize("call", ["write", "sync"])

@@ -21,6 +21,7 @@ from controller.volume.dirty import DirtyMap, MapHead, MapState, head_of
 from controller.volume.journaled import JournaledPath
 from controller.volume.settings import JournalSettings, ServerSettings
 from controller.volume.write_path import WritePath
+from tests.support.disks import file_sync_fails
 from tests.support.volume_server import GroupFiles
 from tests.support.waiting import wait_until
 
@@ -170,18 +171,6 @@ def test_a_killed_server_comes_up_as_it_was(files: GroupFiles, state: MapState) 
     server.close()
 
 
-def fails_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk refuses to sync that file."""
-    sync = os.fdatasync
-
-    def fail(file: int) -> None:
-        if os.path.samestat(os.fstat(file), path.stat()):
-            refuse()
-        sync(file)
-
-    monkeypatch.setattr(os, "fdatasync", fail)
-
-
 @pytest.mark.parametrize("journaled", [True, False], ids=["with a journal", "tracking only"])
 def test_bits_are_durable_before_a_server_goes_by_them(
     files: GroupFiles, monkeypatch: pytest.MonkeyPatch, journaled: bool
@@ -196,7 +185,7 @@ def test_bits_are_durable_before_a_server_goes_by_them(
         tracking = {"group_uuid": files.uuid, "dirty_map": str(files.dirty_map)}
         settings = ServerSettings.model_validate(files.document | {"journal": None, "tracking": tracking})
     with monkeypatch.context() as broken:
-        fails_for(files.dirty_map, broken)
+        file_sync_fails(files.dirty_map, broken)
         with pytest.raises(StorageError, match="cannot write dirty map"):
             WritePath.open(settings)
     server = WritePath.open(settings)
@@ -300,6 +289,25 @@ def test_a_sync_that_failed_is_answered_by_the_stores_and_host_writes_go_on(
     server.flush(data)
     assert [read(server, offset * MIB) for offset in (0, 2, 4, 6)] == [page(1), page(2), page(3), page(4)]
     assert files.volume("data").read_bytes()[4 * MIB : 4 * MIB + 4096] == page(3), "brought to the store"
+
+
+def test_a_pointer_page_that_cannot_be_written_lets_host_writes_go_on(
+    server: WritePath, files: GroupFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its space is not freed any more: the group gives up the journal, as for any other part of it."""
+    data = server.volumes["data"]
+    server.write(data, page(1), 0, fua=True)
+    with monkeypatch.context() as broken:
+        file_sync_fails(files.pointers, broken)
+        server.checkpoint()  # of the stores
+        server.write(data, page(2), MIB, fua=True)
+        wait_until(lambda: mode_of(server) is AcquisitionMode.SUSPENDED, 10, "the group to be suspended")
+        server.write(data, page(3), 2 * MIB, fua=True)
+    assert head(files).cause is SuspendedCause.ERROR
+    assert str(files.pointers) in server.status()["failure"]["message"]
+    assert [read(server, offset * MIB) for offset in (0, 1, 2)] == [page(1), page(2), page(3)]
+    resume(server, files)
+    assert mode_of(server) is AcquisitionMode.JOURNAL
 
 
 def test_when_the_stores_refuse_too_the_sync_that_failed_is_told(
