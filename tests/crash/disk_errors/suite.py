@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.crash.disk_errors import controllers, full, primary, secondary, starts
+from tests.crash.disk_errors import controllers, full, maps, primary, secondary, starts
 from tests.crash.disk_errors.primary import Case
 from tests.crash.powercut.mutants import ERROR_MUTANTS
 from tests.crash.results import Controls, Row, wanted
@@ -32,6 +32,9 @@ def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
     ):
         kept = [case for case in cases if not brief or case.number == errno.EIO]
         rows += [(f"{part}: {case}", partial(run_case, case=case)) for case in kept]
+    for doing, run_fault, faults in (("mark", maps.run_mark, maps.MARKS), ("change", maps.run_change, maps.CHANGES)):
+        met = [fault for fault in faults if not brief or fault.number == errno.EIO]
+        rows += [(f"dirty map, {doing}: {fault}", partial(run_fault, fault=fault)) for fault in met]
     rows += [(name, partial(starts.run_refusal, name=name)) for name in starts.REFUSED]
     rows += [(f"secondary, {name}", partial(starts.run_secondary_refusal, name=name)) for name in starts.REFUSED]
     rows += [(f"no rights to {name}", partial(starts.run_rights, name=name)) for name in starts.RIGHTS]
