@@ -103,7 +103,7 @@ def block_rows(
             ]
         found = []
         with console.status("measuring") as status:
-            for row in block.measure_rows(rows, measured, options.rounds, options.seconds):
+            for row in block.measure_rows(rows, measured, directory, options.rounds, options.seconds):
                 found.append(row)
                 line = f"row {row.row}, {row.work}: {row.subject} {row.ratio:.2f} x {row.peer}"
                 status.update(line)

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from tests.bench import fio
+from tests.bench import fio, limit
 from tests.bench.peers import Peer
 from tests.bench.qemu import MIRROR
 from tests.bench.rows import Measure, Row, alternate, compare
@@ -40,16 +41,20 @@ ROWS = (
 )
 
 
-def measure_rows(rows: Sequence[BlockRow], peers: Sequence[Peer], rounds: int, seconds: float) -> Iterator[Row]:
+def measure_rows(
+    rows: Sequence[BlockRow], peers: Sequence[Peer], directory: Path, rounds: int, seconds: float
+) -> Iterator[Row]:
     """For each work: every peer in turn, round by round; yields our volumes against each of them."""
     for each in rows:
-        figures = alternate([_measure(each, peer, seconds) for peer in peers], rounds)
-        by_name = dict(zip((peer.name for peer in peers), figures, strict=True))
+        measures = {peer.name: _measure(each, peer, seconds) for peer in peers}
+        if not each.work.reads:
+            measures[limit.NAME] = limit.measure(directory, each.work, seconds)
+        by_name = dict(zip(measures, alternate(list(measures.values()), rounds), strict=True))
         for subject in ("unpaired", "paired"):
             ours = by_name[subject]
             goal = each.goal if subject == "paired" else None
             yield compare(each.row, each.work.text, subject, PEER, "IO/s", ours, by_name[PEER], goal)
-        for peer, goal in ((BARE, None), (MIRROR, MIRROR_GOAL)):
+        for peer, goal in ((BARE, None), (limit.NAME, None), (MIRROR, MIRROR_GOAL)):
             if peer in by_name:
                 row = "6" if peer == MIRROR else each.row
                 yield compare(row, each.work.text, "paired", peer, "IO/s", by_name["paired"], by_name[peer], goal)
