@@ -1,7 +1,9 @@
 """The stores that are measured: each serves one volume of the same size, filled before.
 
 A peer is an NBD address and what must hold around a run: `before` waits until
-it is what it claims to be (paired, quiet), `after` checks that it still is.
+it is what it claims to be (paired, quiet), `after` checks that it still is,
+and waits until nothing of the run is left to do: it would be done in the time
+of the next one.
 """
 
 from __future__ import annotations
@@ -89,10 +91,14 @@ def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path
     def before() -> None:
         wait_until(quiet, 120, "the pair to be protected, with nothing on its way", interval=0.1)
 
-    def after() -> None:
+    def settled() -> bool:
         state = first.journal("bench").primary
         if state is None or state.mode != AcquisitionMode.JOURNAL:
             raise RuntimeError(f"the pair stopped journaling while it was measured: {state}")
+        return state.pointers["checkpoint"].sequence == state.pointers["durable"].sequence and quiet()
+
+    def after() -> None:
+        wait_until(settled, 120, "everything that was written to be restored and in a checkpoint", interval=0.1)
 
     before()
     return Peer("paired", served_uri(first, "paired"), before, after)

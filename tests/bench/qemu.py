@@ -85,11 +85,8 @@ def qemu_mirror(stack: ExitStack, processes: Processes, directory: Path, second:
     def caught_up() -> None:
         wait_until(mirrored, 120, "the mirror to have caught up", interval=0.1)
 
-    def runs() -> None:
-        mirrored()
-
     caught_up()
-    return Peer(MIRROR, unix_uri(listener, "volume"), before=caught_up, after=runs)
+    return Peer(MIRROR, unix_uri(listener, "volume"), before=caught_up, after=caught_up)
 
 
 class Qmp:
