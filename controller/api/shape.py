@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
 NAME_HINT: Final = "A name has 63 letters, digits, dots, hyphens and underscores at most, a letter or digit first."
@@ -24,3 +24,10 @@ class Failure(Shape):
     message: str
     hint: str = ""
     time_ns: Count
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first of the mistakes in a document, as a part of one line: where it is, and what."""
+    mistake = error.errors(include_url=False)[0]
+    words = str(mistake["msg"])
+    return f"{'.'.join(map(str, mistake['loc'])) or 'document'}: {words[:1].lower()}{words[1:]}"

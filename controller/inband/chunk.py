@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from controller.api.runs import Range, RunKind
-from controller.inband.digests import UNIT_BYTES, digests_of
+from controller.inband.digests import LENGTH_BYTES_MAX, UNIT_BYTES, digests_of
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Position
 from controller.volume.append import piece_bytes_max
@@ -21,7 +21,7 @@ from controller.volume.journaled import JournaledPath
 
 CHUNK_BYTES_MAX: Final = 1 << 20  # host writes to it wait while it is read
 PIECE_BYTES_MAX: Final = 128 << 10  # of one base record: other host writes wait while it is appended
-HOLE_BYTES_MAX: Final = 32 << 20
+HOLE_BYTES_MAX: Final = LENGTH_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from controller.journal.layout import BLOCK_BYTES
 
 UNIT_BYTES: Final = 64 << 10  # how narrowly a difference is named
 DIGEST_BYTES: Final = 16
+LENGTH_BYTES_MAX: Final = 32 << 20  # of the range of one digest: it is read at once to compare it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,23 @@ class Digest:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Digest:
-        """KeyError, TypeError or ValueError when it makes no sense."""
-        numbers = {key: int(content[key]) for key in ("volume", "offset", "length", "unit", "bytes_done")}
+        """KeyError or ValueError when it makes no sense."""
+        numbers = {key: number_in(content, key) for key in ("volume", "offset", "length", "unit", "bytes_done")}
         found = cls(digests=str(content["digests"]), **numbers)
         units = -(-found.length // found.unit) if found.unit >= BLOCK_BYTES else 0
-        if found.offset < 0 or units <= 0 or len(found.digests) not in (0, 2 * DIGEST_BYTES * units):
+        if units <= 0 or len(found.digests) not in (0, 2 * DIGEST_BYTES * units):
             raise ValueError("a digest of no range")
+        if found.length > LENGTH_BYTES_MAX:
+            raise ValueError(f"a digest of {found.length} bytes, more than {LENGTH_BYTES_MAX}")
         return found
+
+
+def number_in(content: Mapping[str, Any], key: str) -> int:
+    """A number of bytes, or an index, that a marker says; KeyError or ValueError when it says none."""
+    value = content[key]
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{key} is no number of it")
+    return value
 
 
 def digests_of(content: memoryview, unit: int = UNIT_BYTES) -> str:

@@ -28,6 +28,8 @@ VERSION: Final = 1
 ALIGN_BLOCKS: Final = 8  # areas are whole pages, so that they can be mapped
 METADATA_SHARE: Final = 32  # one part in 32 of the volume: room for writes of 2 KiB on average
 SIZE_BYTES_MIN: Final = 1 << 20
+DATA_BYTES_MAX: Final = 32 << 20  # of one update or base record, and of one request of a host
+MARKER_BYTES_MAX: Final = 64 << 10
 
 Records = npt.NDArray[np.void]
 

@@ -1,8 +1,8 @@
 """Marker journals: control information that travels in band, in order with the writes.
 
-Owns what the payload looks like: a JSON object, padded with NUL to whole
+Owns what the payload looks like: a flat JSON object, padded with NUL to whole
 blocks. `what` says which marker it is; readers pass over those they do not
-know.
+know. What restore comes to has passed `is_marker` (controller/restore/verify.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import json
 from enum import StrEnum
 from typing import Any, Final
 
-PAYLOAD_BYTES_MAX: Final = 64 << 10
+from controller.errors import UsageError
+from controller.journal.layout import MARKER_BYTES_MAX
 
 
 class MarkerKind(StrEnum):
@@ -37,13 +38,30 @@ LISTED: Final = {
 
 
 def pack_marker(what: str, **facts: Any) -> bytes:
-    return json.dumps({"what": what, **facts}, sort_keys=True).encode()
+    """UsageError for facts that are longer than any reader takes."""
+    payload = json.dumps({"what": what, **facts}, sort_keys=True).encode()
+    if len(payload) > MARKER_BYTES_MAX:
+        raise UsageError(
+            f"marker {what!r} of {len(payload)} bytes is longer than {MARKER_BYTES_MAX}", hint="Choose a shorter name."
+        )
+    return payload
+
+
+def is_marker(payload: bytes) -> bool:
+    """Whether it is a marker at all, of this version or another."""
+    return _read(payload) is not None
 
 
 def parse_marker(payload: bytes) -> dict[str, Any]:
-    """The content of a marker; empty for a payload that is no marker of ours."""
+    """The content of a marker; empty for a payload that is none."""
+    return _read(payload) or {}
+
+
+def _read(payload: bytes) -> dict[str, Any] | None:
     try:
         content = json.loads(payload.rstrip(b"\0"))
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+    except (ValueError, RecursionError):  # the second: nested deeper than Python goes
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("what"), str):
+        return None
+    return None if any(isinstance(value, dict | list) for value in content.values()) else content

@@ -22,9 +22,10 @@ from pydantic import ValidationError
 
 from controller import durable
 from controller.api.runs import Found, RunKind, VerifyState
+from controller.api.shape import first_mistake
 from controller.errors import IntegrityError, NotFoundError
 from controller.inband import findings
-from controller.inband.digests import Digest, differing
+from controller.inband.digests import Digest, differing, number_in
 from controller.journal.markers import MarkerKind
 from controller.restore.targets import Targets, refused
 from controller.units import format_size
@@ -88,9 +89,10 @@ class Inspector:
         """
         try:
             self._pass(sequence, content, ahead)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError) as error:
+            words = first_mistake(error) if isinstance(error, ValidationError) else repr(error)
             raise IntegrityError(
-                f"marker {sequence} of a run cannot be understood: {error!r}",
+                f"marker {sequence} of a run cannot be understood: {words:.200}",
                 hint="Nothing at or after it was restored. Do both sites run the same version?",
                 sequence=sequence,
             ) from error
@@ -100,7 +102,7 @@ class Inspector:
         if what == MarkerKind.DIGEST:
             self._compare(sequence, run, Digest.of(content), ahead)
             return
-        done = int(content.get("bytes_done", 0))
+        done = number_in(content, "bytes_done") if "bytes_done" in content else 0
         ended = what == MarkerKind.RUN_ENDED
         self._runs[run] = (done, sequence if ended else None)
         if what == MarkerKind.RUN_BEGUN and content.get("kind") != RunKind.BASE:
@@ -135,7 +137,7 @@ class Inspector:
 
     def _begun(self, sequence: int, run: str, content: dict[str, Any]) -> None:
         """A run of the same task goes on with what the task found so far."""
-        task, total = str(content.get("task")), int(content.get("bytes_total", 0))
+        task, total = str(content.get("task")), number_in(content, "bytes_total")
         known = self.state
         if known is None or known.task != task:
             known = VerifyState(task=task, run=run, kind=RunKind(content["kind"]), bytes_verified=total)

@@ -15,11 +15,22 @@ import crc32c
 import numpy as np
 import numpy.typing as npt
 
-from controller.journal.layout import BLOCK_BYTES, Flag, Kind, Records, records_valid
+from controller.journal.layout import (
+    BLOCK_BYTES,
+    DATA_BYTES_MAX,
+    MARKER_BYTES_MAX,
+    Flag,
+    Kind,
+    Records,
+    records_valid,
+)
+from controller.journal.markers import is_marker
 from controller.journal.pointers import Position
 from controller.journal.volume import JournalVolume
 
 VOLUMES_MAX: Final = 64
+DATA_BLOCKS_MAX: Final = DATA_BYTES_MAX // BLOCK_BYTES
+MARKER_BLOCKS_MAX: Final = MARKER_BYTES_MAX // BLOCK_BYTES
 _KINDS: Final = tuple(int(kind) for kind in Kind)
 _FLAGS: Final = (0, int(Flag.ZERO), int(Flag.TRIM), int(Flag.ZERO | Flag.TRIM))
 
@@ -82,6 +93,10 @@ def _checks(records: Records, after: Position, expected: Expectation) -> list[tu
             _lengths_agree(records, marker),
             lambda record: f"has {record['data_blocks']} blocks of data for {record['block_count']} of the volume",
         ),
+        (
+            records["data_blocks"] <= np.where(marker, MARKER_BLOCKS_MAX, DATA_BLOCKS_MAX),
+            lambda record: f"has {record['data_blocks']} blocks of data, more than one of its kind may have",
+        ),
     ]
 
 
@@ -104,6 +119,15 @@ def check_data(journal: JournalVolume, records: Records) -> tuple[int, Damage]:
     """The same for the data of records that passed `check_records`, as it lies in `journal`."""
     if not len(records):
         return 0, ""
+    good, damage = _check_sums(journal, records)
+    for at in np.flatnonzero(records["kind"][:good] == Kind.MARKER).tolist():
+        marker = records[at]
+        if not is_marker(b"".join(journal.data_views(int(marker["data_position"]), int(marker["data_blocks"])))):
+            return at, f"record {marker['sequence']} is a marker whose data cannot be read as one"
+    return good, damage
+
+
+def _check_sums(journal: JournalVolume, records: Records) -> tuple[int, Damage]:
     begin = int(records[0]["data_position"])
     blocks = int(records[-1]["data_position"]) + int(records[-1]["data_blocks"]) - begin
     journal.fetch(begin, blocks)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Union
 import crc32c
 from typing_extensions import Buffer
 
-from controller.journal.layout import BLOCK_BYTES, Flag, Kind, group_tag, pack_record
+from controller.journal.layout import BLOCK_BYTES, DATA_BYTES_MAX, Flag, Kind, group_tag, pack_record
 from controller.journal.pointers import Position
 from controller.journal.volume import JournalVolume
 
@@ -194,4 +194,4 @@ def open_appender(journal: JournalVolume, tail: Position) -> AnyAppender:
 def piece_bytes_max(journal: JournalVolume) -> int:
     """The longest data of one record: long writes are cut so that a small ring can take them."""
     eighth = journal.data_blocks * BLOCK_BYTES // 8
-    return max(4096, min(32 << 20, eighth // 4096 * 4096))
+    return max(4096, min(DATA_BYTES_MAX, eighth // 4096 * 4096))

@@ -17,7 +17,7 @@ from controller.api.runs import RunOrder, RunState
 from controller.api.words import SuspendedCause
 from controller.errors import CapacityError, ConflictError, NotFoundError, StorageError, UsageError
 from controller.inband.runs import Runs
-from controller.journal.layout import BLOCK_BYTES, Flag
+from controller.journal.layout import BLOCK_BYTES, DATA_BYTES_MAX, Flag
 from controller.journal.pointers import Position
 from controller.volume.direct import DirectPath
 from controller.volume.dirty import MapState
@@ -27,7 +27,7 @@ from controller.volume.membership import Membership
 from controller.volume.opening import open_volumes
 from controller.volume.settings import JournalSettings, ServerSettings
 
-REQUEST_BYTES_MAX: Final = 32 << 20
+REQUEST_BYTES_MAX: Final = DATA_BYTES_MAX
 BLOCK_MASK: Final = BLOCK_BYTES - 1
 
 

@@ -6,6 +6,7 @@ of the record is right, what it says is not.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tests.crash.hostile.oracle import RECORD, Group
 U32, U64 = (1 << 32) - 1, (1 << 64) - 1
 ABSURD_64 = (U64, U64 - 7, 1 << 63, (1 << 63) - 1, 1 << 48, 1 << 32)
 ABSURD_32 = (U32, U32 - 7, 1 << 31, 1 << 28, 1 << 24)
+MARKER_BLOCKS_MAX = 128
 
 
 @dataclass
@@ -49,6 +51,8 @@ def make_run(chooser: random.Random, group: Group, count: int, blocks_max: int =
         kind = chooser.choice((1, 1, 1, 1, 1, 2, 3))
         flags = chooser.choice((0, 0, 0, 1, 2, 3)) if kind == 1 else 0
         payload = b"" if flags else chooser.randbytes(512 * blocks)
+        if kind == Kind.MARKER:
+            payload = padded({"what": "named", "name": chooser.randbytes(128 * blocks).hex()})
         row = records[index]
         row["sequence"] = group.sequence + 1 + index
         row["time_ns"] = 1_000_000_000 + group.sequence + index
@@ -62,6 +66,12 @@ def make_run(chooser: random.Random, group: Group, count: int, blocks_max: int =
         seal(row)
         data += payload
     return Run(group, records, data)
+
+
+def padded(content: object) -> bytes:
+    """As the data of a marker: JSON, and NUL to a whole block."""
+    raw = json.dumps(content).encode()
+    return raw.ljust(-(-len(raw) // 512) * 512, b"\0")
 
 
 Mutation = Callable[[Run, int, random.Random], None]
@@ -171,6 +181,46 @@ def renumbered_noise(run: Run, at: int, chooser: random.Random) -> None:
     seal(run.records[at])
 
 
+def put_marker(run: Run, at: int, payload: bytes) -> None:
+    """A marker in the record's place, sealed, with right checksums; its data are whole blocks."""
+    row = run.records[at]
+    start = (int(row["data_position"]) - run.group.data_position) * 512
+    run.data[start : start + int(row["data_blocks"]) * 512] = payload
+    run.records["data_position"][at + 1 :] += np.uint64((len(payload) // 512 - int(row["data_blocks"])) & U64)
+    for name in ("volume", "volume_lba", "block_count", "flags"):
+        row[name] = 0
+    row["kind"], row["data_blocks"], row["data_crc"] = Kind.MARKER, len(payload) // 512, crc32c(payload)
+    for each in run.records[at:]:
+        seal(each)
+
+
+def marker(make: Callable[[random.Random], bytes]) -> Mutation:
+    """A marker in the record's place that is right in all but what `make` makes it say."""
+    return lambda run, at, chooser: put_marker(run, at, make(chooser))
+
+
+def large(chooser: random.Random) -> bytes:
+    """A marker in everything but its length."""
+    return padded({"what": "named", "name": "n" * (512 * chooser.randint(MARKER_BLOCKS_MAX, 4 * MARKER_BLOCKS_MAX))})
+
+
+def nested(chooser: random.Random) -> bytes:
+    """JSON as deep as it is long, closed or not."""
+    depth = chooser.choice((2, 400, 1000, 16000))
+    raw = b'{"what": "named", "name": ' + b"[" * depth + chooser.choice((b"]" * depth + b"}", b""))
+    return raw.ljust(-(-len(raw) // 512) * 512, b"\0")
+
+
+def wrong_types(chooser: random.Random) -> bytes:
+    """JSON that says something where it should name itself, or is no object."""
+    what: object = chooser.choice(([], {}, None, 7, True, [["named"]]))
+    return padded(chooser.choice(({"what": what}, {"name": "n"}, [what], "named", 7, {"what": "named", "x": {}})))
+
+
+def no_json(chooser: random.Random) -> bytes:
+    return chooser.randbytes(512 * chooser.randint(1, 4))
+
+
 def nothing(run: Run, at: int, chooser: random.Random) -> None:
     """A right run must be taken whole: a reader that refuses everything proves nothing."""
 
@@ -202,6 +252,10 @@ MUTATIONS: dict[str, Mutation] = {
     "changed kind": field("kind", 1, 2, 3),
     "changed flags": field("flags", 0, 1, 2, 3),
     "unknown volume": field("volume", 7, 63, 64, 65535),
+    "large marker": marker(large),
+    "nested marker": marker(nested),
+    "marker of wrong types": marker(wrong_types),
+    "marker that is no JSON": marker(no_json),
     "noise": noise,
     "noise with the right number": renumbered_noise,
 }

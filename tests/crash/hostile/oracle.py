@@ -5,6 +5,7 @@ Shares no code with the product but the checksum itself.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from crc32c import crc32c
 RECORD = struct.Struct("<QQQQIIHBBIIIII")
 UPDATE, BASE, MARKER = 1, 2, 3
 ZERO, TRIM = 1, 2
+MARKER_BYTES_MAX, DATA_BYTES_MAX = 65536, 33554432
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,12 @@ def right(raw: bytes, group: Group, sequence: int, position: int) -> bool:
     if tag != group.tag or generation not in group.generations:
         return False
     if kind == MARKER:
-        return bool(blocks == 0 and flags == 0)
+        return bool(blocks == 0 and flags == 0 and data_blocks * 512 <= MARKER_BYTES_MAX)
     if kind not in (UPDATE, BASE) or flags > (ZERO | TRIM):
         return False
     if volume not in group.volume_blocks or lba + blocks > group.volume_blocks[volume]:
         return False
-    return bool(data_blocks == (0 if flags else blocks))
+    return bool(data_blocks == (0 if flags else blocks) and data_blocks * 512 <= DATA_BYTES_MAX)
 
 
 def first_wrong_data(records: bytes, data: bytes, begin: int) -> int | None:
@@ -63,6 +65,26 @@ def first_wrong_data(records: bytes, data: bytes, begin: int) -> int | None:
         if end > len(data) or crc32c(data[start:end]) != fields[10]:
             return index
     return None
+
+
+def first_wrong_marker(records: bytes, data: bytes, begin: int) -> int | None:
+    """Index of the first marker, among records whose data is right, that does not say what it is."""
+    for index in range(len(records) // RECORD.size):
+        fields = RECORD.unpack_from(records, index * RECORD.size)
+        start = (fields[3] - begin) * 512
+        if fields[7] == MARKER and not _says_what(data[start : start + fields[5] * 512]):
+            return index
+    return None
+
+
+def _says_what(payload: bytes) -> bool:
+    try:
+        pairs = json.loads(payload.rstrip(b"\0"), object_pairs_hook=list)  # so an object is a list of pairs, or empty
+    except (ValueError, RecursionError):
+        return False
+    if payload[:1] != b"{" or any(isinstance(value, list) for _, value in pairs):
+        return False
+    return isinstance(dict(pairs).get("what"), str)
 
 
 def whole_records(records: bytes, data: bytes, group: Group) -> int:

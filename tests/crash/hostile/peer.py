@@ -15,16 +15,16 @@ from controller.restore.targets import Targets
 from controller.volume.backing import Backing
 from tests.crash.hostile.mutations import Run
 
-PRIMARY_BYTES, SECONDARY_BYTES = 1 << 20, 3 << 20
+JOURNAL_BYTES = 1 << 20
 STEPS_MAX = 50  # a run is pulled in one step, and read again a few times when it is spoiled
 
 
 class HostilePrimary:
     """A journal volume and a pointer page into which anything may be written."""
 
-    def __init__(self, directory: Path, group_uuid: str, generation: int) -> None:
+    def __init__(self, directory: Path, group_uuid: str, generation: int, journal_bytes: int = JOURNAL_BYTES) -> None:
         self.journal_path, self.pointers_path = directory / "primary-journal", directory / "primary-pointers"
-        JournalVolume.create(str(self.journal_path), PRIMARY_BYTES, group_uuid, generation)
+        JournalVolume.create(str(self.journal_path), journal_bytes, group_uuid, generation)
         self.pointers = PointerPage.create(str(self.pointers_path))
         self.journal = JournalVolume.open(str(self.journal_path), writable=True)
 
@@ -43,8 +43,10 @@ class HostilePrimary:
 class Secondary:
     """The product's copy and restore programs over their own files."""
 
-    def __init__(self, directory: Path, group_uuid: str, generation: int, volume_blocks: dict[int, int]) -> None:
-        JournalVolume.create(str(directory / "journal"), SECONDARY_BYTES, group_uuid, generation)
+    def __init__(
+        self, directory: Path, group_uuid: str, generation: int, volume_blocks: dict[int, int], journal_bytes: int
+    ) -> None:
+        JournalVolume.create(str(directory / "journal"), journal_bytes, group_uuid, generation)
         self.pointers = PointerPage.create(str(directory / "pointers"))
         self.journal = JournalVolume.open(str(directory / "journal"), writable=True)
         self.volumes = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import resource
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,9 +23,9 @@ from controller.journal.recovery import scan
 from controller.restore.verify import Expectation, check_records
 from tests.crash.hostile.blind import BLIND_TO, blind_to
 from tests.crash.hostile.model import apply_run
-from tests.crash.hostile.mutations import MUTATIONS, Run, make_run
-from tests.crash.hostile.oracle import Group, first_wrong, first_wrong_data, whole_records
-from tests.crash.hostile.peer import HostilePrimary, Secondary
+from tests.crash.hostile.mutations import MUTATIONS, Run, make_run, put_marker
+from tests.crash.hostile.oracle import Group, first_wrong, first_wrong_data, first_wrong_marker, whole_records
+from tests.crash.hostile.peer import JOURNAL_BYTES, HostilePrimary, Secondary
 from tests.crash.links import memory_remote
 from tests.crash.results import Controls, Row, wanted
 
@@ -33,6 +34,8 @@ GENERATION = 2
 VOLUME_BLOCKS = {0: 128, 1: 96, 5: 1 << 12}
 RUN_RECORDS = 24
 GROWTH_BYTES_MAX = 200 << 20
+LARGE_BYTES = 12 << 20  # of one marker; the memory it may take does not grow with it
+LARGE_GROWTH_BYTES_MAX = 2 << 20
 
 
 def group_at(position: Position) -> Group:
@@ -52,8 +55,10 @@ def expected_good(run: Run) -> int:
     raw = run.records.tobytes()
     wrong = first_wrong(raw, run.group)
     good = len(run.records) if wrong is None else wrong
-    wrong = first_wrong_data(raw[: good * 64], bytes(run.data), run.group.data_position)
-    return good if wrong is None else wrong
+    for look in (first_wrong_data, first_wrong_marker):
+        wrong = look(raw[: good * 64], bytes(run.data), run.group.data_position)
+        good = good if wrong is None else wrong
+    return good
 
 
 def whole(run: Run) -> int:
@@ -122,12 +127,14 @@ LinkMaker = Callable[[Path], DataLink]
 
 
 @contextmanager
-def pair(directory: Path, link: LinkMaker | None) -> Iterator[tuple[HostilePrimary, Secondary]]:
+def pair(
+    directory: Path, link: LinkMaker | None, journal_bytes: int = JOURNAL_BYTES
+) -> Iterator[tuple[HostilePrimary, Secondary]]:
     """A hostile primary and a real secondary whose links are made by `link`, of a path; without: no network."""
     with ExitStack() as stack:
-        primary = HostilePrimary(directory, GROUP_UUID, GENERATION)
+        primary = HostilePrimary(directory, GROUP_UUID, GENERATION, journal_bytes)
         stack.callback(primary.close)
-        secondary = Secondary(directory, GROUP_UUID, GENERATION, VOLUME_BLOCKS)
+        secondary = Secondary(directory, GROUP_UUID, GENERATION, VOLUME_BLOCKS, 3 * journal_bytes)
         stack.callback(secondary.close)
         remote = stack.enter_context(memory_remote(primary.journal_path, primary.pointers_path, GENERATION))
         if link is not None:
@@ -187,17 +194,49 @@ def _copy_case(
     return ""
 
 
+def large_marker(row: Row, directory: Path) -> None:
+    """A marker as long as a journal goes, right in all else: refused by name in the memory of a window.
+
+    What such a marker asks of its reader grows with the journal, so what is held here is measured, not waited for.
+    """
+    directory.mkdir()
+    with pair(directory, None, 2 * LARGE_BYTES) as (primary, secondary):
+        run = make_run(random.Random(row.seed), group_at(secondary.pull.read), 3)
+        payload = (b'{"what": "named", "name": "' + b"n" * (LARGE_BYTES - 512) + b'"}').ljust(LARGE_BYTES, b"\0")
+        put_marker(run, 1, payload)
+        last = run.records[-1]
+        primary.serve(run, Position(int(last["sequence"]), int(last["data_position"]) + int(last["data_blocks"])))
+        del run, payload
+        row.attempted += 1
+        row.reached += 1
+        tracemalloc.start()
+        try:
+            refusal = secondary.copy()
+            secondary.restore_all()
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    if "record 2 has" not in refusal:
+        row.lose(f"large marker: not refused by name: {refusal!r:.200}")
+    if peak > LARGE_GROWTH_BYTES_MAX:
+        row.lose(f"large marker: {peak} bytes of memory for a marker of {LARGE_BYTES}")
+
+
 def run(seed: int, cases: int, directory: Path, controls: Controls = None) -> Row:
     """Four in five through the codec, one in ten through recovery and the copy path each; then the controls."""
     row = Row("hostile", seed)
     codec(row, cases * 8 // 10)
     recovery(row, cases // 10, directory / "recovery")
     copy_path(row, cases // 10, directory)
+    large_marker(row, directory / "large")
     for number, name in enumerate(wanted(BLIND_TO, controls)):
         folder = directory / f"control{number}"
         folder.mkdir()
         found = Row("control", seed)
         with blind_to(name):
-            copy_path(found, 12, folder, names=(name,))
+            if name == "large marker":
+                large_marker(found, folder / "large")
+            else:
+                copy_path(found, 12, folder, names=(name,))
         row.control(f"blind to: {name}", bool(found.lost))
     return row

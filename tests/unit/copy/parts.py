@@ -25,6 +25,13 @@ GROUP = "5b0e6f0e-6c0e-4ff2-9a32-0d6f3a1f3d55"
 TIME_NS = 1_700_000_000_000_000_000
 
 
+def marker_data(number: int, blocks: int = 1) -> bytes:
+    """The data of a marker, of so many blocks."""
+    return pack_marker(MarkerKind.NAMED, name=f"n{number}".ljust(blocks * BLOCK_BYTES - 99, "x")).ljust(
+        blocks * BLOCK_BYTES, b"\0"
+    )
+
+
 class Primary:
     """The volume server's part, done by the test: data, record, sync, pointer.
 

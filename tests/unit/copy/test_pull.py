@@ -15,7 +15,7 @@ from controller.journal.layout import BLOCK_BYTES, Flag, Kind, group_tag
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore.space import JournalSpace
-from tests.unit.copy.parts import FileLink, Primary, block, empty_secondary, file_remote
+from tests.unit.copy.parts import FileLink, Primary, block, empty_secondary, file_remote, marker_data
 
 VOLUME_BYTES = 1 << 20
 
@@ -94,8 +94,8 @@ def test_all_kinds_arrive_as_they_are(sides: Sides) -> None:
     sides.primary.write(3, 2047, block(2))
     sides.primary.clear(0, 100, 50, Flag.ZERO)
     sides.primary.clear(3, 0, 2048, Flag.TRIM)
-    sides.primary.marker(block(7, 3))
-    sides.primary.marker(b"")
+    sides.primary.marker(marker_data(7, 3))
+    sides.primary.marker(marker_data(8))
     end = sides.primary.commit()
     assert sides.until_here() == [Outcome.MOVED]
     assert sides.pull.read == sides.pointers.read(Pointer.ALREADY_READ) == end

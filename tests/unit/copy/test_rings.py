@@ -17,7 +17,7 @@ from controller.restore.program import RestoreProgram
 from controller.restore.space import JournalSpace
 from controller.restore.targets import Targets
 from controller.volume.backing import Backing
-from tests.unit.copy.parts import Primary, block, content, empty_secondary, file_remote, svol
+from tests.unit.copy.parts import Primary, block, content, empty_secondary, file_remote, marker_data, svol
 
 VOLUME_BLOCKS = 600
 VOLUMES = (0, 5)
@@ -72,7 +72,7 @@ def take(primary: Primary, kind: str, volume: int, lba: int, blocks: int, number
     if kind == "write":
         primary.write(volume, lba, block(number, blocks))
     elif kind == "marker":
-        primary.marker(block(number, blocks % 3))
+        primary.marker(marker_data(number, 1 + blocks % 3))
     else:
         primary.clear(volume, lba, blocks, Flag.ZERO if kind == "zero" else Flag.TRIM)
 

@@ -8,16 +8,19 @@ import struct
 from pathlib import Path
 
 import controller.journal
+from controller.inband.digests import LENGTH_BYTES_MAX
 from controller.journal import layout, pointers, spanned
 from controller.journal.markers import MarkerKind
+from controller.restore import verify
+from controller.volume.write_path import REQUEST_BYTES_MAX
 
 DOCUMENT = (Path(controller.journal.__file__).parent / "FORMAT.md").read_text()
 
 
-def table(title: str) -> list[list[str]]:
-    """Cells of the first table under a heading."""
+def table(title: str, beginning: str = "|") -> list[list[str]]:
+    """Cells of the first table under a heading, or of the one whose first line begins like that."""
     lines = DOCUMENT.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0].splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("|"))
+    start = next(index for index, line in enumerate(lines) if line.startswith(beginning))
     rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
@@ -50,6 +53,19 @@ def test_record_table() -> None:
     assert fields is not None
     assert [row[:3] for row in rows] == [[str(fields[n][1]), str(fields[n][0].itemsize), n] for n in fields]
     assert layout.RECORD_DTYPE.itemsize == layout.RECORD_BYTES
+
+
+def test_table_of_the_longest_data() -> None:
+    longest = dict.fromkeys(layout.Kind, layout.DATA_BYTES_MAX) | {layout.Kind.MARKER: layout.MARKER_BYTES_MAX}
+    found = {layout.Kind[row[0].upper()]: int(row[1]) for row in table("Record", "| kind |")}
+    assert found == longest
+    assert (
+        dict.fromkeys((layout.Kind.UPDATE, layout.Kind.BASE), verify.DATA_BLOCKS_MAX * layout.BLOCK_BYTES)
+        | {layout.Kind.MARKER: verify.MARKER_BLOCKS_MAX * layout.BLOCK_BYTES}
+        == found
+    )
+    assert found[layout.Kind.UPDATE] == REQUEST_BYTES_MAX  # what a host may write is what a reader takes
+    assert f"A digest speaks of {LENGTH_BYTES_MAX} bytes at most." in " ".join(DOCUMENT.split())
 
 
 def test_marker_table() -> None:

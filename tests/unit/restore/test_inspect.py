@@ -254,3 +254,46 @@ def test_what_was_found_before_the_volumes_were_copied_anew_is_void(group: Group
     assert new is not None
     assert (places(old), old.different_bytes) == ([(0, 64 * KIB)], 64 * KIB)
     assert (places(new), new.different_bytes) == ([], 0)
+
+
+DIGEST = {"run": "r", "volume": 0, "offset": 0, "length": 64 * KIB, "unit": 64 * KIB, "digests": "", "bytes_done": 0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"length": 1 << 40, "unit": 1 << 40, "digests": "0" * 32}, "more than 33554432"),
+        ({"length": (32 << 20) + 512, "unit": 64 * KIB}, "more than 33554432"),
+        ({"length": float("inf")}, "length is no number"),
+        ({"offset": 1e300}, "offset is no number"),
+        ({"offset": -512}, "offset is no number"),
+        ({"bytes_done": 1 << 64}, "bytes_done is no number"),
+        ({"volume": True}, "volume is no number"),
+        ({"unit": "65536"}, "unit is no number"),
+        ({"digests": None}, "no range"),
+    ],
+)
+def test_a_digest_that_makes_no_sense_is_named_and_nothing_is_read_for_it(
+    group: Group, facts: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group.begin()
+    group.restore()
+    at = group.primary.note(MarkerKind.DIGEST, **(DIGEST | facts))
+    read: list[int] = []
+    monkeypatch.setattr("controller.restore.inspect._read", lambda *place: read.append(place[2]))
+    with pytest.raises(IntegrityError, match=words) as caught:
+        group.restore()
+    assert caught.value.facts["sequence"] == at
+    assert "\n" not in caught.value.message
+    assert not read
+
+
+@pytest.mark.parametrize("facts", [{"bytes_total": "x"}, {"bytes_total": 1.5}, {"kind": "?"}, {"task": "no name \n"}])
+def test_the_beginning_of_a_run_that_makes_no_sense_is_named_in_one_line(
+    group: Group, facts: dict[str, object]
+) -> None:
+    begun = {"run": "r", "task": "t", "kind": "verify", "bytes_total": 1}
+    at = group.primary.note(MarkerKind.RUN_BEGUN, **(begun | facts))
+    with pytest.raises(IntegrityError, match=f"marker {at} of a run cannot be understood") as caught:
+        group.restore()
+    assert "\n" not in caught.value.message

@@ -14,7 +14,7 @@ from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.restore.program import BATCH_BLOCKS, Marker, RestoreProgram
 from controller.restore.targets import Targets
 from controller.volume.backing import Backing
-from tests.unit.copy.parts import Primary, block, content, svol
+from tests.unit.copy.parts import Primary, block, content, marker_data, svol
 
 VOLUME_BYTES = 1 << 20
 
@@ -191,17 +191,17 @@ def test_bad_data_stops_before_it_and_keeps_what_was_before(group: Group) -> Non
 
 
 def test_markers_come_in_order_and_before_the_pointer(group: Group) -> None:
-    group.primary.marker(block(1))
+    group.primary.marker(marker_data(1))
     group.primary.write(0, 0, block(2))
-    group.primary.marker(b"")
-    group.primary.marker(block(3, 2))
+    group.primary.marker(marker_data(2))
+    group.primary.marker(marker_data(3, 2))
     group.program.step(4)
     assert group.markers == []
     group.program.settle()
     assert [(marker.sequence, marker.payload) for marker in group.markers] == [
-        (1, block(1)),
-        (3, b""),
-        (4, block(3, 2)),
+        (1, marker_data(1)),
+        (3, marker_data(2)),
+        (4, marker_data(3, 2)),
     ]
     assert [marker.time_ns for marker in group.markers] == group.primary.journal.records(1, 4)["time_ns"][
         [0, 2, 3]
@@ -211,7 +211,7 @@ def test_markers_come_in_order_and_before_the_pointer(group: Group) -> None:
 
 def test_a_kill_between_apply_and_settle_brings_markers_and_journals_again(group: Group) -> None:
     group.primary.write(0, 0, block(1))
-    group.primary.marker(b"")
+    group.primary.marker(marker_data(2))
     group.program.step(2)
     group.reopen()
     assert group.program.restored == Position()

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.journal.layout import RECORD_BYTES, RECORD_DTYPE, Flag
+from controller.errors import UsageError
+from controller.journal.layout import (
+    BLOCK_BYTES,
+    MARKER_BYTES_MAX,
+    RECORD_BYTES,
+    RECORD_DTYPE,
+    Flag,
+    Kind,
+    pack_record,
+)
+from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Position
 from controller.restore.verify import Expectation, check_data, check_records
 from tests.unit.copy.parts import Primary, block
@@ -25,7 +35,7 @@ def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
         if number % 5 == 4:
             primary.clear(63, number, 9, Flag.TRIM)
         elif number % 5 == 3:
-            primary.marker(block(number))
+            primary.note(MarkerKind.NAMED, name=f"n{number}")
         else:
             primary.write(0, number, block(number, 1 + number % 3))
     yield primary
@@ -88,3 +98,62 @@ def test_data_around_the_end_of_the_area(tmp_path: Path) -> None:
         assert check_data(primary.journal, records)[0] == spoiled
         primary.spoil_data(first + spoiled)
     primary.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "blocks", "good"),
+    [
+        (Kind.MARKER, 128, True),
+        (Kind.MARKER, 129, False),
+        (Kind.MARKER, 1 << 21, False),
+        (Kind.UPDATE, 1 << 16, True),
+        (Kind.UPDATE, (1 << 16) + 1, False),
+        (Kind.BASE, (1 << 16) + 1, False),
+    ],
+)
+def test_a_record_with_more_data_than_its_kind_may_have_is_refused(kind: Kind, blocks: int, good: bool) -> None:
+    on_volume = 0 if kind is Kind.MARKER else blocks
+    made = pack_record(
+        sequence=1, time_ns=1, volume_lba=0, data_position=0, block_count=on_volume, data_blocks=blocks,
+        volume=0, kind=kind, flags=0, generation=1, data_crc=0, tag=7,
+    )  # fmt: skip
+    found, damage = check_records(np.frombuffer(made, RECORD_DTYPE), Position(), Expectation(7, 1, 1, {0: 1 << 20}))
+    words = f"record 1 has {blocks} blocks of data, more than one of its kind may have"
+    assert (found, damage) == ((1, "") if good else (0, words))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"no JSON",
+        b"[" * 60000,
+        b'{"what": "named", "name": ' + b"[" * 60000,
+        b'{"what": "named", "name": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"what": []}',
+        b'{"what": {}, "name": "n"}',
+        b'{"what": 7}',
+        b'{"name": "n"}',
+        b'["what"]',
+        b'"what"',
+        b"\xff\xfe",
+    ],
+)
+def test_a_marker_that_does_not_say_what_it_is_is_named_and_what_came_before_is_kept(
+    tmp_path: Path, payload: bytes
+) -> None:
+    primary = Primary(tmp_path / "journal", 2 << 20, {0: 1 << 20})
+    primary.write(0, 0, block(1))
+    primary.note(MarkerKind.NAMED, name="good")
+    primary.marker(payload.ljust(-(-len(payload) // BLOCK_BYTES) * BLOCK_BYTES, b"\0"))
+    primary.note(MarkerKind.NAMED, name="never seen")
+    records = primary.journal.records(1, 4)
+    assert check_records(records, Position(), Expectation(primary.tag, 1, 1, {0: 2048})) == (4, "")
+    assert check_data(primary.journal, records) == (2, "record 3 is a marker whose data cannot be read as one")
+    primary.close()
+
+
+def test_no_marker_is_made_that_no_reader_takes() -> None:
+    assert len(pack_marker(MarkerKind.NAMED, name="n" * (MARKER_BYTES_MAX - 100))) <= MARKER_BYTES_MAX
+    with pytest.raises(UsageError, match="longer than 65536"):
+        pack_marker(MarkerKind.NAMED, name="n" * MARKER_BYTES_MAX)
