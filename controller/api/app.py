@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fastapi import Depends, FastAPI
 
-from controller.api import problems
+from controller.api import bodies, problems
 from controller.api.addressed import addressed_to
 from controller.api.routes import drills, drivers, groups, lifecycle, markers, metrics, pool, runs, site, volumes
 from controller.appliance import Appliance
@@ -21,6 +21,7 @@ def make_app(appliance: Appliance, request_shutdown: Callable[[bool], None]) -> 
     app.state.appliance = appliance
     app.state.request_shutdown = request_shutdown
     problems.install(app)
+    bodies.install(app)
     guard = [Depends(drivers.driven)]  # what a copy manager orders is taken only while it drives
     for noun in (site, pool, volumes, groups, lifecycle, drivers, markers, drills, runs):
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES, dependencies=guard)

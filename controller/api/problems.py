@@ -51,7 +51,7 @@ def install(app: FastAPI) -> None:
 
     async def known(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, PairvolError)
-        return _answer(error)
+        return answer(error)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -59,19 +59,19 @@ def install(app: FastAPI) -> None:
         where = ".".join(str(part) for part in mistake["loc"] if part != "body") or "body"
         words = str(mistake["msg"])
         message = f"{where}: {words[:1].lower()}{words[1:]}"
-        return _answer(UsageError(message, hint="Correct that value and try again.", field=where))
+        return answer(UsageError(message, hint="Correct that value and try again.", field=where))
 
     async def routing(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         message = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
         kind = NotFoundError if error.status_code == 404 else UsageError
         hint = "The two programs are probably of different versions."
-        return _answer(kind(message, hint=hint), error.status_code)
+        return answer(kind(message, hint=hint), error.status_code)
 
     async def unknown(request: Request, error: Exception) -> JSONResponse:
         _log.error("mistake in the program at %s %s", request.method, request.url.path, exc_info=error)
         hint = "This is a mistake in the program; see its log."
-        return _answer(PairvolError(f"{request.method} {request.url.path} failed: {error!r}", hint=hint))
+        return answer(PairvolError(f"{request.method} {request.url.path} failed: {error!r}", hint=hint))
 
     app.add_exception_handler(PairvolError, known)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -79,7 +79,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unknown)
 
 
-def _answer(error: PairvolError, status: int | None = None) -> JSONResponse:
+def answer(error: PairvolError, status: int | None = None) -> JSONResponse:
+    """The Problem of an error, under its own status or another."""
     body = problem_of(error).model_dump(mode="json")
     return JSONResponse(body, status_code=status or error.http_status, media_type=MEDIA_TYPE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Depends, FastAPI
 
-from controller.api import problems
+from controller.api import bodies, problems
 from controller.api.addressed import addressed_to
 from hostagent.api import forward
 from hostagent.api.routes import (
@@ -33,6 +33,7 @@ def make_app(host: Host) -> FastAPI:
     app = FastAPI(title="pairvol host agent", docs_url=None, redoc_url=None, dependencies=mine)
     app.state.host = host
     problems.install(app)
+    bodies.install(app)
     forward.install(app)
     for noun in (agent, storage, life, history, resize, members, verify, pairs, peer, markers, drills):
         guard = [Depends(forward.by_driver)]
