@@ -8,7 +8,6 @@ an agent) and `peers.py` (agent to agent) do.
 from __future__ import annotations
 
 import errno
-import time
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
@@ -19,14 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from controller.addresses import SITE_HEADER, parse_listener
 from controller.api.models import Problem, Shape
 from controller.errors import BY_NAME, IntegrityError, PairvolError, PeerError, WrongSiteError
+from controller.exchange import exchange, transport
 from controller.tls import Certificates, context_for, words_of
 
-CONNECT_SECONDS: Final = 2.0
 # Below the five seconds after which our servers close an idle connection: none is used that is just being closed.
 KEEP_ALIVE_SECONDS: Final = 3.0
 REQUEST_SECONDS: Final = 2.0
-WHOLE_SHARE: Final = 4.0  # of its deadline that an answer may take in all when it comes in drips
-ANSWER_BYTES_MAX: Final = 64 << 20
 
 Answer = TypeVar("Answer")
 
@@ -57,13 +54,12 @@ class Channel:
         parsed = parse_listener(address)
         self._tls = parsed.tls
         limits = httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS)
-        transport = httpx.HTTPTransport(uds=parsed.path, limits=limits, verify=context_for(parsed, certificates))
+        way = transport(context_for(parsed, certificates), parsed.path, limits)
         # No proxies from the environment: control messages go where the configuration says, or nowhere.
         self._client = httpx.Client(
             base_url=parsed.url,
-            transport=transport,
+            transport=way,
             trust_env=False,
-            timeout=request_seconds,
             headers={SITE_HEADER: site} if site is not None else None,
         )
 
@@ -79,8 +75,8 @@ class Channel:
     ) -> Answer:
         """Send one request; the answer as `kind` (a shape or a list of shapes).
 
-        `seconds` bounds each wait for the other end, WHOLE_SHARE times that
-        the whole answer; connecting never takes longer than CONNECT_SECONDS.
+        `seconds` bounds each wait for the other end, and all of it is bounded
+        too (controller/exchange.py).
         Raises what the other end raised, or PeerError when it does not answer.
         """
         response = self.send(method, path, body=body, query=query, seconds=seconds)
@@ -103,15 +99,19 @@ class Channel:
     ) -> httpx.Response:
         """As `call`, for requests whose answer says nothing."""
         deadline = self.request_seconds if seconds is None else seconds
-        timeout = httpx.Timeout(deadline, connect=min(deadline, CONNECT_SECONDS))
         content = body.model_dump_json() if body is not None else None
         headers = {"content-type": "application/json"} if body is not None else None
         parameters = {name: _word(value) for name, value in (query or {}).items() if value is not None}
         try:
-            with self._client.stream(
-                method, f"{self.prefix}/v1{path}", content=content, headers=headers, params=parameters, timeout=timeout
-            ) as answer:
-                response = _whole(answer, time.monotonic() + WHOLE_SHARE * deadline)
+            response = exchange(
+                self._client,
+                method,
+                f"{self.prefix}/v1{path}",
+                seconds=deadline,
+                content=content,
+                headers=headers,
+                params=parameters,
+            )
         except httpx.TimeoutException as error:
             raise PeerError(
                 f"{self.who} at {self.address} did not answer within {deadline:g} s",
@@ -129,11 +129,9 @@ class Channel:
     def relay(self, method: str, path: str, query: str, content: bytes, header: str, seconds: float) -> httpx.Response:
         """Hand on a request as it came, marked by a header; the answer as it is, also when it is an error."""
         headers = {"content-type": "application/json", header: "1"}
-        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        target = f"{path}?{query}" if query else path
         try:
-            return self._client.request(
-                method, f"{path}?{query}" if query else path, content=content, headers=headers, timeout=timeout
-            )
+            return exchange(self._client, method, target, seconds=seconds, content=content, headers=headers)
         except httpx.TransportError as error:
             raise PeerError(
                 f"{self.who} at {self.address} is unreachable: {words_of(error, tls=self._tls)}",
@@ -155,18 +153,6 @@ class Channel:
 @lru_cache(maxsize=64)
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def _whole(answer: httpx.Response, end: float) -> httpx.Response:
-    """An answer with all of its content, taken in limited time and memory."""
-    received = bytearray()
-    for piece in answer.iter_bytes():
-        received += piece
-        if len(received) > ANSWER_BYTES_MAX:
-            raise httpx.ReadError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes", request=answer.request)
-        if time.monotonic() > end:
-            raise httpx.ReadTimeout("the answer comes in drips", request=answer.request)
-    return httpx.Response(answer.status_code, content=bytes(received), request=answer.request)
 
 
 def unanswered(error: PairvolError) -> bool:

@@ -2,7 +2,7 @@
 
 Owns requests, deadlines and the way back from a Problem to the exception that
 the controller raised. PeerError when it does not answer. Threads may share a
-client; every call is bounded in time.
+client; every call is bounded in time and memory (controller/exchange.py).
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ from controller.api.models import (
 from controller.api.problems import error_of
 from controller.api.runs import RunOrder, RunState
 from controller.errors import IntegrityError, PeerError
+from controller.exchange import exchange, transport
 from controller.tls import Certificates, context_for, words_of
 
-CONNECT_SECONDS: Final = 2.0
 ASK_SECONDS: Final = 5.0
 METRICS_SECONDS: Final = 8.0  # a silent volume server is waited for; scrapers give up after ten
 ORDER_SECONDS: Final = 120.0  # journals are allocated, servers started
@@ -83,11 +83,11 @@ class ControllerClient:
         """`site`: the one that it must be of; a controller of another one refuses what is asked."""
         self._seconds = seconds
         self._address = parse_listener(address)
-        transport = httpx.HTTPTransport(uds=self._address.path, verify=context_for(self._address, certificates))
+        way = transport(context_for(self._address, certificates), self._address.path)
         # No proxies of the environment: commands go where the configuration says, or nowhere.
         headers = {SITE_HEADER: site} if site is not None else None
         url = f"{self._address.url}/v1"
-        self._http = httpx.Client(base_url=url, transport=transport, trust_env=False, headers=headers)
+        self._http = httpx.Client(base_url=url, transport=way, trust_env=False, headers=headers)
         self._token: str | None = None
 
     def driving(self, token: str) -> ControllerClient:
@@ -289,13 +289,14 @@ class ControllerClient:
     def _send(
         self, method: str, path: str, seconds: float, *, body: BaseModel | None = None, query: Any = None
     ) -> httpx.Response:
-        timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
         content = body.model_dump_json() if body is not None else None
         headers = {"content-type": "application/json"} if body is not None else {}
         if self._token is not None and method != "GET":
             headers[DRIVER_HEADER] = self._token
         try:
-            response = self._http.request(method, path, content=content, headers=headers, params=query, timeout=timeout)
+            response = exchange(
+                self._http, method, path, seconds=seconds, content=content, headers=headers, params=query
+            )
         except httpx.TimeoutException as error:
             raise PeerError(
                 f"the controller at {self._address} did not answer {method} {path} within {seconds:g} s",

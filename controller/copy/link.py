@@ -2,7 +2,8 @@
 
 Owns libnbd handles, deadlines and the pieces in flight; knows nothing of
 journals. libnbd and nbdkit have no timeout of their own, so every command is
-started asynchronously and polled here. A link that moved no byte for
+started asynchronously and polled here; only the look-up of a name waits inside
+libnbd, and is waited for in bounded time. A link that moved no byte for
 `deadline_seconds` is dead, however healthy TCP believes it to be.
 """
 
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +25,7 @@ from controller.copy.reads import Reads
 from controller.copy.relayed import Relayed
 from controller.copy.ways import Way
 from controller.errors import IntegrityError, PeerError, UsageError
+from controller.in_time import in_time, is_numeric
 from controller.tls import Certificates, End
 
 PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slower
@@ -204,7 +207,7 @@ class DataLink:
                     handle.set_export_name(unquote(urlsplit(self.uri).path.removeprefix("/")))
                     handle.aio_connect_socket(self._relayed.take())
                 else:
-                    handle.aio_connect_uri(self.uri)
+                    self._call(handle)
                 budget = self._deadline(self.deadline_seconds, 0, CONNECT_SHARE)
                 while not handle.aio_is_ready():
                     if handle.aio_is_dead() or handle.aio_is_closed():
@@ -214,6 +217,17 @@ class DataLink:
                 raise self._broken(error, connecting=True) from error
             self.connections += 1
         return self._handle
+
+    def _call(self, handle: Any) -> None:
+        """Begin to connect. A name is looked up on the way, by libnbd and without a deadline of its own."""
+        if is_numeric(urlsplit(self.uri).hostname or "127.0.0.1"):
+            handle.aio_connect_uri(self.uri)
+            return
+        try:
+            in_time(partial(handle.aio_connect_uri, self.uri), self.deadline_seconds, self._stop)
+        except TimeoutError:
+            self._handle = None  # it is the look-up's until that ends, and goes with it: to close it would wait
+            raise
 
     def _secure(self, handle: Any) -> None:
         secured = self.uri.startswith("nbds")

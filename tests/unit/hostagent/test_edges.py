@@ -142,6 +142,6 @@ def test_an_answer_that_comes_in_drips_ends_at_a_deadline_too(channel: Channel) 
 
 
 def test_an_answer_without_end_is_not_taken_into_memory(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hostagent.transport.ANSWER_BYTES_MAX", 10)
+    monkeypatch.setattr("controller.exchange.ANSWER_BYTES_MAX", 10)
     with pytest.raises(PeerError, match="longer than 10 bytes"):
         channel.call(SiteInfo, "GET", "/problem")
