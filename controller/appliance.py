@@ -17,7 +17,7 @@ from controller.control_client import StatusCache
 from controller.copy.link import DataLink
 from controller.drills.images import Images
 from controller.drills.ledger import Ledger
-from controller.errors import ConflictError, DiskFullError, NotDurableError, StorageError
+from controller.errors import ConflictError, DiskFullError, NotDurableError
 from controller.events import Events
 from controller.groups.confirmations import Confirmations
 from controller.groups.drivers import Drivers
@@ -60,7 +60,7 @@ class Appliance:
     def open(cls, config: Config) -> Appliance:
         """Lock the state directory and load the state. Starts no server and touches no volume."""
         paths = Paths(config.state_directory, config.run_directory)
-        try:
+        with durable.refusals(paths.state):
             paths.make()
             lock_file = lock_state(paths)
             try:
@@ -69,13 +69,6 @@ class Appliance:
             except BaseException:
                 os.close(lock_file)
                 raise
-        except OSError as error:
-            words = (error.strerror or str(error)).lower()
-            raise StorageError(
-                f"cannot use {error.filename or paths.state}: {words}",
-                hint=durable.hint_for(error),
-                path=str(error.filename or paths.state),
-            ) from error
         owner = {"pid": os.getpid(), "run_directory": str(config.run_directory), "listen": str(config.listener)}
         try:
             durable.write_json(paths.owner, owner)

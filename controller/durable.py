@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,11 +107,24 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         ) from error
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"document {path} is not JSON: {error}",
             hint="Nothing was changed; put back a copy of that file or ask for help.",
             path=str(path),
+        ) from error
+
+
+@contextmanager
+def refusals(what: str | os.PathLike[str]) -> Iterator[None]:
+    """Within this, a file system that refuses is a StorageError which names the file, or `what`."""
+    try:
+        yield
+    except OSError as error:
+        kind = DiskFullError if error.errno in FULL else StorageError
+        path = os.fsdecode(error.filename or what)
+        raise kind(
+            f"cannot use {path}: {(error.strerror or str(error)).lower()}", hint=hint_for(error), path=path
         ) from error
 
 

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from controller import durable
 from controller.addresses import Address
 from controller.errors import PairvolError
 from controller.server_frame import Frame, Listener, listening, log_to_stderr
@@ -80,6 +81,8 @@ async def _serve(host: Host, listeners: list[Listener]) -> None:
 @contextlib.contextmanager
 def _listening(address: Address, certificates: Certificates | None) -> Iterator[Listener]:
     if address.path is not None:
-        Path(address.path).parent.mkdir(parents=True, exist_ok=True)
+        directory = Path(address.path).parent
+        with durable.refusals(directory):
+            directory.mkdir(parents=True, exist_ok=True)
     with listening(address, certificates) as listener:
         yield listener

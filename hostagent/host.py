@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from controller import durable
 from controller.api.client import ControllerClient
 from controller.errors import ConflictError, PairvolError
 from controller.events import Events
@@ -72,17 +73,18 @@ class Host:
 
     @classmethod
     def open(cls, config: Config) -> Host:
-        """Lock the state directory and load what is there. Starts nothing."""
-        config.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock_file = lock_state(config.state_directory)
-        try:
-            events = Events(config.state_directory / "events.jsonl", config.site)
-            reached = [site for site, peer in config.peers.items() if peer.controller is not None]
-            stand_ins = tuple(cls._stand_in(stand_in_config(config, site), events) for site in reached)
-            return cls._assemble(config, events, lock_file, stand_ins)
-        except BaseException:
-            os.close(lock_file)
-            raise
+        """Lock the state directory and load what is there. Starts nothing. StorageError when a file may not be used."""
+        with durable.refusals(config.state_directory):
+            config.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock_file = lock_state(config.state_directory)
+            try:
+                events = Events(config.state_directory / "events.jsonl", config.site)
+                reached = [site for site, peer in config.peers.items() if peer.controller is not None]
+                stand_ins = tuple(cls._stand_in(stand_in_config(config, site), events) for site in reached)
+                return cls._assemble(config, events, lock_file, stand_ins)
+            except BaseException:
+                os.close(lock_file)
+                raise
 
     @classmethod
     def _stand_in(cls, config: Config, events: Events) -> Host:

@@ -12,10 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from controller import durable
-from controller.errors import ConflictError, IntegrityError, NotDurableError, NotFoundError
+from controller.errors import ConflictError, NotDurableError, NotFoundError
+from hostagent import documents
 from hostagent.api.models import Pair, PairState
 from hostagent.limit import newest_limit
 
@@ -150,19 +148,8 @@ class PairStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._pairs: dict[str, Pair] = {}
-        try:
-            document = durable.read_json(path)
-        except NotFoundError:
-            return
-        try:
-            pairs = TypeAdapter(list[Pair]).validate_python(document["pairs"])
-        except (ValidationError, KeyError, TypeError) as error:
-            raise IntegrityError(
-                f"document {path} does not hold pairs: {error}",
-                hint="Nothing was changed; put back a copy of that file or ask for help.",
-            ) from error
-        self._pairs = {pair.group: pair for pair in pairs}
+        pairs = documents.read(path, "pairs", list[Pair], "ask for help")
+        self._pairs: dict[str, Pair] = {pair.group: pair for pair in pairs or []}
 
     def all(self) -> list[Pair]:
         with self._lock:
@@ -211,7 +198,7 @@ class PairStore:
 
     def _write(self, pairs: dict[str, Pair]) -> None:
         try:
-            durable.write_json(self._path, {"pairs": [pair.model_dump(mode="json") for pair in pairs.values()]})
+            documents.write(self._path, "pairs", [pair.model_dump(mode="json") for pair in pairs.values()])
         except NotDurableError:
             self._pairs = pairs  # what a restart finds is in force
             raise

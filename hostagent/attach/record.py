@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from controller import durable
 from controller.api.models import Name, Shape
-from controller.errors import IntegrityError, NotDurableError, NotFoundError
+from controller.errors import NotDurableError
+from hostagent import documents
 
 METHOD_KERNEL: Final = "nbd"
 METHOD_FUSE: Final = "nbdfuse"
@@ -33,19 +31,8 @@ class Records:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._records: dict[str, Record] = {}
-        try:
-            document = durable.read_json(path)
-        except NotFoundError:
-            return
-        try:
-            records = TypeAdapter(list[Record]).validate_python(document["attachments"])
-        except (ValidationError, KeyError, TypeError) as error:
-            raise IntegrityError(
-                f"document {path} does not hold attachments: {error}",
-                hint="Nothing was changed; put back a copy of that file, or remove it when nothing is attached.",
-            ) from error
-        self._records = {record.volume: record for record in records}
+        records = documents.read(path, "attachments", list[Record], "remove it when nothing is attached")
+        self._records = {record.volume: record for record in records or []}
 
     def all(self) -> list[Record]:
         return [self._records[volume] for volume in sorted(self._records)]
@@ -61,9 +48,8 @@ class Records:
         self._write({name: record for name, record in self._records.items() if name != volume})
 
     def _write(self, records: dict[str, Record]) -> None:
-        document = {"attachments": [record.model_dump(mode="json") for record in records.values()]}
         try:
-            durable.write_json(self._path, document)
+            documents.write(self._path, "attachments", [record.model_dump(mode="json") for record in records.values()])
         except NotDurableError:
             self._records = records  # what a restart finds is in force
             raise

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from controller import durable
-from controller.errors import ConflictError, NotFoundError, PairvolError
+from controller.api.shape import Shape
+from controller.errors import ConflictError, PairvolError
 from controller.events import Events
+from hostagent import documents
 from hostagent.attach.devices import Devices
 from hostagent.config import HookSettings
 from hostagent.hooks.commands import run_all
@@ -34,6 +35,13 @@ INTERRUPTED: Final = "interrupted"
 class _Moment:
     environment: dict[str, str]
     frozen: Frozen | None = None
+
+
+class _Noted(Shape):
+    """Of a moment, what the next agent needs to end it."""
+
+    environment: dict[str, str]
+    points: list[str]
 
 
 class Quiet:
@@ -79,10 +87,10 @@ class Quiet:
     def recover(self) -> None:
         """At start: end what an earlier agent began."""
         for group, found in self._noted().items():
-            thaw_all(found["points"])
+            thaw_all(found.points)
             words = f"a moment of {group} was cut short: thawed, commands after it are run"
-            self._events.emit("warning", "hooks.interrupted", words, {"points": found["points"]}, group=group)
-            moment = _Moment(found["environment"])
+            self._events.emit("warning", "hooks.interrupted", words, {"points": found.points}, group=group)
+            moment = _Moment(found.environment)
             try:
                 self._run_after(moment, INTERRUPTED)
             except PairvolError as error:
@@ -128,18 +136,17 @@ class Quiet:
 
     # -- what is written down ------------------------------------------------------
 
-    def _noted(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = durable.read_json(self._path)["moments"]
-        except NotFoundError:
-            return {}
-        return found
+    def _noted(self) -> dict[str, _Noted]:
+        mend = "remove it when no file system here is frozen"
+        return documents.read(self._path, "moments", dict[str, _Noted], mend) or {}
 
     def _note(self, group: str, moment: _Moment, points: list[str]) -> None:
-        noted = self._noted() | {group: {"environment": moment.environment, "points": points}}
-        durable.write_json(self._path, {"moments": noted})
+        self._write(self._noted() | {group: _Noted(environment=moment.environment, points=points)})
 
     def _forget(self, group: str) -> None:
         noted = self._noted()
         if noted.pop(group, None) is not None:
-            durable.write_json(self._path, {"moments": noted})
+            self._write(noted)
+
+    def _write(self, noted: dict[str, _Noted]) -> None:
+        documents.write(self._path, "moments", {group: each.model_dump() for group, each in noted.items()})

@@ -144,17 +144,23 @@ def run_start(row: Row, processes: Processes, directory: Path, name: str) -> Non
     state.mkdir()
     config.write_text(f'site = "tokyo"\nstate_directory = "{state}"\nrun_directory = "{directory / "run"}"\n')
     spoil(state)
-    row.attempted += 1
     command: list[str | Path] = [*WITHOUT_RIGHTS, VENV_BIN / "pairvol", "controller", "run", "--config", config]
+    try:
+        judge_start(row, name, command, words)
+    finally:
+        state.chmod(0o700)
+
+
+def judge_start(row: Row, label: str, command: list[str | Path], words: str) -> None:
+    """A daemon that cannot start says why in one line, and what to do in another, and ends with the code for it."""
+    row.attempted += 1
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        row.lose(f"{name}: it started")
+        row.lose(f"{label}: it started")
         return
-    finally:
-        state.chmod(0o700)
     row.reached += 1
     lines = ended.stderr.splitlines()
     right = len(lines) == 2 and lines[0].startswith("pairvol: ") and words in lines[0] and lines[1].startswith("HINT: ")
-    if not right or ended.returncode not in (20, 40):
-        row.lose(f"{name}: exit {ended.returncode}, said {ended.stderr[-300:]!r}")
+    if not right or ended.returncode not in (20, 30, 40):
+        row.lose(f"{label}: exit {ended.returncode}, said {ended.stderr[-300:]!r}")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.crash.disk_errors import controllers, full, maps, primary, secondary, starts
+from tests.crash.disk_errors import agents, controllers, full, maps, primary, secondary, starts
 from tests.crash.disk_errors.primary import Case
 from tests.crash.powercut.mutants import ERROR_MUTANTS
 from tests.crash.results import Controls, Row, wanted
@@ -16,6 +16,7 @@ from tests.support.processes import Processes
 
 MUTANT_SCRIPT = Path(__file__).parent.with_name("powercut") / "mutant_server.py"
 BRIEF_STARTS = ("state of another format", "directory that may not be written")
+BRIEF_AGENTS = ("directory that may not be written", "disk full", "pairs of another shape", "pairs of a later version")
 
 LANES = 3  # most of a scenario is waiting for processes
 Scenario = Callable[[Row, Processes, Path], None]
@@ -41,6 +42,11 @@ def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
     rows += [("second server", starts.run_second_server), ("second at a secondary", starts.run_second_secondary)]
     started = [name for name in controllers.STARTS if not brief or name in BRIEF_STARTS]
     rows += [(name, partial(controllers.run_start, name=name)) for name in started]
+    rows += [
+        (f"agent: {name}", partial(agents.run_start, name=name))
+        for name in agents.STARTS
+        if not brief or name in BRIEF_AGENTS
+    ]
     rows += [("state refused", controllers.state_refused)]
     rows += [(name, scenario) for name, scenario in full.SCENARIOS.items()]
     return rows

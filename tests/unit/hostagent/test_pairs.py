@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from controller.errors import ConflictError, IntegrityError, NotDurableError, NotFoundError
 from hostagent.api.models import PairState
+from hostagent.attach.record import Record, Records
 from hostagent.pairs import TRANSITIONS, PairEvent, PairStore, next_state
 from tests.support.disks import directory_sync_fails
 from tests.unit.hostagent.conftest import Scene
@@ -84,9 +87,50 @@ def test_a_generation_never_goes_down(tmp_path: Path, scene: Scene) -> None:
     store.put(scene.pair.model_copy(update={"uuid": "another"}))  # another pair of that name begins anew
 
 
-def test_a_damaged_document_is_named_and_left(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.json"
-    path.write_text('{"pairs": [{"group": "db"}]}')
-    with pytest.raises(IntegrityError, match=r"pairs\.json does not hold pairs"):
-        PairStore(path)
-    assert path.read_text() == '{"pairs": [{"group": "db"}]}'
+DOCUMENTS: dict[str, Callable[[Path], object]] = {
+    "pairs": PairStore,
+    "attachments": Records,
+}
+
+
+@pytest.mark.parametrize("key", DOCUMENTS)
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ('{"KEY": [{"size": 1, "more": 2}]}', "document PATH does not hold KEY: 0."),
+        ('{"KEY": 7}', "document PATH does not hold KEY: document: input should be a valid list"),
+        ('{"other": []}', "document PATH does not hold KEY: it is another document"),
+        ('{"version": 0, "KEY": []}', "document PATH does not hold KEY: it is another document"),
+        ('{"version": "2", "KEY": []}', "document PATH does not hold KEY: it is another document"),
+        ("[]", "document PATH does not hold KEY: it is another document"),
+        ('{"KEY": [', "document PATH is not JSON: "),
+        ("[" * 100_000, "document PATH is not JSON: "),
+        ('{"version": 2, "KEY": []}', "document PATH is of format version 2, this program reads version 1"),
+    ],
+)
+def test_a_document_that_cannot_be_taken_is_named_in_one_line_and_left(
+    tmp_path: Path, key: str, document: str, words: str
+) -> None:
+    path = tmp_path / "document.json"
+    path.write_text(document.replace("KEY", key))
+    with pytest.raises(IntegrityError) as caught:
+        DOCUMENTS[key](path)
+    assert caught.value.message.startswith(words.replace("KEY", key).replace("PATH", str(path)))
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    assert path.read_text() == document.replace("KEY", key)
+
+
+@pytest.mark.parametrize("key", DOCUMENTS)
+def test_a_document_without_a_version_is_of_the_first(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "document.json"
+    path.write_text(f'{{"{key}": []}}')
+    DOCUMENTS[key](path)
+
+
+def test_documents_say_their_version(tmp_path: Path, scene: Scene) -> None:
+    PairStore(tmp_path / "pairs.json").put(scene.pair)
+    Records(tmp_path / "attachments.json").put(Record(volume="v", uri="nbd://x", method="uri", readonly=False))
+    for name in ("pairs", "attachments"):
+        assert json.loads((tmp_path / f"{name}.json").read_text())["version"] == 1
+    assert PairStore(tmp_path / "pairs.json").all() == [scene.pair]
