@@ -12,6 +12,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from controller.events import Events
@@ -21,12 +24,22 @@ BEAT_SECONDS: Final = 5.0
 STEP_NS_MIN: Final = 500_000_000  # slewing moves both clocks; only steps tell them apart
 READ_NS_MAX: Final = 50_000_000  # between two looks at the steady clock, for what the other says to be believed
 
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
 Nanoseconds = Callable[[], int]
 
 
 def steady_ns() -> int:
     """Since the boot, with the time that the machine slept."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@cache
+def boot() -> str | None:
+    """Names this start of the machine, as the kernel does; None when it does not."""
+    with suppress(OSError):
+        return BOOT_ID.read_text().strip() or None
+    return None
 
 
 class ClockWatch:

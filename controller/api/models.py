@@ -193,6 +193,8 @@ class JournalState(Shape):
     role: Role
     generation: int
     time_ns: Count  # of this answer, the answering site's clock
+    steady_seconds: float | None = None  # of this answer, by a clock that nobody sets: since its machine started
+    boot: str | None = None  # names that start
     mode: AcquisitionMode
     acquisition: bool
     on_full: OnFull = OnFull.SUSPEND
@@ -208,6 +210,7 @@ class JournalState(Shape):
     copy_order_active: bool = False
     link_ok: bool | None = None  # data link, as this side last saw it
     link_contact_ns: Count = 0  # last good read over the data link
+    link_silent_seconds: float | None = None  # since that, by a clock that is never set; None: there was none yet
     checksum_errors: Count = 0  # reads of journals that failed verification and were made again, since it began
     failure: Failure | None = None
     volume_server: ServerState = ServerState.STOPPED

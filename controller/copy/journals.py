@@ -54,6 +54,7 @@ class JournalCopy(Loop):
         self.pull = pull
         self.link_ok: bool | None = None
         self.link_contact_ns = 0
+        self._contact_at: float | None = None  # the same moment, of the monotonic clock
         self._orders = orders
         self._on_read = on_read
         self._source: CopySource | None = None
@@ -66,6 +67,12 @@ class JournalCopy(Loop):
         """Whether an order holds now."""
         with self.changed:
             return self._orders.active(time.monotonic()) is not None
+
+    @property
+    def link_silent_seconds(self) -> float | None:
+        """Since the last good read over the data link, whatever was done to the machine's clock; None: none yet."""
+        contact_at = self._contact_at
+        return None if contact_at is None else round(time.monotonic() - contact_at, 3)
 
     def figures(self) -> dict[str, Any]:
         """What a snapshot says of the link: names as in models.JournalState."""
@@ -116,7 +123,7 @@ class JournalCopy(Loop):
             raise
         finally:
             self._bucket.moves(spared - traffic.spared)
-        self.link_ok, self.link_contact_ns = True, time.time_ns()
+        self.link_ok, self.link_contact_ns, self._contact_at = True, time.time_ns(), time.monotonic()
         if self.pull.rereads > before:
             self._tell_spoiled()
         if pulled.outcome is not Outcome.REREAD and self.failure is not None:

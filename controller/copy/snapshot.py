@@ -31,6 +31,7 @@ class Snapshot:
     copy_order_active: bool
     link_ok: bool | None
     link_contact_ns: int
+    link_silent_seconds: float | None
     checksum_errors: int
     failure: Failure | None
     split: SplitMode

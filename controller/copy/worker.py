@@ -274,6 +274,7 @@ class SecondaryGroup:
             copy_order_active=self._copy.order_active,
             link_ok=self._copy.link_ok,
             link_contact_ns=self._copy.link_contact_ns,
+            link_silent_seconds=self._copy.link_silent_seconds,
             checksum_errors=self._copy.pull.rereads,
             failure=self._copy.failure or self._restore.failure,
             split=self._split,

@@ -15,6 +15,7 @@ from typing import Any, Final
 from controller import plans
 from controller.api.models import AcquisitionMode, Compression, Failure, JournalState, Position, Role, SuspendedCause
 from controller.appliance import Appliance
+from controller.clock import boot, steady_ns
 from controller.errors import NotFoundError, PairvolError
 from controller.groups.promote import mode_of
 from controller.groups.suspension import read_map
@@ -35,6 +36,7 @@ _OF_THE_WORKER: Final = (
     "copy_order_active",
     "link_ok",
     "link_contact_ns",
+    "link_silent_seconds",
     "checksum_errors",
     "failure",
     "waiting_epoch",
@@ -57,6 +59,8 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "role": group.role,
         "generation": group.generation,
         "time_ns": time.time_ns(),
+        "steady_seconds": steady_ns() / 1e9,
+        "boot": boot(),
         "mode": AcquisitionMode.DIRECT,
         "acquisition": group.acquisition and group.role in (Role.PRIMARY, Role.FENCED),
         "on_full": group.on_full,

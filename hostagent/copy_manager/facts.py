@@ -27,7 +27,8 @@ from controller.errors import NotFoundError, PairvolError, PeerError
 from controller.journal.pointers import Pointer
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.copy_manager.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
-from hostagent.copy_manager.lag import Lag, measure, tells_all
+from hostagent.copy_manager.lag import Lag, measure, position, tells_all
+from hostagent.copy_manager.looks import Looks
 from hostagent.limit import newest_limit
 
 SAMPLES_MAX: Final = 64
@@ -50,6 +51,7 @@ class SideFacts:
     heard: Instant | None = None  # when that was had
     failure: Failure | None = None  # why there is no answer now; None while it answers
     absent: bool = False  # it answers, and has no such group
+    boots: set[str] = field(default_factory=set)  # starts of its machine that are over
 
     def position(self, pointer: Pointer) -> Position:
         """Where a pointer stood when last heard of; the beginning when it never was."""
@@ -88,6 +90,7 @@ class Facts:
     regions: ChangedRegions | None = None  # of the primary's present set
     refusals: dict[str, Failure] = field(default_factory=dict)  # by kind of action: why it was refused last
     covered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
+    looks: Looks = field(default_factory=Looks)  # the same, by the agent's own clock
     behind: Lag | None = None  # as of the last exchange, when both sides were asked one after the other
     fill_percent_rate: float = 0.0  # of the own journal, percent points a second
 
@@ -146,6 +149,7 @@ class Facts:
             self.composition = self.links = self.regions = self.behind = None
             self.source_generation = 0
             self.covered.clear()
+            self.looks.clear()
             self.refusals.clear()
         self.pair = newest_limit(pair, self.pair)
 
@@ -155,7 +159,7 @@ class Facts:
         """The own controller told its state: asked for it, or as the answer to an order."""
         if asked:
             self.asked = now
-        if _older(state, self.own.state):
+        if _older(state, self.own):
             return
         if self.own.state is not None and self.own.state.role is not state.role:
             self.composition = self.links = None  # its servers are set up anew
@@ -166,9 +170,9 @@ class Facts:
         ended = self.own.state is not None and self.own.state.epoch is not None and state.epoch is None
         _take(self.own, now, state)
         if self.is_primary:
-            self._sample()
+            self._sample(now)
             if ended:
-                self._measure()  # what was behind in changed regions has been brought over
+                self._measure(now)  # what was behind in changed regions has been brought over
 
     def own_group(self, now: Instant, group: Group) -> None:
         """The own controller told its group: at the primary, where the journal is read."""
@@ -257,18 +261,19 @@ class Facts:
 
     def peer_state(self, now: Instant, state: JournalState) -> bool:
         """The other site's controller told its state; whether that was news."""
-        fresh = not _older(state, self.peer.state)
+        fresh = not _older(state, self.peer)
         if fresh:
             _take(self.peer, now, state)
         if fresh and not self.is_primary:
-            self._sample()
-        self._measure()
+            self._sample(now)
+        self._measure(now)
         return fresh
 
-    def _measure(self) -> None:
+    def _measure(self, now: Instant) -> None:
         primary, secondary = self.primary.state, self.secondary.state
         if primary is not None and secondary is not None:
-            self.behind = measure(primary, secondary, self.covered, self.pair.created_ns)
+            seen_seconds = self.looks.missing_seconds(position(secondary, Pointer.ALREADY_READ).sequence, now.seconds)
+            self.behind = measure(primary, secondary, self.covered, self.pair.created_ns, seen_seconds)
 
     def not_heard(self, now: Instant, error: PairvolError) -> None:
         """A request to the other agent failed."""
@@ -279,7 +284,7 @@ class Facts:
         if tells_all(state):
             self.covered.append((after, state.time_ns - WATCH_NS))
 
-    def _sample(self) -> None:
+    def _sample(self, now: Instant) -> None:
         """Remember that at this moment of the primary's clock, journals ended here: see `lag.measure`."""
         state = self.primary.state
         if state is not None and tells_all(state):
@@ -287,6 +292,7 @@ class Facts:
             if self.covered and self.covered[-1][0] == sequence:
                 self.covered.pop()
             self.covered.append((sequence, state.time_ns))
+            self.looks.add(sequence, now.seconds)
 
 
 def age(pair: Pair) -> tuple[int, int, bool]:
@@ -303,20 +309,29 @@ def failure_of(error: PairvolError, now: Instant) -> Failure:
 
 
 def _take(side: SideFacts, now: Instant, state: JournalState) -> None:
+    if side.state is not None and side.state.boot is not None and side.state.boot != state.boot:
+        side.boots.add(side.state.boot)
     side.state, side.heard = state, now
     side.failure, side.absent = None, False
 
 
-def _older(state: JournalState, known: JournalState | None) -> bool:
-    """Whether this was said before what is known, and overtaken on its way.
+def _older(state: JournalState, side: SideFacts) -> bool:
+    """Whether this was said before what is known of a side, and overtaken on its way.
 
-    The sender's clock alone does not tell, since it may step; nor do pointers
-    alone, since after a power cut some are found again. Both together do.
+    The sender's steady clock tells, and which start of its machine that counts
+    from. Of a sender without one the wall clock alone does not tell, since it
+    may step; nor do pointers alone, since after a power cut some are found
+    again. Both together do, mostly.
     """
+    known = side.state
     if known is None or known.uuid != state.uuid:
         return False
     if known.generation != state.generation:
         return state.generation < known.generation
+    if state.boot is not None and known.boot is not None:
+        if state.boot != known.boot:
+            return state.boot in side.boots
+        return (state.steady_seconds or 0.0) < (known.steady_seconds or 0.0)
     return state.time_ns < known.time_ns and (
         any(
             position.sequence < known.pointers.get(name, Position()).sequence

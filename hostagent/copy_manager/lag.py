@@ -27,7 +27,13 @@ class Lag:
         return self.data_bytes + self.changed_bytes
 
 
-def measure(primary: JournalState, secondary: JournalState, covered: Iterable[tuple[int, int]], created_ns: int) -> Lag:
+def measure(
+    primary: JournalState,
+    secondary: JournalState,
+    covered: Iterable[tuple[int, int]],
+    created_ns: int,
+    seen_seconds: float = 0.0,
+) -> Lag:
     """The lag at the moment of `primary`; `secondary` should have been asked after that one.
 
     The seconds are counted on the primary's clock, from the last moment up to
@@ -36,17 +42,25 @@ def measure(primary: JournalState, secondary: JournalState, covered: Iterable[tu
     (`covered`: sequence and moment of earlier looks). So the figure may be too
     large by the time since the last look, never too small. What changed while
     the primary wrote no journals counts until a resync has brought it over.
+
+    When that moment lies ahead of the primary's clock, the clock was set, and
+    nothing is known from it: then it is `seen_seconds`, how long the agent
+    itself has seen that journals are missing (`looks.py`).
     """
     newest, read = position(primary, Pointer.JOURNAL_IN), position(secondary, Pointer.ALREADY_READ)
     changed = primary.dirty_bytes if primary.role is Role.PRIMARY else 0
     if read.sequence >= newest.sequence and not changed:
         return Lag(0.0, 0, 0)
     return Lag(
-        seconds=max(0.0, (primary.time_ns - reached_ns(secondary, covered, created_ns)) / NANOSECONDS),
+        seconds=_age_seconds(primary.time_ns, reached_ns(secondary, covered, created_ns), seen_seconds),
         data_bytes=max(0, newest.data_position - read.data_position) * BLOCK_BYTES,
         journals=max(0, newest.sequence - read.sequence),
         changed_bytes=changed,
     )
+
+
+def _age_seconds(now_ns: int, reached_ns: int, seen_seconds: float) -> float:
+    return (now_ns - reached_ns) / NANOSECONDS if reached_ns <= now_ns else seen_seconds
 
 
 def tells_all(primary: JournalState) -> bool:

@@ -272,9 +272,16 @@ def _link_fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str
     primary, secondary = facts.pair.primary.site, facts.pair.secondary.site
     state = facts.secondary.state
     assert state is not None
-    if state.link_ok is False and state.time_ns - state.link_contact_ns > settings.unknown_after_seconds * NANOSECONDS:
+    if state.link_ok is False and _link_silent_seconds(state) > settings.unknown_after_seconds:
         return f"{secondary} cannot read the journal of {primary}", "Look at the data link between the sites."
     for kind, failure in facts.refusals.items():
         if kind != OrderCompression.__name__:  # what is not compressed arrives all the same
             return failure.message, failure.hint or None
     return None
+
+
+def _link_silent_seconds(state: JournalState) -> float:
+    """How long the secondary has read nothing over the data link."""
+    if state.link_silent_seconds is not None:
+        return state.link_silent_seconds
+    return (state.time_ns - state.link_contact_ns) / NANOSECONDS

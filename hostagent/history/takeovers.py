@@ -48,7 +48,10 @@ def _loss(report: TakeoverReport, facts: Facts, now: Instant) -> tuple[float | N
     if secondary is None:
         return None, None
     reached = reached_ns(secondary, facts.covered, facts.pair.created_ns)
-    bound = round(max(0.0, (now.wall_ns - reached) / NANOSECONDS), 3)
+    bound = (now.wall_ns - reached) / NANOSECONDS
+    if bound < 0:  # the clock was set since: how long the agent saw that journals are missing
+        bound = facts.looks.missing_seconds(position(secondary, Pointer.ALREADY_READ).sequence, now.seconds)
+    bound = round(bound, 3)
     if report.missing_journals is None or primary is None or report.changed_bytes_missing:
         return None, bound  # changed regions carry no time
     newest = position(primary, Pointer.JOURNAL_IN).time_ns

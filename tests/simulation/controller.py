@@ -42,6 +42,12 @@ class Controller:
     uuid: str
     up: bool = True
     generation: int = 1  # durable
+    boots: int = 1  # starts of its machine
+    step_ns: int = 0  # how far somebody set this site's clock, in all
+
+    def clock(self, now: float) -> int:
+        """What a clock says at this site."""
+        return wall(now) + self.step_ns
 
     def state(self, now: float) -> JournalState:
         raise NotImplementedError
@@ -84,7 +90,9 @@ class Controller:
             "uuid": self.uuid,
             "role": self.role,
             "generation": self.generation,
-            "time_ns": wall(now),
+            "time_ns": self.clock(now),
+            "steady_seconds": now,
+            "boot": f"boot {self.boots}",
             "mode": AcquisitionMode.DIRECT,
             "acquisition": False,
             "pointers": {

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from functools import partial
 
 from controller.api.models import Role
+from controller.journal.pointers import Pointer
 from hostagent.api.models import PairPolicy, Trigger
+from hostagent.copy_manager.lag import Lag, tells_all
 from hostagent.copy_manager.manager import CopyManager
 from hostagent.copy_manager.observe import observe
 from hostagent.pairs import PairEvent, next_state
@@ -32,6 +34,8 @@ TICK_SECONDS = 0.25
 LOSSES = [0.0, 0.0, 0.05, 0.3]
 DELAYS = [0.02, 0.02, 0.5, 3.0]
 OUTAGES = [0.01, 0.5, 3.0, 12.0]
+CLOCK_STEPS_NS = [365 * 86_400 * 10**9, -3_600 * 10**9]
+LATE_SECONDS = 8.0  # how old a message may be from which an agent says how far behind a site is
 
 
 class History(Faults[Agent, Primary | Secondary]):
@@ -47,6 +51,7 @@ class History(Faults[Agent, Primary | Secondary]):
         pair = pair_of(identity, self._policy())
         self.agents = {name: Agent(name, pair, self.instant, make_manager) for name in self.sites}
         self.load = self.chance.choice([2, 10, 40])
+        self._missing: dict[str, tuple[tuple[int, int], float, Lag]] = {}  # by agent: what is missing, since when
 
     def _policy(self) -> PairPolicy:
         return PairPolicy(
@@ -89,6 +94,28 @@ class History(Faults[Agent, Primary | Secondary]):
         event = observe(agent.facts, self.instant, agent.settings).event
         agent.state = next_state(agent.state, event, "db")  # raises for a change that cannot happen
         self.counts[f"seen {event}"] += 1
+        self._hold_lag(agent)
+
+    def _hold_lag(self, agent: Agent) -> None:
+        """What an agent has seen missing for a while is never called younger, whatever was done to the clocks."""
+        facts, behind = agent.facts, agent.facts.behind
+        primary, secondary, heard = facts.primary.state, facts.secondary.state, facts.primary.heard
+        if behind is None or primary is None or secondary is None or heard is None:
+            return
+        place = (agent.life, facts.secondary.position(Pointer.ALREADY_READ).sequence)
+        known = self._missing.get(agent.site)
+        if not behind.journals or known is None or known[0] != place:
+            self._missing[agent.site] = (place, self.now, behind)
+            return
+        self._missing[agent.site] = (place, known[1], behind)
+        follows = primary.role is Role.PRIMARY and secondary.role is Role.SECONDARY and self.now - heard.seconds < 1.0
+        if behind is known[2] or not follows or not tells_all(primary):
+            return
+        if behind.seconds < self.now - known[1] - LATE_SECONDS:
+            raise ViolationError(
+                f"journals are missing for {self.now - known[1]:.1f} s, told are {behind.seconds:.1f} s"
+            )
+        self.counts["lags held"] += self.now - known[1] > LATE_SECONDS
 
     # -- faults ---------------------------------------------------------------------
 
@@ -99,7 +126,14 @@ class History(Faults[Agent, Primary | Secondary]):
             self.primary.volume_server_crashes,
             self._gap,
             self._take_over,
+            self._set_clock,
         ]
+
+    def _set_clock(self) -> None:
+        """Somebody sets the clock of a site: a year ahead, or an hour back."""
+        self.counts["clock steps"] += 1
+        site = self.sites[self.chance.choice(sorted(self.sites))]
+        site.step_ns += self.chance.choice(CLOCK_STEPS_NS)
 
     def _lose_primary_site(self) -> None:
         """Power fails at the primary: all of it is away, and comes back waiting for word."""

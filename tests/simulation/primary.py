@@ -22,7 +22,7 @@ from controller.api.models import (
 from controller.errors import ConflictError, NotFoundError
 from controller.journal.pointers import Pointer
 from tests.simulation.controller import Controller
-from tests.simulation.timeline import ViolationError, wall
+from tests.simulation.timeline import ViolationError
 
 if TYPE_CHECKING:
     from tests.simulation.secondary import Secondary
@@ -64,7 +64,7 @@ class Primary(Controller):
         if self.role is Role.FENCED or self.suspended or self.awaits:
             return
         room = CAPACITY - (self.newest - self.confirmed)
-        self.times += [wall(now)] * min(count, room)
+        self.times += [max(self.clock(now), self.times[-1])] * min(count, room)  # times of journals never go back
         if count <= room:
             self.waiting_since = None
         elif self.waiting_since is None:
@@ -108,6 +108,7 @@ class Primary(Controller):
 
     def crash(self, now: float, *, power: bool = False) -> None:
         self.up = False
+        self.boots += power
         if power:
             self.volume_server_crashes()
             self.awaits = self.role is Role.PRIMARY

@@ -26,7 +26,7 @@ from controller.errors import ConflictError
 from controller.journal.pointers import Pointer
 from tests.simulation.controller import Controller
 from tests.simulation.primary import CAPACITY
-from tests.simulation.timeline import ViolationError, wall
+from tests.simulation.timeline import ViolationError
 
 if TYPE_CHECKING:
     from tests.simulation.primary import Primary
@@ -66,6 +66,7 @@ class Secondary(Controller):
 
     def crash(self, now: float, *, power: bool = False) -> None:
         self.up = False
+        self.boots += power
         self.order, self.restore_to = None, 0  # a copy that runs is durable, and goes on by itself
 
     def work(self, now: float, link_up: bool, chance: random.Random) -> None:
@@ -154,7 +155,8 @@ class Secondary(Controller):
             consistent_sequence=self.consistent,
             copy_order_active=self.order is not None,
             link_ok=self.link_ok,
-            link_contact_ns=wall(self.link_contact),
+            link_contact_ns=self.clock(self.link_contact),
+            link_silent_seconds=now - self.link_contact,
         )
 
     def take_over(self, generation: int, now: float = 0.0) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from hostagent.copy_manager import lag
 from hostagent.pairs import PairEvent
 from tests.simulation.history import History
 from tests.simulation.mutants import MUTANTS
@@ -34,6 +35,8 @@ def test_histories_are_safe_and_come_to_rest() -> None:
         "link cuts",
         "takeovers",
         "sites lost",
+        "clock steps",
+        "lags held",
         "OrderServe",
         "OrderFence",
         "OrderRestore",
@@ -56,6 +59,17 @@ def test_mutant_is_caught(name: str) -> None:
             caught += 1
             break
     assert caught, f"{MUTANT_HISTORIES} histories did not catch the mutant {name}"
+
+
+def test_a_lag_that_believes_the_times_in_journals_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lag, "_age_seconds", lambda now_ns, reached_ns, seen: max(0.0, (now_ns - reached_ns) / 1e9))
+
+    def run_all() -> None:
+        for seed in range(MUTANT_HISTORIES):
+            History(seed).run()
+
+    with pytest.raises(ViolationError, match="journals are missing for"):
+        run_all()
 
 
 def test_a_history_replays_exactly() -> None:

@@ -115,6 +115,7 @@ def test_half_open_link_is_seen_and_left_when_it_heals(
         contact = secondary.group.snapshot().link_contact_ns
         proxy.stall()
         wait_until(lambda: secondary.group.snapshot().link_ok is False, what="a silent link to be called down")
+        assert (secondary.group.snapshot().link_silent_seconds or 0) > 0.5
         assert LINK_SECONDS_MAX < 5, "an operator sees it within five seconds"
         assert contact <= secondary.group.snapshot().link_contact_ns
         primary.write(0, 1, block(2))

@@ -197,6 +197,7 @@ class SiteBase(Controller):
 
     def crash(self, now: float, *, power: bool = False) -> None:
         self.up = False
+        self.boots += power
         self.order_ends, self.source, self.urged, self.link_ok = 0.0, None, 0, None
         if power and self.role is Role.PRIMARY:
             self.awaits, self.alone_at = True, now + ALONE_SECONDS

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from controller.api.models import Role
 from controller.errors import ConflictError, MissingFileError, NotFoundError, PeerError
-from hostagent.api.models import ExchangeAnswer
+from hostagent.api.models import ExchangeAnswer, TakeoverReport
 from hostagent.copy_manager.actions import OrderPurge, QueryGroup, QueryRegions, QueryState
-from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.history.takeovers import _loss
 from tests.unit.hostagent.conftest import Scene
 
 
@@ -30,11 +35,28 @@ def test_a_clock_that_stepped_back_does_not_silence_a_side(scene: Scene) -> None
     scene.writes(10)
     scene.copies(5)
     facts = scene.facts()
-    scene.now -= 50
+    scene.now += 1
+    scene.secondary.step_ns = -3600 * 10**9
     scene.copies(7)
     facts.heard(scene.instant, told(scene))
     assert facts.peer.state is not None
     assert facts.peer.state.pointers["already_read"].sequence == 7
+
+
+@pytest.mark.parametrize("boots", [1, 2])
+def test_not_even_when_it_lost_journals_or_its_copy_began_anew(scene: Scene, boots: int) -> None:
+    scene.writes(10)
+    scene.copies(7)
+    facts = scene.facts()
+    late = told(scene)
+    scene.now += 1
+    scene.secondary.step_ns, scene.secondary.boots = -3600 * 10**9, boots
+    scene.secondary.restored, scene.secondary.consistent = 4, None
+    for _ in range(2):
+        facts.heard(scene.instant, told(scene))
+        facts.heard(scene.instant, late)
+        assert facts.peer.state is not None
+        assert facts.peer.state.pointers["already_restored"].sequence == 4
 
 
 def test_pointers_that_a_power_cut_set_back_are_believed(scene: Scene) -> None:
@@ -113,3 +135,59 @@ def test_changed_regions_are_no_lag_any_more_once_their_epoch_has_ended(scene: S
     scene.now += 1
     facts.own_state(scene.instant, scene.primary.state(scene.now))
     assert facts.behind.total_bytes == 0
+
+
+YEAR_NS = 365 * 86400 * 10**9
+
+
+def behind(scene: Scene, facts: Facts) -> float:
+    scene.look(facts)
+    assert facts.behind is not None
+    assert facts.behind.journals > 0
+    return facts.behind.seconds
+
+
+def test_a_clock_that_was_a_year_ahead_makes_no_lag_small(scene: Scene) -> None:
+    scene.primary.step_ns = YEAR_NS
+    scene.writes(5)
+    scene.copies(5)
+    facts = scene.facts()
+    scene.now += 10
+    scene.primary.step_ns = 0  # corrected; the times in the journal stay ahead until the year is over
+    scene.writes(5)
+    assert behind(scene, facts) == 10.0  # the last look that showed no more than what is there
+    scene.now += 30
+    scene.writes(5)
+    assert behind(scene, facts) == 40.0
+    scene.copies(10)
+    assert behind(scene, facts) == 30.0
+    scene.copies(15)
+    scene.look(facts)
+    assert facts.behind is not None
+    assert facts.behind.seconds == 0.0
+
+
+def test_an_agent_that_begins_while_the_clock_is_behind_the_journals_counts_from_its_first_look(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(5)
+    scene.primary.step_ns = -3600 * 10**9
+    facts = scene.facts()
+    for _ in range(300):  # however many looks there are
+        scene.now += 1
+        scene.writes(1)
+        scene.look(facts)
+        scene.primary.confirmed = 0
+    assert behind(scene, facts) == 300.0
+
+
+def test_a_takeover_does_not_call_the_loss_small_after_a_clock_was_set_back(scene: Scene) -> None:
+    scene.writes(5)
+    scene.copies(5)
+    facts = scene.facts()
+    scene.now += 60
+    scene.writes(5)
+    scene.look(facts)
+    fields: dict[str, Any] = {"missing_journals": None, "changed_bytes_missing": 0}
+    assert _loss(
+        TakeoverReport.model_construct(**fields), facts, Instant(scene.now, scene.instant.wall_ns - 3600 * 10**9)
+    ) == (None, 60.0)

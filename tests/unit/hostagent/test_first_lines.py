@@ -103,7 +103,16 @@ def damaged(scene: Scene, facts: Facts) -> None:
 def cut(scene: Scene, facts: Facts) -> None:
     state = facts.secondary.state
     assert state is not None
-    state.link_ok, state.link_contact_ns = False, state.time_ns - 10 * 10**9
+    state.link_ok, state.link_silent_seconds = False, 10.0
+    state.link_contact_ns = state.time_ns + 3600 * 10**9  # the clock was set back since
+
+
+def cut_before(scene: Scene, facts: Facts) -> None:
+    """As a controller tells it that does not say for how long."""
+    state = facts.secondary.state
+    assert state is not None
+    state.link_ok, state.link_silent_seconds = False, None
+    state.link_contact_ns = state.time_ns - 10 * 10**9
 
 
 def silent(scene: Scene, facts: Facts) -> None:
@@ -154,6 +163,7 @@ FOLLOWING = [
     (broken_disk, Verdict.CRIT, PairState.PSUE, "the disk of the journal of tokyo refused"),
     (damaged, Verdict.CRIT, PairState.PSUE, "osaka: journal 7 of db fails its checksum"),
     (cut, Verdict.CRIT, PairState.PSUE, "osaka cannot read the journal of tokyo"),
+    (cut_before, Verdict.CRIT, PairState.PSUE, "osaka cannot read the journal of tokyo"),
 ]
 
 
