@@ -3,11 +3,13 @@
     python -m tests.crash.mutants.run [WORD ...]      only mutants whose names have a WORD
 
 Every suite is first run on an unchanged copy: one that fails there proves
-nothing.
+nothing. A mutant is caught by a suite that ran and whose assertions failed: one
+that broke off, or took too long, is an error of its own.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +17,9 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from xml.etree import ElementTree
 
 from rich.console import Console
 from rich.table import Table
@@ -25,11 +29,26 @@ from tests.support.processes import PROJECT
 
 TREE = ("controller", "hostagent", "nbd_plugin", "tests", "pyproject.toml", "systemd")
 LIMIT_SECONDS = 600
+PYTEST = "pytest"
+JUNIT = "report.xml"
+CRASH_ROWS = "build/crash.json"
+
+
+class Verdict(StrEnum):
+    """What came of a suite."""
+
+    PASSED = "passes"
+    FAILED = "fails"  # it ran, and what it asserts does not hold
+    BROKEN = "breaks off"  # it did not run to its end, or not at all: that says nothing of a mutant
+
+
+CAUGHT = {Verdict.PASSED: "NO", Verdict.FAILED: "yes", Verdict.BROKEN: "BROKE OFF"}
+SAID = {Verdict.PASSED: "NOT CAUGHT", Verdict.FAILED: "caught", Verdict.BROKEN: "THE SUITE BROKE OFF"}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    failed: bool
+    verdict: Verdict
     seconds: float
     words: str  # the last lines that the suite said
 
@@ -46,28 +65,54 @@ def copy_tree(target: Path) -> None:
 
 def run_suite(suite: tuple[str, ...], mutant: Mutant | None) -> Outcome:
     """Run a suite on a copy of the tree, changed or not."""
-    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pairvol-mutant-") as directory:
         tree = Path(directory)
         copy_tree(tree)
         if mutant is not None:
             mutant.apply(tree)
-        environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            ended = subprocess.run(
-                [sys.executable, *suite],
-                cwd=tree,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_SECONDS,
-                check=False,
-            )
-            failed, said = ended.returncode != 0, ended.stdout + ended.stderr
-        except subprocess.TimeoutExpired:
-            failed, said = True, f"no end within {LIMIT_SECONDS} s"
-    lines = [line for line in said.splitlines() if line.strip()]
-    return Outcome(failed, time.monotonic() - began, "\n".join(lines[-40:]))
+        return run_in(tree, suite)
+
+
+def run_in(tree: Path, suite: tuple[str, ...], limit_seconds: float = LIMIT_SECONDS) -> Outcome:
+    """Run a suite (arguments of python) in a tree."""
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    report = ("--junitxml", str(tree / JUNIT)) if PYTEST in suite else ()
+    try:
+        ended = subprocess.run(
+            [sys.executable, *suite, *report],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=limit_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(Verdict.BROKEN, time.monotonic() - began, f"no end within {limit_seconds:g} s")
+    verdict = Verdict.PASSED
+    if ended.returncode != 0:
+        found = ended.returncode == 1 and (_failed_tests(tree) if report else _lost_rows(tree))
+        verdict = Verdict.FAILED if found else Verdict.BROKEN
+    lines = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
+    return Outcome(verdict, time.monotonic() - began, "\n".join(lines[-40:]))
+
+
+def _failed_tests(tree: Path) -> bool:
+    """Whether pytest reports tests that failed; a fixture or an import that failed is an error there, and none."""
+    try:
+        return next(ElementTree.parse(tree / JUNIT).iter("failure"), None) is not None
+    except (OSError, ElementTree.ParseError):
+        return False
+
+
+def _lost_rows(tree: Path) -> bool:
+    """Whether the rows of a crash suite count something lost; one that broke off counts nothing."""
+    try:
+        rows = json.loads((tree / CRASH_ROWS).read_text())
+    except (OSError, ValueError):
+        return False
+    return any(row["lost"] or row["order_violations"] for row in rows)
 
 
 def reason(words: str) -> str:
@@ -84,25 +129,25 @@ def main() -> int:
     missed = 0
     for suite in dict.fromkeys(mutant.suite for mutant in wanted):
         outcome = run_suite(suite, None)
-        console.print(
-            f"unchanged: python {' '.join(suite)}: {'FAILS' if outcome.failed else 'passes'}", highlight=False
-        )
-        if outcome.failed:
+        console.print(f"unchanged: python {' '.join(suite)}: {outcome.verdict}", highlight=False)
+        if outcome.verdict is not Verdict.PASSED:
             missed += 1
             console.print(outcome.words, highlight=False, markup=False)
     table = Table("mutant", "suite", "caught", "seconds", title="mutants")
     for mutant in wanted:
         outcome = run_suite(mutant.suite, mutant)
-        missed += not outcome.failed
+        caught = outcome.verdict is Verdict.FAILED
+        missed += not caught
         table.add_row(
             mutant.name,
             " ".join(mutant.suite[1:]),
-            "yes" if outcome.failed else "NO",
+            CAUGHT[outcome.verdict],
             f"{outcome.seconds:.0f}",
-            style="" if outcome.failed else "bold red",
+            style="" if caught else "bold red",
         )
-        found = f"caught: {reason(outcome.words)}" if outcome.failed else "NOT CAUGHT"
-        console.print(f"{mutant.name}: {found}", highlight=False, markup=False)
+        console.print(f"{mutant.name}: {SAID[outcome.verdict]}: {reason(outcome.words)}", highlight=False, markup=False)
+        if outcome.verdict is Verdict.BROKEN:
+            console.print(outcome.words, highlight=False, markup=False)
     console.print(table)
     return 1 if missed else 0
 
