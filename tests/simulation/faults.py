@@ -25,6 +25,11 @@ class Faults(Network[AgentT, SiteT]):
             self.cut_data_link,
         ]
 
+    def happened(self, kind: str) -> None:
+        """A fault that was scheduled did change something."""
+        self.counts[kind] += 1
+        self.counts["faults"] += 1
+
     def outage(self) -> float:
         return self.chance.choice(self._outages) * self.chance.uniform(0.5, 1.5)
 
@@ -36,25 +41,30 @@ class Faults(Network[AgentT, SiteT]):
             self.turn(agent)
 
     def crash_agent(self, name: str, seconds: float | None = None) -> None:
-        self.counts["agent crashes"] += 1
+        if self.agents[name].up:
+            self.happened("agent crashes")
         self.agents[name].die()
         self.after(self.outage() if seconds is None else seconds, lambda: self.start_agent(name))
 
     def crash_site(self, name: str, *, power: bool = False) -> None:
         """The controller dies; with `power` all of the site is away."""
         site, away = self.sites[name], self.outage()
-        self.counts["sites lost" if power else "controller crashes"] += 1
+        if site.up:
+            self.happened("sites lost" if power else "controller crashes")
         site.crash(self.now, power=power)
         self.after(away, lambda: setattr(site, "up", True))
         if power:
             self.crash_agent(name, away)
 
     def cut_link(self) -> None:
-        self.counts["link cuts"] += 1
+        if self.link_up:
+            self.happened("link cuts")
         self.link_up = False
         self.after(self.outage(), lambda: setattr(self, "link_up", True))
 
     def cut_data_link(self) -> None:
+        if self.data_up:
+            self.happened("data link cuts")
         self.data_up = False
         self.after(self.outage(), lambda: setattr(self, "data_up", True))
 

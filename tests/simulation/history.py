@@ -3,9 +3,11 @@
     python -m tests.simulation.history SEED [--mutant NAME]
 
 The copy managers, their facts and the state table are the real ones. A
-history has a time of faults, then a time of peace in which everything must
-heal by itself. ViolationError: something happened that must never happen.
-NoConvergenceError: it did not heal.
+history of an even seed has a time of faults, then a time of peace in which
+everything must heal by itself; one of an odd seed has faults without limit to
+its very end, disk errors too, and only what must never happen is looked for.
+ViolationError: something happened that must never happen. NoConvergenceError:
+it did not heal.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class History(Faults[Agent, Primary | Secondary]):
         pair = pair_of(identity, self._policy())
         self.agents = {name: Agent(name, pair, self.instant, make_manager) for name in self.sites}
         self.load = self.chance.choice([2, 10, 40])
+        self.endless = seed % 2 == 1
+        self.pause = self.chance.choice([0.3, 2.0, 6.0])  # between two faults of an endless one
         self._missing: dict[str, tuple[tuple[int, int], float, Lag]] = {}  # by agent: what is missing, since when
 
     def _policy(self) -> PairPolicy:
@@ -64,17 +68,31 @@ class History(Faults[Agent, Primary | Secondary]):
     # -- running ------------------------------------------------------------------
 
     def run(self) -> None:
-        """Faults, then peace until everything has come to rest; raises ViolationError or NoConvergenceError."""
+        """Faults, then peace until everything has come to rest; raises ViolationError or NoConvergenceError.
+
+        An endless history has faults to its end: nothing need heal in it, and nothing may be lost.
+        """
         for name in self.agents:
             self.after(self.chance.uniform(0, 5), partial(self.start_agent, name))
         self.after(self.chance.uniform(0, 4), self._acquire)
         self.after(0, self._tick)
+        if self.endless:
+            self._fault_after_fault()
+            self.run_until(FAULT_SECONDS + PEACE_SECONDS)
+            return
         for _ in range(self.chance.randint(0, 10)):
             self.after(self.chance.uniform(0, FAULT_SECONDS), self.chance.choice(self.faults()))
         self.run_until(FAULT_SECONDS)
         self.make_peace()
         if not self.run_until(FAULT_SECONDS + PEACE_SECONDS, self._at_rest):
             raise NoConvergenceError(self.describe())
+
+    def _fault_after_fault(self) -> None:
+        def next_one() -> None:
+            self.chance.choice([*self.faults(), self._disk_refuses])()
+            self._fault_after_fault()
+
+        self.after(self.chance.expovariate(1 / self.pause), next_one)
 
     def _tick(self) -> None:
         """The host writes; the volume server flushes; the copy and restore programs work."""
@@ -129,9 +147,15 @@ class History(Faults[Agent, Primary | Secondary]):
             self._set_clock,
         ]
 
+    def _disk_refuses(self) -> None:
+        """EIO of a journal: the primary gives its journal up, the secondary stops where it is until it starts anew."""
+        refuses = self.chance.choice([self.primary.disk_refuses, self.secondary.disk_refuses])
+        if refuses():
+            self.happened("disk errors")
+
     def _set_clock(self) -> None:
         """Somebody sets the clock of a site: a year ahead, or an hour back."""
-        self.counts["clock steps"] += 1
+        self.happened("clock steps")
         site = self.sites[self.chance.choice(sorted(self.sites))]
         site.step_ns += self.chance.choice(CLOCK_STEPS_NS)
 
@@ -142,14 +166,14 @@ class History(Faults[Agent, Primary | Secondary]):
             self.after(self.chance.uniform(0.1, 2.0), self._take_over)
 
     def _gap(self) -> None:
-        self.counts["gaps"] += 1
+        self.happened("gaps")
         self.primary.stop_and_start()
 
     def _take_over(self) -> None:
         """The secondary's controller takes over; its agent may die before it could keep or tell that."""
         if self.secondary.consistent is None or self.chance.random() < 0.5:
             return
-        self.counts["takeovers"] += 1
+        self.happened("takeovers")
         generation = self.secondary.generation + 1 if self.secondary.role is Role.SECONDARY else 2
         self.secondary.take_over(generation, self.now)
         if self.chance.random() < 0.5:

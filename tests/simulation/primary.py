@@ -42,6 +42,7 @@ class Primary(Controller):
     acquisition: bool = True
     waiting_since: float | None = None
     suspended: bool = False
+    cause: SuspendedCause = SuspendedCause.FULL
     gap: int | None = None
     awaits: bool = False  # was away: hosts are not served before word comes
     epoch: str | None = None  # of the changed regions, while there are some
@@ -70,9 +71,20 @@ class Primary(Controller):
         elif self.waiting_since is None:
             self.waiting_since = now
         elif now - self.waiting_since > FULL_WAIT_SECONDS:
-            self.suspended, self.final, self.suspended_at = True, False, self.newest
-            self.epochs += 1
-            self.epoch = f"epoch {self.epochs}"  # keeps what an earlier set had marked
+            self._suspend(SuspendedCause.FULL)
+
+    def _suspend(self, cause: SuspendedCause) -> None:
+        self.suspended, self.final, self.suspended_at, self.cause = True, False, self.newest, cause
+        self.epochs += 1
+        self.epoch = f"epoch {self.epochs}"  # keeps what an earlier set had marked
+
+    def disk_refuses(self) -> bool:
+        """A write or a sync of the journal fails: what was not synced is not trusted, and writes go on beside it."""
+        serves = self.role is Role.PRIMARY and self.acquisition and not self.suspended
+        if serves:
+            self.volume_server_crashes()
+            self._suspend(SuspendedCause.ERROR)
+        return serves
 
     def stop_and_start(self) -> None:
         """Acquisition was off for a moment: writes made then are in no journal."""
@@ -129,7 +141,7 @@ class Primary(Controller):
             awaits_serve=self.awaits,
             epoch=self.epoch,
             changes_final=self.final,
-            suspended_cause=SuspendedCause.FULL if self.epoch else None,
+            suspended_cause=self.cause if self.epoch else None,
             dirty_bytes=1 << 20 if self.epoch else 0,
             acquisition=self.acquisition,
             gap_sequence=self.gap,

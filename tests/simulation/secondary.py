@@ -15,6 +15,7 @@ from controller.api.models import (
     CopyMode,
     CopyOrder,
     CopyState,
+    Failure,
     InitialCopy,
     InitialCopyOrder,
     JournalState,
@@ -56,6 +57,7 @@ class Secondary(Controller):
     restore_to: int = 0
     link_contact: float = 0.0
     link_ok: bool = True
+    failure: Failure | None = None
     last_read_ns: int = 0
     taken_over_at: float = 0.0
     other: Primary = field(init=False, repr=False)
@@ -67,11 +69,19 @@ class Secondary(Controller):
     def crash(self, now: float, *, power: bool = False) -> None:
         self.up = False
         self.boots += power
+        self.failure = None
         self.order, self.restore_to = None, 0  # a copy that runs is durable, and goes on by itself
+
+    def disk_refuses(self) -> bool:
+        """A sync of the journal fails: nothing is copied or restored any more, until the daemon starts anew."""
+        works = self.role is Role.SECONDARY and self.failure is None
+        if works:
+            self.failure = Failure(error="StorageError", message="journal: input/output error", time_ns=1)
+        return works
 
     def work(self, now: float, link_up: bool, chance: random.Random) -> None:
         """Some moments of the copy and restore programs."""
-        if not self.up or self.role is not Role.SECONDARY:
+        if not self.up or self.role is not Role.SECONDARY or self.failure is not None:
             return
         primary = self.other
         if self.order is not None and now > self.order_ends:
@@ -155,6 +165,7 @@ class Secondary(Controller):
             consistent_sequence=self.consistent,
             copy_order_active=self.order is not None,
             link_ok=self.link_ok,
+            failure=self.failure,
             link_contact_ns=self.clock(self.link_contact),
             link_silent_seconds=now - self.link_contact,
         )

@@ -37,6 +37,8 @@ def test_histories_are_safe_and_come_to_rest() -> None:
         "sites lost",
         "clock steps",
         "lags held",
+        "disk errors",
+        "data link cuts",
         "OrderServe",
         "OrderFence",
         "OrderRestore",
@@ -72,8 +74,17 @@ def test_a_lag_that_believes_the_times_in_journals_is_caught(monkeypatch: pytest
         run_all()
 
 
-def test_a_history_replays_exactly() -> None:
-    first, second = History(7), History(7)
+def test_faults_go_on_to_the_end_of_every_other_history() -> None:
+    history = History(1)
+    history.run()
+    assert not history.peace
+    assert history.counts["faults"] > 5
+    assert not History(2).endless
+
+
+@pytest.mark.parametrize("seed", [6, 7])
+def test_a_history_replays_exactly(seed: int) -> None:
+    first, second = History(seed), History(seed)
     first.run()
     second.run()
     assert first.counts == second.counts
