@@ -13,19 +13,19 @@ from controller.journal.pointers import Pointer
 from tests.integration.copy.sites import JournalServer, Secondary, Writer, files, source_at
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.unit.copy.parts import Primary, block, content, follow, initial, once
+from tests.unit.copy.parts import Primary, block, content, follow, initial, marker_data, once
 
 
 def test_follows_while_the_lease_holds(primary: Primary, server: JournalServer, secondary: Secondary) -> None:
     primary.write(0, 3, block(1, 5))
-    primary.marker(block(2))
+    primary.marker(marker_data(2))
     primary.clear(7, 0, 100, Flag.TRIM)
     primary.commit()
     secondary.group.order_copy(follow(source_at(primary, server.uri)))
     assert secondary.group.wait_already_read(2, 20).sequence == 3
     secondary.wait_restored(3)
     assert secondary.equals(primary.volumes)
-    assert secondary.markers == [block(2)]
+    assert secondary.markers == [marker_data(2)]
     last = primary.write(7, 50, block(3, 9))
     primary.commit()
     secondary.wait_restored(last)
