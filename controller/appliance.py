@@ -88,7 +88,7 @@ class Appliance:
             workers=Workers(paths, events, partial(DataLink, certificates=config.certificates)),
             confirmations=Confirmations(),
             drivers=Drivers(),
-            permits=Permits(paths, config.serve),
+            permits=Permits(config.serve),
             rates=Rates(),
             modes=Modes(events),
             images=Images(config, paths),

@@ -59,11 +59,15 @@ class JournalSettings(BaseModel):
 
 
 class ReturnSettings(BaseModel):
-    """When a primary that comes back serves hosts again without having heard of the other site."""
+    """Whether, and after which time, a primary that comes back serves hosts without a word of the other site.
+
+    With `alone` a dead second site does not stop the first after a power cut
+    of its own; but one that took over behind a cut link is served beside.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    alone: bool = True  # false: never before it is told; hosts wait rather than two sites serve
+    alone: bool = True  # false: never before it is told, by the other site's word or a person
     alone_after_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
 
 

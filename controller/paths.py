@@ -13,7 +13,7 @@ in the state directory, sockets and pid files in the run directory.
         log/ID.log
         drills.jsonl  drills/                     the ledger of drills, and room for what is written to their images
     run_directory/
-        controller.sock  ID.sock  ID.ctl  ID.pid  NAME.permit
+        controller.sock  ID.sock  ID.ctl  ID.pid
 
 Server ids: `v-VOLUME` and `g-GROUP` serve volumes, `j-GROUP` the journal,
 `p-GROUP` the primary volumes to the copying site, `z-GROUP` compresses what
@@ -85,10 +85,6 @@ class Paths:
 
     def control(self, server: str) -> Path:
         return self.run / f"{server}.ctl"
-
-    def permit(self, group: str) -> Path:
-        """When the other site was last known not to serve; as short-lived as the run directory."""
-        return self.run / f"{group}.permit"
 
     def pidfile(self, server: str) -> Path:
         return self.run / f"{server}.pid"

@@ -76,10 +76,10 @@ def _expected(document: StateDocument, config: Config) -> set[str]:
 
 
 def _returning(appliance: Appliance, document: StateDocument) -> Iterator[GroupRecord]:
-    """Primaries that were away, and wait for the order to serve. One whose server lives on was not."""
+    """Primaries that were away, and wait for the order to serve. One whose volume server lived on was not."""
     for group in document.groups.values():
         server = plans.group_server(group)
-        if group.role is not Role.PRIMARY or group.phase is not Phase.READY or appliance.permits.good(group):
+        if group.role is not Role.PRIMARY or group.phase is not Phase.READY:
             continue
         if (running := process.adopt(appliance.paths.pidfile(server))) is not None:
             running.close()
@@ -105,8 +105,9 @@ def _serve_alone(appliance: Appliance, name: str) -> None:
                 appliance.events.emit(
                     "warning", "group.serves_alone", f"group {name} serves without word of the other site", group=name
                 )
-                appliance.permits.note(group)
+                appliance.permits.end_wait(name)
                 fence.start_serving(appliance, name)
+        members.settle(appliance, name)
 
     _attempt(appliance, name, "serve the volumes", act)
 

@@ -149,7 +149,6 @@ def _make_primary(appliance: Appliance, group: GroupRecord) -> None:
             serving.retire(appliance, _own_server(appliance, volume.name))
         serving.serve(appliance, server, document)
         serving.wait_served(appliance, server)
-    appliance.permits.note(group)
     serving.serve_journal(appliance, group)
     serving.wait_served(appliance, plans.journal_server(group.name))
     serving.wait_served(appliance, plans.source_server(group.name))

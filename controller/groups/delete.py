@@ -77,7 +77,7 @@ def finish(appliance: Appliance, name: str, *, force: bool) -> list[Dropped]:
     drills.end_all(appliance, name, "the group was deleted")
     group = appliance.store.document.group(name)
     serving.retire_journal(appliance, name)
-    appliance.permits.withdraw(name)
+    appliance.permits.end_wait(name)
     if group.role is Role.SECONDARY:
         appliance.workers.stop(name)
         serving.retire(appliance, plans.group_server(group))

@@ -61,7 +61,7 @@ def finish(appliance: Appliance, name: str) -> DemoteResult:
     assert demotion is not None
     stop_serving(appliance, group)
     serving.retire_journal(appliance, name)
-    appliance.permits.withdraw(name)
+    appliance.permits.end_wait(name)
     appliance.open_groups.drop(group)
     if not demotion.judged:
         orphans.judge(appliance, group, demotion)

@@ -15,6 +15,7 @@ from controller.api.lifecycle import ServeOrder
 from controller.api.models import FenceRequest, Group, Role, ServerState
 from controller.appliance import Appliance
 from controller.errors import ConflictError, PairvolError
+from controller.groups import members
 from controller.groups.primary import require_primary
 from controller.groups.view import show
 from controller.state import GroupRecord
@@ -40,7 +41,7 @@ def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:
         elif request.generation > (group.fenced_by or 0):
             with appliance.store.change() as draft:
                 draft.group(name).fenced_by = request.generation
-        appliance.permits.withdraw(name)
+        appliance.permits.end_wait(name)
         stop_serving(appliance, group)
     return show(appliance, name)
 
@@ -73,16 +74,18 @@ def serve(appliance: Appliance, name: str, order: ServeOrder) -> None:
                 group=name,
                 generation=group.generation,
             )
-        changed = group.quiesced == order.on
+        changed, waited = group.quiesced == order.on, appliance.permits.awaits(name)
         with appliance.store.change() as draft:
             draft.group(name).quiesced = not order.on
-        appliance.permits.note(group)
+        appliance.permits.end_wait(name)
         start_serving(appliance, name)
         server = plans.group_server(group)
         for member in group.volumes:
             serving.command(appliance, server, "writable", volume=member.name, writable=order.on)
         if not order.on:
             serving.command(appliance, server, "flush")
+    if waited:
+        members.settle(appliance, name)  # what its start had to leave as it was
     if changed:
         words = "takes writes" if order.on else "refuses writes for a planned takeover"
         event = "group.serving" if order.on else "group.quiesced"

@@ -72,7 +72,6 @@ def purge(appliance: Appliance, name: str, request: PurgeRequest) -> None:
                 group=name,
                 durable=durable,
             )
-        appliance.permits.note(group)
         confirmed = appliance.confirmations.note(group, request.reader, request.to_sequence)
         if confirmed > files.page.read(Pointer.CONFIRMED).sequence:
             files.page.publish(Pointer.CONFIRMED, files.position_of(confirmed))

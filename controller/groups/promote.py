@@ -40,7 +40,7 @@ def promote(appliance: Appliance, name: str, order: PromoteOrder) -> None:
                 record.fenced_by, record.fence_reason, record.quiesced = None, "", False
                 record.way = None
         group = appliance.store.document.group(name)
-        appliance.permits.note(group)
+        appliance.permits.end_wait(name)
         start_serving(appliance, name)
         found = read_map(appliance, group)
         serving_alone = found is not None and found.head.cause is SuspendedCause.TAKEOVER

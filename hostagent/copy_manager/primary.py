@@ -30,7 +30,7 @@ from hostagent.life import inband, rejoin, resync
 GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew
 FENCE_SECONDS: Final = 1.0
 SERVE_SECONDS: Final = 1.0
-WORD_SECONDS: Final = 20.0  # a controller believes for a minute that the other site does not serve
+WORD_SECONDS: Final = 20.0  # a controller that began anew has forgotten what was confirmed
 FILL_STEP_PERCENT: Final = 20.0  # look again before the journal has gained this much
 COPYING_SHARE: Final = 0.25  # of a beat, while the initial copy runs
 FAST_FILL_PERCENT: Final = 50.0  # and as fast as allowed above this
@@ -128,11 +128,7 @@ class PrimaryRole:
         return self.told.seconds + max(self.settings.fast_beat_seconds, gap)
 
     def _purge(self, facts: Facts, state: JournalState) -> list[Action]:
-        """Free what was confirmed; with nothing to free say it again now and then.
-
-        To the controller a confirmation is also word that the other site does
-        not serve: with it, a volume server that died goes on at once.
-        """
+        """Free what was confirmed; with nothing to free say it again now and then."""
         confirmed = confirmed_sequence(facts)
         if confirmed is None or facts.contact_failure is not None:
             return []

@@ -120,32 +120,36 @@ def test_a_returning_primary_serves_when_told(life: Life) -> None:
     tokyo = life.primary
     write(tokyo, 0, b"\x01" * 4096)
     tokyo.kill()
-    os.kill(tokyo.server_pid("v-data"), signal.SIGKILL)
-    permit = tokyo.run_directory / f"{GROUP}.permit"
-    permit.unlink()  # as after a boot
+    os.kill(tokyo.server_pid("v-data"), signal.SIGKILL)  # just after the other site was heard: it may take over now
     tokyo.configure("[serve]\nalone = false\n")
     tokyo.start()
     state = life.state(tokyo)
     assert (state.role, state.serving, state.awaits_serve, state.failure) == (Role.PRIMARY, False, True, None)
     assert tokyo.client.volume("data").server.value == "stopped"
+    life.pair.follow()
+    life.pair.confirm()  # which is no order to serve
+    assert life.state(tokyo).awaits_serve
     with pytest.raises(ConflictError, match="under generation 2"):
         tokyo.client.serve(GROUP, ServeOrder(generation=2))
     state = tokyo.client.serve(GROUP, ServeOrder(generation=1))
     assert (state.serving, state.awaits_serve) == (True, False)
     assert image(tokyo)[:4096] == b"\x01" * 4096
-    assert permit.exists()
 
-    # A controller and a volume server that die in a living site go on at once.
-    tokyo.kill()
-    os.kill(tokyo.server_pid("v-data"), signal.SIGKILL)
-    tokyo.start()
-    assert life.state(tokyo).awaits_serve is False
+    # A volume server that lived on is no return: its hosts notice nothing.
+    with connected(tokyo.wait_served("data")) as handle:
+        server = tokyo.server_pid("v-data")
+        tokyo.restart()
+        assert (life.state(tokyo).awaits_serve, tokyo.server_pid("v-data")) == (False, server)
+        handle.pwrite(b"\x02" * 4096, 0)
+    # Nor is one that dies under a controller that lives.
+    os.kill(server, signal.SIGKILL)
+    tokyo.wait_event("server.died", server="v-data")
+    assert image(tokyo)[:4096] == b"\x02" * 4096
     in_step(life)
 
     # The operator chose availability: after a while hosts are served without word.
     tokyo.kill()
     os.kill(tokyo.server_pid("v-data"), signal.SIGKILL)
-    permit.unlink()
     tokyo.configure("[serve]\nalone_after_seconds = 0.5\n")
     tokyo.start()
     tokyo.wait_event("group.serves_alone")

@@ -13,7 +13,7 @@ from controller.api.models import Role, TakeoverRequest
 from controller.errors import ConflictError, PeerError, StorageError
 from hostagent.api.models import PairState, Verdict
 from hostagent.cli.demo.sites import Daemon
-from tests.integration.hostagent.conftest import Case
+from tests.integration.hostagent.conftest import BLOCK, Case
 from tests.support.nbdkit import connected
 from tests.support.proxy import Faults
 from tests.support.waiting import wait_until
@@ -43,6 +43,33 @@ class Counter:
             self.refused = error.errno
 
     def join(self) -> None:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+class Insistent:
+    """A host that connects to a volume again and again, and writes and flushes what it can."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._ended = threading.Event()
+        self.acknowledged = self.refused = 0
+        self._thread = threading.Thread(target=self._insist, daemon=True)
+        self._thread.start()
+
+    def _insist(self) -> None:
+        while not self._ended.wait(0.01):
+            try:
+                with connected(self._uri) as handle:
+                    while not self._ended.is_set():
+                        handle.pwrite(b"old!" * (BLOCK // 4), 0)
+                        handle.flush()
+                        self.acknowledged += 1
+            except (nbd.Error, AssertionError):
+                self.refused += 1
+
+    def end(self) -> None:
+        self._ended.set()
         self._thread.join(30)
         assert not self._thread.is_alive()
 
@@ -190,6 +217,49 @@ def test_with_the_primary_site_dead_and_its_return(case: Case) -> None:
     with pytest.raises((nbd.Error, AssertionError)):
         case.write(99)
     assert case.number_at(case.linked.second) == 6
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["linked", "cut"])
+def test_a_primary_that_returns_at_once_takes_no_write_beside_the_new_one(case: Case, cut: bool) -> None:
+    """Everything of it dies and starts again within seconds; a host tries all the while."""
+    case.pair()
+    case.write(5)
+    case.wait_restored(5)
+    configuration = case.linked.first.configuration(Daemon.CONTROLLER)
+    usual = configuration.read_text()
+    host = Insistent(uri_of(case))
+    try:
+        wait_until(lambda: host.acknowledged > 10, what="the host to write")
+        case.linked.first.kill_site()
+        if cut:
+            case.linked.set_links(Faults(stalled=True))
+            configuration.write_text(f"{usual}\n[serve]\nalone = false\n")
+        case.osaka.take_over(case.name, force=True)
+        case.write(6, agent=case.osaka)
+        before = host.acknowledged
+        case.linked.first.start()
+        case.linked.first.wait_ready()
+        refused = host.refused
+        if cut:
+            wait_until(lambda: "group.awaits_serve" in names(case), what="the old primary to say that it waits")
+            status = case.status(case.tokyo)
+            assert (status.verdict, status.state) == (Verdict.CRIT, PairState.PSUE)
+            wait_until(lambda: host.refused > refused + 100, what="the host to have tried")
+            case.linked.set_links(Faults())
+        wait_until(lambda: case.tokyo.volume(case.name).role is Role.FENCED, 30, "the old primary to be fenced")
+        wait_until(lambda: host.refused > refused + 100, what="the host to have tried")
+        assert host.acknowledged == before, "the old primary took writes beside the new one"
+        assert not any(event.name == "pair.two_primaries" for event in case.osaka.events() if event.group == case.name)
+    finally:
+        host.end()
+        configuration.write_text(usual)
+    assert case.number_at(case.linked.second) == 6
+    if cut:
+        case.linked.first.kill(Daemon.CONTROLLER)  # the next one waits as usual
+
+
+def names(case: Case) -> set[str]:
+    return {event.name for event in case.tokyo.events() if event.group == case.name}
 
 
 def test_with_the_primary_half_alive_force_is_needed(case: Case) -> None:
