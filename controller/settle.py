@@ -101,12 +101,13 @@ def _serve_alone(appliance: Appliance, name: str) -> None:
     def act() -> None:
         with appliance.locks.hold(groups=[name]):
             group = appliance.store.document.groups.get(name)
-            if group is not None and group.role is Role.PRIMARY and appliance.permits.awaits(name):
-                appliance.events.emit(
-                    "warning", "group.serves_alone", f"group {name} serves without word of the other site", group=name
-                )
-                appliance.permits.end_wait(name)
-                fence.start_serving(appliance, name)
+            if group is None or group.role is not Role.PRIMARY or not appliance.permits.awaits(name):
+                return
+            appliance.events.emit(
+                "warning", "group.serves_alone", f"group {name} serves without word of the other site", group=name
+            )
+            appliance.permits.end_wait(name)
+            fence.start_serving(appliance, name)
         members.settle(appliance, name)
 
     _attempt(appliance, name, "serve the volumes", act)

@@ -121,6 +121,7 @@ class GroupRecord(Shape):
     journal_move: JournalMove | None = None  # under way
     drills: list[Drill] = Field(default_factory=list)  # open ones: restore waits
     quiesced: bool = False  # writes are refused for a planned takeover
+    yields_to: int | None = None  # that takeover's generation
     fenced_by: int | None = None  # generation that exists elsewhere
     fence_reason: str = ""
 

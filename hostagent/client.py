@@ -236,9 +236,9 @@ class Agent:
         path = f"/journals/{part(group)}/resize"
         return self._channel.call(JournalSizes, "POST", path, body=order, seconds=TAKEOVER_SECONDS)
 
-    def start_journal(self, group: str) -> JournalState:
+    def start_journal(self, group: str, *, force: bool = False) -> JournalState:
         """POST /journals/{group}/start: acquisition at the primary."""
-        return self._journal_command(group, "start", None)
+        return self._journal_command(group, "start", None, force=force)
 
     def stop_journal(self, group: str) -> JournalState:
         """POST /journals/{group}/stop: acquisition at the primary."""
@@ -256,12 +256,12 @@ class Agent:
         """POST /journals/{group}/purge: the primary frees what the secondary has, up to `to_sequence`."""
         return self._journal_command(group, "purge", to_sequence)
 
-    def _journal_command(self, group: str, verb: str, to_sequence: int | None) -> JournalState:
+    def _journal_command(self, group: str, verb: str, to_sequence: int | None, *, force: bool = False) -> JournalState:
         return self._channel.call(
             JournalState,
             "POST",
             f"/journals/{part(group)}/{verb}",
-            body=JournalCommand(to_sequence=to_sequence),
+            body=JournalCommand(to_sequence=to_sequence, force=force),
             seconds=ORDER_SECONDS,
         )
 

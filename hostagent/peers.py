@@ -147,6 +147,10 @@ class AgentClient:
         """Let the primary there take host writes, or refuse them for a planned takeover."""
         return self._order(JournalState, f"/peer/pairs/{group}/serve", order)
 
+    def call_off(self, group: str, order: ServeOrder) -> JournalState:
+        """Give this order back to the primary, unless that site has taken over, or is about to."""
+        return self._order(JournalState, f"/peer/pairs/{group}/call-off", order)
+
     def fence(self, group: str, request: FenceRequest) -> JournalState:
         """The other site serves now: stop serving there, keep everything."""
         return self._order(JournalState, f"/peer/pairs/{group}/fence", request)

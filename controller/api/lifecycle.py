@@ -44,10 +44,15 @@ class ResyncOrder(Shape):
 
 
 class ServeOrder(Shape):
-    """Serve hosts as primary under this generation; or, with `on` false, refuse their writes for a planned takeover."""
+    """Serve hosts as primary under this generation; or, with `on` false, refuse their writes for a planned takeover.
+
+    Writes that are refused for a takeover's generation are taken again only
+    by an order that names it: that takeover did not happen, and will not.
+    """
 
     generation: Generation
     on: bool = True
+    successor: Generation | None = None
 
 
 class JournalResize(Shape):

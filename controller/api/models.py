@@ -218,6 +218,7 @@ class JournalState(Shape):
     serving: bool = False  # hosts are served (read at least) from this site's volumes
     awaits_serve: bool = False  # a returning primary: the order to serve has not come
     quiesced: bool = False  # a primary that refuses writes for a planned takeover
+    yields_to: int | None = None  # that takeover's generation
     split: SplitMode = SplitMode.OFF
     epoch: str | None = None  # names the set of changed regions here, while there is one
     dirty_bytes: Count = 0  # in that set

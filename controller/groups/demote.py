@@ -73,7 +73,7 @@ def finish(appliance: Appliance, name: str) -> DemoteResult:
         record = draft.group(name)
         record.role, record.generation, record.phase = Role.SECONDARY, demotion.generation, Phase.READY
         record.peer_site, record.readers, record.demotion = demotion.peer_site, [], None
-        record.acquisition, record.gap_sequence, record.quiesced = False, None, False
+        record.acquisition, record.gap_sequence, record.quiesced, record.yields_to = False, None, False, None
         record.fenced_by, record.fence_reason, record.split = None, "", SplitMode.OFF
         record.way = record.next_generation = None
         record.composition = appliance.open_groups.get(record).composition()

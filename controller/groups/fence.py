@@ -30,7 +30,7 @@ def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:
             with appliance.store.change() as draft:
                 record = draft.group(name)
                 record.role, record.fenced_by, record.fence_reason = Role.FENCED, request.generation, request.reason
-                record.quiesced = False
+                record.quiesced, record.yields_to = False, None
             appliance.events.emit(
                 "warning",
                 "group.fenced",
@@ -74,9 +74,12 @@ def serve(appliance: Appliance, name: str, order: ServeOrder) -> None:
                 group=name,
                 generation=group.generation,
             )
+        _refuse_yielding(group, order)
         changed, waited = group.quiesced == order.on, appliance.permits.awaits(name)
         with appliance.store.change() as draft:
-            draft.group(name).quiesced = not order.on
+            record = draft.group(name)
+            record.quiesced = not order.on
+            record.yields_to = None if order.on else order.successor or record.yields_to
         appliance.permits.end_wait(name)
         start_serving(appliance, name)
         server = plans.group_server(group)
@@ -99,6 +102,19 @@ def start_serving(appliance: Appliance, name: str) -> None:
     server = plans.group_server(group)
     serving.serve(appliance, server, plans.group_document(group, document, appliance.config, appliance.paths))
     serving.wait_served(appliance, server)
+
+
+def _refuse_yielding(group: GroupRecord, order: ServeOrder) -> None:
+    """The other site may serve under the generation that was promised to it, unless somebody knows that it does not."""
+    if order.on and group.yields_to is not None and order.successor != group.yields_to:
+        raise ConflictError(
+            f"cannot serve group {group.name}: it refuses writes for a takeover of generation {group.yields_to}, "
+            "which may have happened",
+            hint=f'End it with "pairvol pair takeover {group.name}"; '
+            f'"pairvol journal start {group.name}" asks the other site, and calls it off.',
+            group=group.name,
+            generation=group.yields_to,
+        )
 
 
 def _refuse(group: GroupRecord, request: FenceRequest) -> None:

@@ -71,6 +71,7 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
         "serving": plans.serves_volumes(group) and not appliance.permits.awaits(name),
         "awaits_serve": appliance.permits.awaits(name),
         "quiesced": group.quiesced,
+        "yields_to": group.yields_to,
         "split": group.split,
         "orphans": len(group.orphans),
         "drills": len(group.drills),

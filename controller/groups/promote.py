@@ -37,7 +37,8 @@ def promote(appliance: Appliance, name: str, order: PromoteOrder) -> None:
                 record.role, record.generation, record.acquisition = Role.PRIMARY, order.generation, True
                 record.peer_site = order.peer_site or record.peer_site
                 record.readers, record.gap_sequence = [record.peer_site], None
-                record.fenced_by, record.fence_reason, record.quiesced = None, "", False
+                record.fenced_by, record.fence_reason = None, ""
+                record.quiesced, record.yields_to = False, None
                 record.way = None
         group = appliance.store.document.group(name)
         appliance.permits.end_wait(name)

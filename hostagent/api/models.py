@@ -231,6 +231,7 @@ class PairDeletion(Shape):
 
 class JournalCommand(Shape):
     to_sequence: Count | None = None
+    force: bool = False  # start: although the other site, which was to take over, does not answer
 
 
 class JournalSides(Shape):

@@ -45,9 +45,15 @@ def status(session: Session, group: GroupArgument) -> None:
 
 
 @verb(app, "start")
-def start(session: Session, group: GroupArgument) -> None:
-    """Start journal acquisition at the primary."""
-    _show(session, session.agent.start_journal(group))
+def start(
+    session: Session,
+    group: GroupArgument,
+    force: Annotated[
+        bool, typer.Option("--force", help="After a takeover cut short: also when the other site does not answer.")
+    ] = False,
+) -> None:
+    """Start journal acquisition at the primary; one that refuses hosts serves again."""
+    _show(session, session.agent.start_journal(group, force=force))
 
 
 @verb(app, "stop")

@@ -84,6 +84,8 @@ def _start(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) ->
     return without word of the other site) serves again, on the operator's word.
     """
     state = runner.look()
+    if state is not None and state.yields_to is not None:
+        return _call_off(host, pair, state, force=order.force)
     if state is not None and (state.quiesced or state.awaits_serve):
         return host.controller.serve(pair.group, ServeOrder(generation=state.generation))
     if state is not None and state.acquisition and state.mode is AcquisitionMode.SUSPENDED:
@@ -97,6 +99,23 @@ def _start(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) ->
     runner.look()
     runner.exchange()
     return state
+
+
+def _call_off(host: Host, pair: Pair, state: JournalState, *, force: bool) -> JournalState:
+    """Take writes again that are refused for a takeover: the site that was to take over says that it did not."""
+    group, there = pair.group, pair.secondary.site
+    order = ServeOrder(generation=state.generation, successor=state.yields_to)
+    try:
+        return host.peers.get(there).call_off(group, order)
+    except PeerError as error:
+        if force:
+            return host.controller.serve(group, order)
+        raise PeerError(
+            f"cannot start {group}: {there} may have taken over as generation {state.yields_to}, and cannot be asked: "
+            f"{error.message}",
+            hint=f"Give it again when {there} answers; if you know that nobody serves there, add --force.",
+            group=group,
+        ) from error
 
 
 def _stop(host: Host, runner: PairRunner, pair: Pair, order: JournalCommand) -> JournalState:

@@ -16,9 +16,13 @@ but what does not arrive within a few seconds stays behind, counted |
 Always refused: a secondary whose initial copy is not done. What was read is
 always restored first, from the local journal.
 
-Order (I8): the generation is durable at the secondary's controller before the
-first write under it. A primary that could not be told is fenced by its own
-agent at its first exchange with this one.
+Order (I8): the generation is durable at both controllers before the first
+write under it: at the primary as the takeover that it refuses writes for, at
+the secondary as its own. So whatever is cut, the primary takes no write under
+the old one: `journal start` asks the secondary's agent, which calls a takeover
+off only while its controller is a secondary and no command goes on. A primary
+that could not be told is fenced by its own agent at its first exchange with
+this one.
 
 | step | a crash after it leaves | the same command again |
 |---|---|---|
@@ -107,6 +111,22 @@ def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool =
     return report
 
 
+def call_off(host: Host, group: str, order: ServeOrder) -> JournalState:
+    """Let the primary take writes again that it refuses for a takeover of this site, which was cut short.
+
+    With the group held here, so that no takeover goes on meanwhile.
+    """
+    with host.locks.hold(groups=[group]):
+        own = host.controller.group(group)
+        if not own.ready or own.role is not Role.SECONDARY or own.generation >= (order.successor or 0):
+            raise ConflictError(
+                f"cannot call the takeover of {group} off: {host.site} is {own.role} under generation {own.generation}",
+                hint=f'Go on with "pairvol pair takeover {group}"; see "pairvol pair status {group}".',
+                group=group,
+            )
+        return host.peers.get(host.store.get(group).primary.site).serve(group, order)
+
+
 class _Takeover:
     def __init__(self, host: Host, runner: PairRunner, pair: Pair, force: bool) -> None:
         self._host, self._runner, self._pair, self._force = host, runner, pair, force
@@ -114,6 +134,7 @@ class _Takeover:
         self._other = host.peers.get(self._primary)
         self._changed_bytes = 0  # at the primary, in no journal
         self._untold = False  # the primary took writes of which nothing is known
+        self._generation = 0  # of this takeover
         self._began = time.monotonic()
         self._renewed = 0.0
 
@@ -128,6 +149,7 @@ class _Takeover:
             return self._finish(own.generation, None, planned=self._was_planned(own.generation), again=True)
         self._refuse_uncopied()
         generation = max(own.generation + 1, self._runner.ask(lambda facts: facts.generation_known))
+        self._generation = generation
         primary = self._runner.exchange(ANSWER_SECONDS)
         half = self._runner.ask(lambda facts: facts.contact_failure is None and not facts.peer_lacks_pair)
         if primary is None and half and not self._force:
@@ -138,7 +160,7 @@ class _Takeover:
             )
         if primary is None:
             return self._finish(generation, None, planned=False)
-        quiet, missing = self._with_primary(generation, primary)
+        quiet, missing = self._with_primary(primary)
         try:
             return self._finish(generation, missing, planned=quiet and missing is None)
         except PeerError:
@@ -171,7 +193,7 @@ class _Takeover:
 
     # -- with the primary answering -------------------------------------------------
 
-    def _with_primary(self, generation: int, primary: JournalState) -> tuple[bool, Missing | None]:
+    def _with_primary(self, primary: JournalState) -> tuple[bool, Missing | None]:
         """Get close, stop writes, drain: whether writes were stopped, and what is still missing then."""
         self._refuse_stopped(primary)
         if primary.role is not Role.PRIMARY:  # fenced by an earlier command
@@ -229,9 +251,13 @@ class _Takeover:
         return min(seconds, FORCED_DRAIN_SECONDS) if self._force else seconds
 
     def _serve(self, generation: int, *, on: bool) -> JournalState | None:
-        """Let the primary take or refuse host writes; None when it cannot and we go on without."""
+        """Let the primary take or refuse host writes; None when it cannot and we go on without.
+
+        The takeover's generation is durable there too before anybody writes under it (I8).
+        """
+        order = ServeOrder(generation=generation, on=on, successor=self._generation)
         try:
-            state = self._other.serve(self._group, ServeOrder(generation=generation, on=on))
+            state = self._other.serve(self._group, order)
         except PairvolError as error:
             if self._force or on:
                 return None

@@ -78,7 +78,10 @@ class PrimaryRole:
         return resync.of_primary(facts, state, confirmed_sequence(facts), self.pace, wanted=self.resync_ordered)
 
     def _serve(self, now: Instant, facts: Facts, state: JournalState) -> list[Action]:
-        """A primary that was away serves again when the other site has just answered that it is its secondary."""
+        """A primary that was away serves again when the other site has just answered that it is its secondary.
+
+        One that refuses writes for a takeover is read only: that may be under way.
+        """
         answered = facts.answered
         fresh = answered is not None and now.seconds - answered.seconds < self.settings.beat_seconds
         if (
@@ -87,7 +90,7 @@ class PrimaryRole:
             and confirmed_sequence(facts) is not None
             and self.pace.due(OrderServe, every=SERVE_SECONDS)
         ):
-            return [OrderServe(ServeOrder(generation=state.generation))]
+            return [OrderServe(ServeOrder(generation=state.generation, on=not state.quiesced))]
         return []
 
     def _tell(self, now: Instant, facts: Facts) -> ExchangeWithPeer:

@@ -89,6 +89,12 @@ def serve(host: Here, group: Name, order: ServeOrder) -> JournalState:
         return host.controller.serve(group, order)
 
 
+@router.post("/pairs/{group}/call-off")
+def call_off(host: Here, group: Name, order: ServeOrder) -> JournalState:
+    """Let the primary take host writes again that it refuses for a takeover of this site."""
+    return takeover.call_off(host, group, order)
+
+
 @router.post("/pairs/{group}/fence")
 def fence(host: Here, group: Name, request: FenceRequest) -> JournalState:
     """The other site has taken over: stop serving, keep everything."""

@@ -156,6 +156,28 @@ def test_a_returning_primary_serves_when_told(life: Life) -> None:
     in_step(life)
 
 
+def test_a_primary_that_yields_takes_writes_only_when_that_takeover_is_called_off(life: Life) -> None:
+    tokyo = life.primary
+    tokyo.configure("[serve]\nalone = false\n")
+    state = tokyo.client.serve(GROUP, ServeOrder(generation=1, on=False, successor=2))
+    assert (state.quiesced, state.yields_to) == (True, 2)
+    tokyo.kill()
+    os.kill(tokyo.server_pid("v-data"), signal.SIGKILL)
+    tokyo.start()
+    assert life.state(tokyo).awaits_serve
+    state = tokyo.client.serve(GROUP, ServeOrder(generation=1, on=False))  # the other site was heard: it may be read
+    assert (state.awaits_serve, state.quiesced, state.yields_to) == (False, True, 2)
+    for order in (ServeOrder(generation=1), ServeOrder(generation=1, successor=1)):
+        with pytest.raises(ConflictError, match="takeover of generation 2"):
+            tokyo.client.serve(GROUP, order)
+    with connected(tokyo.wait_served("data")) as handle, pytest.raises(Exception, match="nbd_pwrite"):
+        handle.pwrite(bytes(512), 0)
+    state = tokyo.client.serve(GROUP, ServeOrder(generation=1, successor=2))
+    assert (state.quiesced, state.yields_to) == (False, None)
+    write(tokyo, 0, b"\x01" * 4096)
+    in_step(life)
+
+
 # split
 
 

@@ -141,7 +141,7 @@ def test_a_primary_left_refusing_writes_says_so_and_serves_again_by_command(case
     case.pair()
     case.write(1)
     with ControllerClient(case.linked.first.controller_address) as controller:
-        controller.serve(case.name, ServeOrder(generation=1, on=False))
+        controller.serve(case.name, ServeOrder(generation=1, on=False, successor=2))
     with pytest.raises((nbd.Error, AssertionError)):
         case.write(2)
     status = case.wait_state(PairState.PSUE)
@@ -217,6 +217,52 @@ def test_with_the_primary_site_dead_and_its_return(case: Case) -> None:
     with pytest.raises((nbd.Error, AssertionError)):
         case.write(99)
     assert case.number_at(case.linked.second) == 6
+
+
+def test_cut_between_the_takeover_and_the_word_of_it_the_old_primary_takes_no_write(case: Case) -> None:
+    """The coordinator dies, and the link with it, when its site has just begun to serve."""
+    case.pair()
+    case.write(5)
+    case.wait_restored(5)
+    with ControllerClient(case.linked.first.controller_address) as controller:
+        controller.serve(case.name, ServeOrder(generation=1, on=False, successor=2))
+    case.linked.second.kill(Daemon.AGENT)
+    case.linked.set_links(Faults(stalled=True))
+    with ControllerClient(case.linked.second.controller_address) as controller:
+        controller.take_over(case.name, TakeoverRequest(generation=2))
+    host = Insistent(uri_of(case))
+    try:
+        wait_until(lambda: host.refused > 10, what="the host to have tried")
+        with pytest.raises(PeerError, match="may have taken over as generation 2") as silent:
+            case.tokyo.start_journal(case.name)
+        assert "--force" in silent.value.hint
+        case.linked.first.kill_site()
+        case.linked.first.start()
+        case.linked.first.wait_ready()
+        refused = host.refused
+        wait_until(lambda: host.refused > refused + 100, what="the host to have tried again")
+        with pytest.raises(PeerError, match="may have taken over as generation 2"):
+            case.tokyo.start_journal(case.name)
+        case.linked.set_links(Faults())
+        case.linked.second.start(Daemon.AGENT)
+        case.linked.second.wait_ready()
+        wait_until(lambda: case.tokyo.volume(case.name).role is Role.FENCED, 30, "the old primary to be fenced")
+        with pytest.raises(ConflictError):
+            case.tokyo.start_journal(case.name)
+    finally:
+        host.end()
+    assert host.acknowledged == 0
+
+
+def test_the_operator_may_go_on_without_the_site_that_was_to_take_over(case: Case) -> None:
+    case.pair()
+    with ControllerClient(case.linked.first.controller_address) as controller:
+        controller.serve(case.name, ServeOrder(generation=1, on=False, successor=2))
+    case.linked.second.kill_site()
+    with pytest.raises(PeerError, match="may have taken over as generation 2"):
+        case.tokyo.start_journal(case.name)
+    case.tokyo.start_journal(case.name, force=True)
+    case.write(7)
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["linked", "cut"])

@@ -73,7 +73,10 @@ class Site(Told):
         self._need(Role.PRIMARY)
         if order.generation != self.generation:
             raise ConflictError(f"cannot serve under generation {order.generation}")
+        if order.on and self.yields_to is not None and order.successor != self.yields_to:
+            raise ConflictError(f"it refuses writes for a takeover of generation {self.yields_to}")
         self.quiesced, self.awaits = not order.on, False
+        self.yields_to = None if order.on else order.successor or self.yields_to
         return self.state(now)
 
     def order_suspend(self, now: float, group: str, order: SuspendOrder) -> JournalState:
@@ -115,6 +118,7 @@ class Site(Told):
         if self.role is Role.SECONDARY or request.generation <= self.generation:
             raise ConflictError(f"cannot fence group db: it is {self.role} here at generation {self.generation}")
         self.role, self.fenced_by, self.quiesced, self.awaits = Role.FENCED, request.generation, False, False
+        self.yields_to = None
         return self.group()
 
     def order_demote(self, now: float, group: str, order: DemoteOrder) -> DemoteResult:
@@ -136,6 +140,7 @@ class Site(Told):
         self.role, self.generation, self.peer = Role.SECONDARY, order.generation, order.peer_site or self.peer
         self.read = self.restored = base
         self.acquisition = self.quiesced = self.awaits = False
+        self.yields_to = None
         self.split = SplitMode.OFF
         self._forget_copies()
         return DemoteResult(generation=self.generation, orphan=None, dirty_bytes=len(regions) << 20)

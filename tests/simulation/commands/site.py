@@ -91,6 +91,7 @@ class SiteBase(Controller):
     newest: int = 0
     confirmed: int = 0
     quiesced: bool = False
+    yields_to: int | None = None
     awaits: bool = False
     alone_at: float = 0.0
     waiting_since: float | None = None

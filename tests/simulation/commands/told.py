@@ -65,6 +65,7 @@ class Told(Copying):
             serving=self.serves,
             awaits_serve=self.awaits and self.role is Role.PRIMARY,
             quiesced=self.quiesced,
+            yields_to=self.yields_to,
             split=self.split,
             epoch=changed.epoch if changed else None,
             dirty_bytes=len(changed.regions) << 20 if changed else 0,

@@ -78,4 +78,4 @@ def test_commands_reach_their_endpoint(agent: FakeAgent, pairvol: Pairvol, verb:
     shown = pairvol("journal", verb, "db", *to)
     assert shown.code == 0
     assert shown.out == "db (primary): acquisition on; journal-in 411\N{THIN SPACE}001\n"
-    assert agent.requests[-1][2] == {"to_sequence": 410_000 if to else None}
+    assert agent.requests[-1][2] == {"to_sequence": 410_000 if to else None, "force": False}

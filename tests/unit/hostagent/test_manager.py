@@ -127,6 +127,12 @@ def test_a_primary_that_was_away_serves_when_the_other_site_was_heard(scene: Sce
     serve = asked(scene, facts)[OrderServe]
     assert isinstance(serve, OrderServe)
     assert (serve.order.generation, serve.order.on) == (1, True)
+    own = facts.own.state
+    assert own is not None
+    own.quiesced = True  # a takeover may be under way: read it may be, written not
+    serve = asked(scene, facts)[OrderServe]
+    assert isinstance(serve, OrderServe)
+    assert not serve.order.on
 
     scene.now += 1.1  # its word is old
     facts.own_state(scene.instant, scene.primary.state(scene.now))
