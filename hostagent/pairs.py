@@ -63,8 +63,8 @@ _SEEN: Final = {
 _FOLLOWED: Final = (_S.COPY, _S.PAIR, _S.PFUL, _S.PSUS, _S.PFUS, _S.PSUE)
 _UNCHANGED: Final = (_E.START, _E.STOP, _E.COPY, _E.RESTORE, _E.PURGE)
 
-# A change that is not here cannot happen. A pair that was taken over is never anything else again under its old
-# direction: it is turned, and begins anew as COPY. A pair that does not exist is only created.
+# A change that is not here cannot happen. A pair that was taken over stays so until its direction is decided: turned by
+# a swap, or kept by a resync, it begins anew as COPY. A pair that does not exist is only created.
 TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
     (_S.SMPL, _E.ABSENT): _S.SMPL,
     (_S.SMPL, _E.CREATE): _S.COPY,
@@ -81,7 +81,8 @@ TRANSITIONS: Final[dict[tuple[PairState, PairEvent], PairState]] = {
     **{(state, _E.RESYNC): state for state in (_S.PAIR, _S.PFUL)},  # nothing differs: given again, it is done
     **{(state, _E.VERIFY): state for state in (_S.PAIR, _S.PFUL)},
     (_S.SSWS, _E.SWAP): _S.COPY,
-    **{(state, _E.SWAP): state for state in (_S.COPY, _S.PAIR, _S.PFUL)},  # only when it was swapped: life/commands.py
+    (_S.SSWS, _E.RESYNC): _S.COPY,
+    **{(state, _E.SWAP): state for state in (_S.COPY, _S.PAIR, _S.PFUL)},  # only when it was swapped: life/direction.py
 }
 
 
@@ -124,7 +125,8 @@ _COMMANDS: Final = (
 _HINTS: Final = {
     _S.SMPL: 'Create it with "pairvol pair create".',
     _S.SSWS: "The secondary site is in use as primary; pair again in the other direction with "
-    '"pairvol pair resync {group} --swap", or end the pair with "pairvol pair delete {group}".',
+    '"pairvol pair resync {group} --swap", in the old one, without what it wrote, with "pairvol pair resync {group}", '
+    'or end the pair with "pairvol pair delete {group}".',
 }
 _FIRST: Final = 'Bring it back in step with "pairvol pair resync {group}", then "pairvol pair takeover {group}".'
 _BACK: Final = 'Bring it back in step first, with "pairvol pair resync {group}".'

@@ -61,8 +61,8 @@ def judge(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
         out = pointers[Pointer.JOURNAL_OUT]
         end, damage = scan(journal, out, tail.add)
         whole = end.sequence >= pointers[Pointer.DURABLE].sequence
-        journaled = _journaled(group, files, demotion.base.sequence)
-        known = journaled and whole and out.sequence <= max(demotion.base.sequence, demotion.covered_sequence)
+        told = journaled(group, files, demotion.base.sequence)
+        known = told and whole and out.sequence <= max(demotion.base.sequence, demotion.covered_sequence)
         sizes = {member.index: member.size_bytes for member in group.volumes}
         # What is in no checkpoint may not be in these volumes, although the new primary has it.
         safe = min(demotion.base.sequence, pointers[Pointer.CHECKPOINT].sequence)
@@ -72,7 +72,7 @@ def judge(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
         journal.close()
     if not known:
         words = damage if not whole else f"journals up to {out.sequence} were freed"
-        words = words if journaled else "acquisition was stopped, and no whole copy followed that the new primary has"
+        words = words if told else "acquisition was stopped, and no whole copy followed that the new primary has"
         appliance.events.emit(
             "warning",
             "group.changes_unknown",
@@ -92,7 +92,7 @@ def judge(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
             record.journal_members = []  # they are taken in the same way
 
 
-def _journaled(group: GroupRecord, files: GroupPaths, base: int) -> bool:
+def journaled(group: GroupRecord, files: GroupPaths, base: int) -> bool:
     """Whether the new primary has every write that was made while acquisition was stopped.
 
     The word of it is the marker of the whole copy that followed, among the journals that it has.

@@ -13,9 +13,10 @@ from controller.api.lifecycle import PromoteOrder
 from controller.api.models import AcquisitionMode, Role, SuspendedCause
 from controller.appliance import Appliance
 from controller.errors import ConflictError, IntegrityError
+from controller.groups import orphans
 from controller.groups.fence import start_serving
 from controller.groups.suspension import command_resume, read_map
-from controller.journal.changes import changed_regions
+from controller.journal.changes import changed_regions, everything
 from controller.journal.pointers import Pointer, PointerPage
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
@@ -92,7 +93,10 @@ def _take_back(appliance: Appliance, group: GroupRecord) -> None:
                 sequence=tail.sequence + 1,
             )
         sizes = {member.index: member.size_bytes for member in group.volumes}
-        changed, _ = changed_regions(journal, out.sequence + 1, tail.sequence, sizes)
+        if orphans.journaled(group, files, page.read(Pointer.CONFIRMED).sequence):
+            changed, _ = changed_regions(journal, out.sequence + 1, tail.sequence, sizes)
+        else:  # hosts wrote while acquisition was stopped
+            changed = everything(sizes)
         present = read_map(appliance, group)
         head = MapHead(tail, MapState.DRAINING, SuspendedCause.TAKEOVER)
         if present is None:

@@ -122,7 +122,7 @@ class Pair(Shape):
     policy: PairPolicy
     taken_over: bool = False  # the secondary site serves the volumes
     planned_generation: int | None = None  # of a takeover of this site that loses nothing, once that is certain
-    turns: Count = 0  # how often the direction was reversed; the higher of two records of one pair is the newer
+    turns: Count = 0  # how often its direction was decided anew; the higher of two records of one pair is the newer
     handed_ns: Count | None = None  # when a planned takeover made the primary what it is; None: nothing of the kind did
     created_ns: Count
 
@@ -184,10 +184,10 @@ class PairSplit(Shape):
 
 
 class PairResync(Shape):
-    """Bring a pair back in step by what differs; `swap`: in the other direction, after a takeover."""
+    """Bring a pair back in step by what differs; after a takeover in its old direction, or with `swap` in the other."""
 
     swap: bool = False
-    force: bool = False  # drop what never reached the new primary; or disconnect hosts from a split SVOL
+    force: bool = False  # drop what only the site that follows has; or disconnect hosts from a split SVOL
 
 
 class TakeoverReport(Shape):

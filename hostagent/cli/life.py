@@ -52,7 +52,7 @@ def resync(
         bool, typer.Option("--force", help="Give up what only the site that follows has; also disconnect hosts.")
     ] = False,
 ) -> None:
-    """Bring a pair back in step by what differs. Replication goes on from there."""
+    """Bring a pair back in step by what differs. After a takeover the old primary is kept, unless --swap is given."""
     from hostagent.api.models import PairResync
 
     look, order = Journals(session, group, f"resync of {group}"), PairResync(swap=swap, force=force)

@@ -63,7 +63,7 @@ from hostagent.copy_manager.runner import PairRunner
 from hostagent.drills.commands import release_devices
 from hostagent.history.commands import remember_takeover
 from hostagent.host import Host
-from hostagent.life.commands import turn
+from hostagent.life.direction import turn
 from hostagent.life.missing import Missing, behind, stopped
 from hostagent.life.served import already, refuse_blind_return, serves, silent
 from hostagent.limit import copy_order

@@ -127,13 +127,19 @@ class Facts:
     def taken_over(self) -> bool:
         """Whether the secondary site is known to serve the volumes.
 
-        Old news will do: only turning the direction undoes it, and then the
-        two sites have changed their places in the pair.
+        Old news will do: only a decision of the direction undoes it. Then the
+        two sites have changed their places in the pair, or its generation is
+        above that of the takeover.
         """
         state, told = self.secondary.state, self.peer_pair
         return (
             self.pair.taken_over
-            or (state is not None and state.uuid == self.pair.uuid and state.role is Role.TAKEN_OVER)
+            or (
+                state is not None
+                and state.uuid == self.pair.uuid
+                and state.role is Role.TAKEN_OVER
+                and state.generation >= self.pair.generation
+            )
             or (told is not None and _same_direction(told, self.pair) and told.taken_over)
         )
 

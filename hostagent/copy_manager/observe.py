@@ -114,6 +114,8 @@ def observe(facts: Facts, now: Instant, settings: CopySettings) -> Observed:
         )
     if _turning(facts):
         return Observed(PairEvent.COPYING, f"{facts.pair.secondary.site} is being made the secondary")
+    if _taking_back(facts):
+        return Observed(PairEvent.COPYING, f"{facts.pair.primary.site} is being made the primary again")
     fault = _fault(facts, now, settings)
     if fault is not None:
         return Observed(PairEvent.FAILED, *fault)
@@ -145,6 +147,17 @@ def _turning(facts: Facts) -> bool:
     follows = secondary.role is Role.SECONDARY and secondary.generation == generation
     leaves = secondary.role is Role.FENCED and secondary.generation < generation
     return serves and (leaves or (follows and primary.role is Role.TAKEN_OVER))
+
+
+def _taking_back(facts: Facts) -> bool:
+    """Whether the old primary is kept after a takeover, and is not promoted yet."""
+    primary, secondary, generation = facts.primary.state, facts.secondary.state, facts.pair.generation
+    if not facts.pair.turns or primary is None or secondary is None:
+        return False
+    if facts.primary.absent or facts.secondary.absent or facts.peer_lacks_pair:
+        return False
+    behind = primary.generation < generation and secondary.generation < generation
+    return behind and primary.role is Role.FENCED and secondary.role in (Role.TAKEN_OVER, Role.FENCED)
 
 
 def _healthy(facts: Facts, state: JournalState, settings: CopySettings) -> Observed:

@@ -70,7 +70,9 @@ class SecondaryRole:
         if state is None or facts.own.failure is not None:
             return actions
         if facts.taken_over or state.uuid != facts.pair.uuid or not may_copy(facts, state):
-            return actions + ([] if facts.taken_over else rejoin.demote(facts, state, self.pace))
+            if not facts.taken_over:
+                actions += rejoin.fence(facts, state, self.pace) + rejoin.demote(facts, state, self.pace)
+            return actions
         source = facts.source
         if source is not None and _whole(source, state):
             if resync.needs_regions(facts, state):

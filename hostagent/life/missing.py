@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.api.models import JournalState, SplitMode
 from controller.errors import ConflictError
+from controller.journal.pointers import Pointer
 from controller.units import counted, format_size
-from hostagent.api.models import Pair
+from controller.volume.regions import REGION_BYTES
+from hostagent.api.models import Attachment, Pair
+from hostagent.copy_manager.lag import position
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +69,29 @@ def refuse_overwriting(pair: Pair, secondary: JournalState, *, force: bool) -> N
         f'over: "pairvol pair takeover {group} --to {site} --force".',
         group=group,
         changed_bytes=changed,
+    )
+
+
+def refuse_dropping(pair: Pair, new: JournalState, attached: Sequence[Attachment], since: str) -> None:
+    """Refuse a resync that keeps the old primary while the site that took over has writes, or hosts, of its own.
+
+    `since`: when the last journal that both sites have was written.
+    """
+    if not new.dirty_bytes and not attached:
+        return
+    group, old, site = pair.group, pair.primary.site, pair.secondary.site
+    reasons = []
+    if new.dirty_bytes:
+        count = counted(-(-new.dirty_bytes // REGION_BYTES), "region")
+        last = position(new, Pointer.ALREADY_RESTORED).sequence
+        reasons.append(f"{site} changed {format_size(new.dirty_bytes)} in {count} after journal {last} of {since}")
+    if attached:
+        where = ", ".join(sorted(f"{each.volume} as {each.device or each.uri}" for each in attached))
+        reasons.append(f"its host has attached {where}" if reasons else f"the host of {site} has attached {where}")
+    raise ConflictError(
+        f"cannot resync {group}: {', and '.join(reasons)}; a resync keeps what {old} holds and overwrites that",
+        hint=f'Add --force to drop it: "pairvol pair resync {group} --force"; to keep it instead, let {old} follow: '
+        f'"pairvol pair resync {group} --swap".',
+        group=group,
+        changed_bytes=new.dirty_bytes,
     )

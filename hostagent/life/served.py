@@ -23,7 +23,8 @@ def serves(pair: Pair, order: TakeoverOrder) -> bool:
     if pair.taken_over:
         raise ConflictError(
             f"cannot let {order.to} take over {pair.group}: {pair.secondary.site} took it over from there",
-            hint=f'Pair them again first with "pairvol pair resync {pair.group} --swap".',
+            hint=f'Pair them again first with "pairvol pair resync {pair.group} --swap"; or give up what '
+            f'{pair.secondary.site} wrote since, with "pairvol pair resync {pair.group}".',
             group=pair.group,
         )
     return True

@@ -1,4 +1,4 @@
-"""A pair in the other direction: the same pair and volumes, with their places changed. Pure."""
+"""The direction of a pair after a takeover: the other one, or the old one under the next generation. Pure."""
 
 from __future__ import annotations
 
@@ -19,4 +19,11 @@ def turned(pair: Pair, generation: int, handed_ns: int | None = None) -> Pair:
             "turns": pair.turns + 1,
             "handed_ns": handed_ns,
         }
+    )
+
+
+def taken_back(pair: Pair, generation: int) -> Pair:
+    """What is kept of a pair that was taken over, once it runs as before under a generation above the takeover's."""
+    return pair.model_copy(
+        update={"generation": generation, "taken_over": False, "turns": pair.turns + 1, "handed_ns": None}
     )

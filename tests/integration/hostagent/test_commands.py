@@ -277,13 +277,19 @@ def test_taken_over(two: Case) -> None:
         primary.split_pair(case.name)
         case.write(2, agent=primary)
         secondary.take_over(case.name, force=True)
+        case.write(3, agent=secondary)
         for agent in (primary, secondary):
             case.wait_state(PairState.SSWS, agent)
             wait_until(lambda: taken_over(agent, case.name), what="both to know")  # noqa: B023
 
     lose(case.tokyo, case.osaka)
     column = Column(case, "SSWS", PairState.SSWS)
-    column.stays("swap", "delete")
+    column.stays("swap", "resync", "delete")
+
+    def keep() -> None:
+        case.tokyo.resync_pair(case.name, PairResync(force=True))
+
+    column.drops("resync", keep, lambda: lose(case.tokyo, case.osaka))
 
     def swap() -> None:
         case.tokyo.resync_pair(case.name, PairResync(swap=True, force=True))

@@ -11,11 +11,13 @@ from pathlib import Path
 import nbd
 import pytest
 
-from controller.api.lifecycle import Orphan
-from controller.api.models import Role, VolumeCreate
+from controller.api.client import ControllerClient
+from controller.api.lifecycle import Orphan, ServeOrder
+from controller.api.models import Role, TakeoverRequest, VolumeCreate
 from controller.errors import ConflictError, NotFoundError
 from controller.journal.dump import dump
 from hostagent.api.models import (
+    AttachOrder,
     PairCreate,
     PairResync,
     PairSplit,
@@ -267,3 +269,86 @@ def test_a_tail_is_dropped_by_order_and_the_pair_ends_then(life: Life) -> None:
     assert life.osaka.delete_pair(life.name).dropped == []
     for agent in (life.tokyo, life.osaka):
         assert agent.volume(life.name).group is None
+
+
+# the old primary is kept after a takeover
+
+
+def mark(life: Life, agent: Agent, words: bytes) -> None:
+    with connected(life.uri(agent)) as handle:
+        handle.pwrite(words * 64, 0)
+        handle.flush()
+
+
+def lost_at_tokyo(life: Life) -> None:
+    """tokyo wrote what never arrived and died; osaka took over and wrote on; tokyo is back, and fenced."""
+    life.second.kill(Daemon.AGENT)
+    life.second.kill(Daemon.CONTROLLER)
+    life.write()
+    mark(life, life.tokyo, b"tokyo's ")
+    life.first.kill_site()
+    restart(life.second)
+    life.osaka.take_over(life.name)
+    life.write(life.osaka, writes=5)
+    mark(life, life.osaka, b"osaka's ")
+    restart(life.first)
+    life.wait(PairState.SSWS, so=lambda status: "is fenced" in status.line)
+
+
+def test_the_operator_may_keep_the_old_primary(life: Life) -> None:
+    life.write()
+    life.in_step()
+    lost_at_tokyo(life)
+    attached = life.osaka.attach(AttachOrder(volume=life.name, uri_only=True))
+    with pytest.raises(ConflictError, match=r"osaka changed .* in \d+ regions? after journal \d+ of ") as caught:
+        life.osaka.resync_pair(life.name)
+    assert attached.uri in caught.value.message
+    assert f"pairvol pair resync {life.name} --force" in caught.value.hint
+    assert life.osaka.volume(life.name).role is Role.TAKEN_OVER, "a refusal changes nothing"
+
+    life.osaka.resync_pair(life.name, PairResync(force=True))
+    for agent in (life.tokyo, life.osaka):
+        status = life.wait(PairState.PAIR, agent)
+        assert "tokyo -> osaka" in status.line
+        assert status.generation == 3
+    life.in_step()
+    assert life.content(life.osaka).startswith(b"tokyo's ")
+    life.write()
+    life.in_step()
+    [told] = [event for event in life.tokyo.events() if event.name == "pair.taken_back" and event.group == life.name]
+    assert told.facts["generation"] == 3
+    assert told.facts["attached"]
+    life.osaka.detach(life.name)
+    life.osaka.take_over(life.name)  # and there again, planned
+    life.wait(PairState.PAIR, so=lambda status: "osaka -> tokyo" in status.line)
+
+
+def test_a_planned_takeover_cut_short_may_be_taken_back(life: Life) -> None:
+    """Its agent dies when osaka has just taken over; nothing was written there, so nothing needs force."""
+    life.write()
+    life.in_step()
+    life.second.kill(Daemon.AGENT)
+    for site, order in ((life.first, "serve"), (life.second, "take over")):
+        with ControllerClient(site.controller_address) as controller:
+            if order == "serve":
+                controller.serve(life.name, ServeOrder(generation=1, on=False, successor=2))
+            else:
+                controller.take_over(life.name, TakeoverRequest(generation=2))
+    restart(life.second)
+    life.wait(PairState.SSWS, so=lambda status: "is fenced" in status.line)
+    life.tokyo.resync_pair(life.name)
+    life.wait(PairState.PAIR, so=lambda status: "tokyo -> osaka" in status.line)
+    life.write()
+    life.in_step()
+
+
+def test_the_old_primary_that_is_kept_copies_everything_when_its_journal_does_not_tell(life: Life) -> None:
+    life.write()
+    life.in_step()
+    life.tokyo.stop_journal(life.name)
+    life.write()  # in no journal, and in no map
+    life.osaka.take_over(life.name, force=True)
+    life.wait(PairState.SSWS, so=lambda status: "is fenced" in status.line)
+    life.tokyo.resync_pair(life.name, PairResync(force=True))
+    life.wait(PairState.PAIR, so=lambda status: "tokyo -> osaka" in status.line)
+    life.in_step()

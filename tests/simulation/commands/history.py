@@ -21,7 +21,7 @@ from hostagent.api.models import PairPolicy, PairState
 from hostagent.commands import takeover
 from hostagent.copy_manager.manager import CopyManager
 from hostagent.copy_manager.observe import observe
-from hostagent.life import commands
+from hostagent.life import steps
 from hostagent.pairs import next_state
 from hostagent.status import pair_status
 from tests.simulation.agent import MakeManager, any_identity, pair_of
@@ -74,12 +74,13 @@ class CommandHistory(Person):
             if not self.run_until(FAULT_SECONDS + PEACE_SECONDS, self._at_rest):
                 raise NoConvergenceError(self.describe())
             self._check_end()
+            self.counts["taken back"] += self.truth.taken_back
 
     @contextmanager
     def _clock(self) -> Iterator[None]:
         """The commands look at the clock of the history."""
         clock = SimpleNamespace(monotonic=lambda: self.now)
-        modules: list[Any] = [takeover, commands]
+        modules: list[Any] = [takeover, steps]
         real = [module.time for module in modules]
         for module in modules:
             module.time = clock

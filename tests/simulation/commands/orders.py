@@ -146,15 +146,34 @@ class Site(Told):
         return DemoteResult(generation=self.generation, orphan=None, dirty_bytes=len(regions) << 20)
 
     def order_promote(self, now: float, group: str, order: PromoteOrder) -> JournalState:
-        self._need(Role.PRIMARY, Role.TAKEN_OVER)
-        if order.generation != self.generation:
+        self._need(Role.PRIMARY, Role.TAKEN_OVER, Role.FENCED)
+        if self.role is Role.FENCED:
+            self._take_back(order)
+        elif order.generation != self.generation:
             raise ConflictError(f"cannot promote group db under generation {order.generation}")
-        if self.role is Role.TAKEN_OVER:
+        if self.role is not Role.PRIMARY:
             self.role, self.acquisition, self.quiesced = Role.PRIMARY, True, False
             self.peer = order.peer_site or self.peer
         if self.map is not None and self.map.cause is SuspendedCause.TAKEOVER and not self.map.final:
             self.resume(now)
         return self.state(now)
+
+    def _take_back(self, order: PromoteOrder) -> None:
+        """A fenced side is kept: what nobody confirmed is changed regions, and nobody will read the journals."""
+        if order.generation <= max(self.generation, self.fenced_by):
+            raise ConflictError(f"cannot promote group db under generation {order.generation}")
+        if self.other.serves:
+            raise ViolationError(f"{self.name} is taken back while {self.other.name} serves")
+        dropped = self.other.map.regions if self.other.map is not None else set()
+        if dropped and not self.truth.force_given:
+            raise ViolationError(f"{self.name} was taken back over {len(dropped)} regions, and nobody said so")
+        self.truth.lost |= bool(dropped)
+        self.truth.taken_back += 1
+        tail = (self.journals[number] for number in range(self.confirmed + 1, self.newest + 1))
+        regions = {journal.region for journal in tail if journal.marker is None}
+        regions |= self.map.regions if self.map is not None else set()
+        self.map = Map(self.truth.epoch(), self.newest, SuspendedCause.TAKEOVER, regions)
+        self.confirmed, self.generation = self.newest, order.generation
 
     # -- of a secondary ----------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from tests.simulation.commands.site import Truth
 from tests.simulation.timeline import ViolationError
 
 OPERATOR_SECONDS = 4.0  # between two looks at the status
+KEEPS = 0.7  # how likely a person who is told to swap keeps the old primary instead
 
 
 class Person(Calls):
@@ -100,7 +101,8 @@ class Person(Calls):
         typed = [part for part in (next_command, *next_command.split('"')) if part.startswith("pairvol ")]
         if typed and " ".join(typed[0].split()[1:3]) in ("pair resync", "pair takeover", "journal start"):
             self.counts[f"hint {status.state} {' '.join(typed[0].split()[1:])}"] += 1
-            self._give(name, typed[0])
+            keeps = "--swap" in typed[0] and self.chance.random() < KEEPS
+            self._give(name, "pair resync db --force" if keeps else typed[0])
         self.after(OPERATOR_SECONDS, self._follow_the_status)
 
     def stepped(self, fiber: Fiber) -> None:

@@ -38,7 +38,8 @@ class Truth:
     writers: dict[int, str] = field(default_factory=dict)  # who served writes under a generation
     latest: list[int] = field(default_factory=lambda: [0] * REGIONS)  # acknowledged last
     sets: dict[str, frozenset[int]] = field(default_factory=dict)  # changed regions as they were told, by epoch
-    lost: bool = False  # a takeover left writes behind
+    lost: bool = False  # a takeover, or taking one back, left writes behind
+    taken_back: int = 0  # how often the old primary was kept
     force_given: bool = False  # a person gave writes up
     epochs: int = 0
 

@@ -60,6 +60,15 @@ def test_a_takeover_that_goes_back_to_a_safe_point_is_forced_and_says_what_it_dr
     assert not report.lost_nothing
 
 
+def test_a_person_keeps_the_old_primary_after_a_takeover() -> None:
+    for seed in range(300):
+        history = CommandHistory(seed)
+        history.run()
+        if history.counts["taken back"]:
+            return
+    raise AssertionError("no history had it")
+
+
 def test_a_history_replays_exactly() -> None:
     first, second = CommandHistory(561), CommandHistory(561)
     first.run()

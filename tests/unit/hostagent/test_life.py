@@ -16,11 +16,12 @@ from controller.api.models import (
     SuspendedCause,
 )
 from controller.errors import ConflictError
-from hostagent.api.models import PairState, Verdict
+from hostagent.api.models import Attachment, PairState, Verdict
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import (
     OrderClearEpoch,
     OrderDemote,
+    OrderFence,
     OrderPromote,
     OrderResume,
     OrderResync,
@@ -31,7 +32,9 @@ from hostagent.copy_manager.manager import CopyManager, learnt
 from hostagent.copy_manager.pace import Pace
 from hostagent.copy_manager.primary import message
 from hostagent.life import rejoin, resync
-from hostagent.life.turn import turned
+from hostagent.life.direction import becoming
+from hostagent.life.missing import refuse_dropping
+from hostagent.life.turn import taken_back, turned
 from hostagent.pairs import PairEvent, next_state
 from hostagent.status import pair_status
 from tests.unit.hostagent.conftest import Scene
@@ -176,13 +179,64 @@ def test_a_turned_pair_makes_the_managers_promote_and_demote(scene: Scene) -> No
     assert rejoin.demote(old, own(old), Pace()) == []
 
 
+def test_the_old_primary_is_kept_only_once_the_other_site_is_fenced_for_it(scene: Scene) -> None:
+    scene.secondary.take_over(2)
+    scene.primary.role = Role.FENCED
+    old, new = scene.facts("tokyo"), scene.facts("osaka")
+    pair = taken_back(learnt(old), 3)
+    assert (pair.primary.site, pair.generation, pair.turns, pair.taken_over) == ("tokyo", 3, 1, False)
+    old.turn(pair)
+    new.peer_pair = pair
+    assert learnt(old) == pair, "that the other site serves is old news now"
+    assert learnt(new) == pair
+    new.turn(pair)
+    assert becoming(old)
+    assert becoming(new)
+    assert pair_status(old, scene.instant, CopySettings()).state is PairState.COPY
+    assert rejoin.promote(old, own(old), Pace()) == []
+    (fence,) = rejoin.fence(new, own(new), Pace())
+    assert isinstance(fence, OrderFence)
+    assert fence.request.generation == 3
+    assert [type(each) for each in rejoin.demote(new, own(new), Pace())] == []
+
+    own(new).role = peer(old).role = Role.FENCED
+    assert rejoin.fence(new, own(new), Pace()) == []
+    (promote,) = rejoin.promote(old, own(old), Pace())
+    assert isinstance(promote, OrderPromote)
+    assert promote.order.generation == 3
+    own(old).role, own(old).generation = Role.PRIMARY, 3
+    peer(new).role, peer(new).generation = Role.PRIMARY, 3
+    (demote,) = rejoin.demote(new, own(new), Pace())
+    assert isinstance(demote, OrderDemote)
+    assert demote.order.generation == 3
+    own(new).role, own(new).generation = Role.SECONDARY, 3
+    assert not becoming(new)
+
+
+def test_what_the_site_that_took_over_has_is_counted_before_it_is_dropped(scene: Scene) -> None:
+    scene.secondary.take_over(2)
+    facts = scene.facts("tokyo")
+    new = peer(facts)
+    refuse_dropping(facts.pair, new, [], "10:15:03.2Z")
+    new.dirty_bytes = 5 << 19
+    attached = Attachment(volume="data", device="/dev/loop5", uri="nbd+unix:///data", method="nbdfuse")
+    with pytest.raises(ConflictError) as caught:
+        refuse_dropping(facts.pair, new, [attached], "10:15:03.2Z")
+    assert "osaka changed 2.5 MiB in 3 regions after journal 0 of 10:15:03.2Z" in caught.value.message
+    assert "data as /dev/loop5" in caught.value.message
+    assert "pairvol pair resync db --force" in caught.value.hint
+    new.dirty_bytes = 0
+    with pytest.raises(ConflictError, match="the host of osaka has attached data as /dev/loop5"):
+        refuse_dropping(facts.pair, new, [attached], "10:15:03.2Z")
+
+
 @pytest.mark.parametrize(
     ("state", "event", "hint"),
     [
         (PairState.COPY, PairEvent.SPLIT, "pairvol pair wait db --state PAIR"),
         (PairState.PFUS, PairEvent.SPLIT, "pairvol pair resync db"),
         (PairState.SSWS, PairEvent.SPLIT, "pairvol pair resync db --swap"),
-        (PairState.SSWS, PairEvent.RESYNC, "pairvol pair resync db --swap"),
+        (PairState.SSWS, PairEvent.VERIFY, "pairvol pair resync db --swap"),
         (PairState.PSUS, PairEvent.SWAP, "pairvol pair takeover db"),
         (PairState.SMPL, PairEvent.RESYNC, "pairvol pair create"),
     ],
