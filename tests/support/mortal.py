@@ -25,6 +25,7 @@ from controller.copy import initials
 from controller.copy.initial import InitialCopyRun
 from controller.copy.pull import JournalPull, _end
 from controller.copy.worker import SecondaryGroup
+from controller.groups import demote, fence, orphans, promote, standing, takeover
 from controller.groups.confirmations import Confirmations
 from controller.groups.marker_list import MarkerList
 from controller.journal.layout import Records
@@ -76,6 +77,23 @@ PROGRAM_STEPS: Final[dict[str, tuple[Any, str, object]]] = {  # what is called, 
     "resync: resumed": (control_client, "command", "resume"),
     "resync: epoch cleared": (control_client, "command", "clear_epoch"),
     "split: suspended": (control_client, "command", "suspend"),
+    "takeover: writes refused": (fence, "start_serving", None),
+    "takeover: intent": (takeover, "_begin", None),
+    "takeover: restored": (takeover, "_restore", None),
+    "takeover: generation in the journal": (JournalVolume, "set_generation", None),
+    "takeover: copies forgotten": (standing, "forget_copies", None),
+    "takeover: served": (takeover, "_serve", None),
+    "takeover: old primary fenced": (fence, "stop_serving", None),
+    "demote: ended": (demote, "stop_serving", None),
+    "demote: judged": (orphans, "judge", None),
+    "demote: tail kept": (demote, "_keep_tail", None),
+    "demote: fresh journal": (demote, "_make_room", None),
+    "promote: served": (promote, "start_serving", None),
+    "promote: resumed": (promote, "command_resume", None),
+    "promote: journal served": (serving, "serve_journal", None),
+    "take back: site that took over fenced": (fence, "stop_serving", None),
+    "take back: marked": (promote, "_take_back", None),
+    "take back: resumed": (promote, "command_resume", None),
 }
 
 

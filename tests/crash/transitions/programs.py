@@ -1,4 +1,7 @@
-"""`make crash SUITE=programs`: controllers killed at each named step of copy, restore, purge, split and resync.
+"""`make crash SUITE=programs`: controllers killed at each named step of what they do.
+
+Copy, restore, purge, split, resync; takeover, demotion, promotion, and the
+return of the old primary that is kept.
 
 On the side where the step is, or on both: then the other controller dies at
 that moment too. The agents live, and no command is given again but one that
@@ -31,7 +34,15 @@ OF_THE_PRIMARY: Final = (
     "resync: resume told",
     "resync: resumed",
     "resync: epoch cleared",
-)
+    "takeover: writes refused",
+    "takeover: old primary fenced",
+    "demote: ended",
+    "demote: judged",
+    "demote: tail kept",
+    "demote: fresh journal",
+    "take back: marked",
+    "take back: resumed",
+)  # as the pair stands when its command is given
 USUAL: Final = (1, 2)
 OFTEN: Final = {"copy of volumes: progress": (1, 2, 3)}
 ONCE: Final = (  # in one activity
@@ -45,7 +56,10 @@ ONCE: Final = (  # in one activity
     "resync: epoch cleared",
     "split: suspended",
 )
-OCCURRENCES: Final = OFTEN | dict.fromkeys(ONCE, (1,))
+OF_ROLES: Final = ("takeover", "demote", "promote", "take back")
+OCCURRENCES: Final = OFTEN | {
+    step: (1,) for step in PROGRAM_STEPS if step in ONCE or step.partition(":")[0] in OF_ROLES
+}
 
 
 @dataclass
@@ -56,11 +70,18 @@ class Work:
     victim: MortalSite
     other: MortalSite
     both: bool
+    step: str  # which time, and its name
     writable: bool  # volumes that hosts wrote to have no safe point
     died: bool = False
+    may_die: bool = False
+
+    def armed(self) -> None:
+        """From now on the victim dies there."""
+        self.may_die = True
+        self.victim.die_at(Daemon.CONTROLLER, self.step)
 
     def tend(self) -> None:
-        if self.died or self.victim.died(Daemon.CONTROLLER) is None:
+        if self.died or not self.may_die or self.victim.died(Daemon.CONTROLLER) is None:
             return
         self.died = True
         self.victim.live_on(Daemon.CONTROLLER)
@@ -127,7 +148,45 @@ def resync(work: Work) -> None:
     work.heal()
 
 
+def hand(work: Work) -> None:
+    """A planned takeover: the pair runs in the other direction, and nothing is lost."""
+    pair = work.pair
+    pair.write()
+    work.heal()
+    goal, agent = pair.secondary.name, pair.agent(pair.secondary)
+
+    def command() -> None:
+        report = agent.take_over(pair.name, to=goal)
+        if not report.reversed and not report.already:  # the old primary died before it said that it is fenced
+            agent.resync_pair(pair.name, PairResync(swap=True))  # as the status says
+
+    work.give(command)
+    pair.turn()
+    work.heal()
+    pair.write()
+    work.heal()
+
+
+def take_back(work: Work) -> None:
+    """A takeover while writes of the primary were in no journal; then the primary is kept, and has them."""
+    pair = work.pair
+    pair.write()
+    work.heal()
+    here, there = pair.agent(pair.primary), pair.agent(pair.secondary)
+    work.give(lambda: here.split_pair(pair.name))
+    pair.write()
+    goal = pair.secondary.name
+    work.give(lambda: there.take_over(pair.name, force=True, to=goal))
+    pair.wait(PairState.SSWS)
+    pair.write(pair.secondary, kept=False)
+    work.armed()
+    work.give(lambda: here.resync_pair(pair.name, PairResync(force=True)))
+    work.heal()
+
+
 ACTIVITIES: Final = {
+    **dict.fromkeys(("takeover", "demote", "promote"), hand),
+    "take back": take_back,
     "purge: reclaimed": fill,
     "resync": resync,
     "copy of volumes": resync,
@@ -162,10 +221,11 @@ def kill_at(sites: MortalSites, points: Iterable[tuple[str, int, bool]], row: Ro
         for step, number, both in points:
             names = (pair.primary.name, pair.secondary.name)
             here, there = map(pair.site, names if step in OF_THE_PRIMARY else reversed(names))
-            work = Work(pair, here, there, both, writable=step == "resync: own map forgotten")
+            work = Work(pair, here, there, both, f"{number} {step}", writable=step == "resync: own map forgotten")
             activity = ACTIVITIES.get(step) or ACTIVITIES.get(step.partition(":")[0]) or follow
             row.attempted += 1
-            here.die_at(Daemon.CONTROLLER, f"{number} {step}")
+            if activity is not take_back:
+                work.armed()
             try:
                 activity(work)
             except (AssertionError, PairvolError) as error:

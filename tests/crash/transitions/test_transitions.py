@@ -1,4 +1,4 @@
-"""A turn of two circles and two named steps; all of it, and the controls, are `make crash`."""
+"""A turn of two circles and four named steps; all of it, and the controls, are `make crash`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from tests.crash.transitions.suite import circle, two_sites
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 SHORT = {"pause": (1, True), "hand": (3, True)}
-POINTS = [("copy: journal synced", 1, True), ("resync: content saved", 1, False)]
+POINTS = [
+    ("copy: journal synced", 1, True),
+    ("resync: content saved", 1, False),
+    ("takeover: served", 1, True),
+    ("take back: marked", 1, False),
+]
 
 
 def test_what_is_cut_at_a_step_converges(short_path: Path) -> None:
@@ -25,4 +30,4 @@ def test_what_is_cut_at_a_step_converges(short_path: Path) -> None:
         kill_at(sites, POINTS, row)
     print(row)
     assert row.holds, str(row)
-    assert row.reached >= 5
+    assert row.reached >= 7
