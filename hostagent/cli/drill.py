@@ -9,11 +9,11 @@ import typer
 from controller.errors import UsageError
 from controller.units import parse_duration
 from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, table, unknown
-from hostagent.cli.progress import Journals, watched
+from hostagent.cli.progress import Journals, Waiting, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
-    from hostagent.api.drills import DrillLedger, DrillReport
+    from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport
 
 app = noun("drill", "Drills: writable images of the secondary volumes at one moment, replication running on.")
 
@@ -66,7 +66,7 @@ def start(
         check=check,
         check_seconds=parse_duration(timeout),
     )
-    look = Journals(session, group, f"drill of {group}")
+    look = Journals(session, group, start_words(group, order))
     left = f'the drill goes on; see it with "pairvol drill list {group}", end it with "pairvol drill stop {group}"'
     drill = watched(session, lambda: session.agent.start_drill(group, order), look, left)
     session.show(drill, lambda: drill_text(drill))
@@ -81,7 +81,9 @@ def stop(
     number: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, help="All of the group otherwise.")] = None,
 ) -> None:
     """Drop the images and what was written to them; restore catches up when the last one is gone."""
-    drills = session.agent.stop_drill(group, number)
+    which = f"drill {number}" if number is not None else "the drills"
+    look = Waiting(f"the end of {which} of {group}")
+    drills = watched(session, lambda: session.agent.stop_drill(group, number), look)
     session.show(drills, lambda: "\n".join(f"drill {each.number} {each.state}" for each in drills) or "no open drill")
 
 
@@ -92,6 +94,15 @@ def list_(
     """List drills with achieved RPO (lag at the start) and time to ready."""
     ledger = session.agent.drills(group)
     session.show(ledger, lambda: drill_table(ledger))
+
+
+def start_words(group: str, order: DrillOrder) -> str:
+    """What may take its time: the moment, which is waited for, and the check."""
+    moment = f"marker {order.marker}" if order.marker is not None else order.at
+    words = f"drill of {group}"
+    if moment is not None:
+        words += f" at {moment}, for {order.wait_seconds:g} s at most"
+    return words if order.check is None else f"{words}, and its check"
 
 
 def drill_text(drill: DrillReport) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hostagent.cli.output import count
-from hostagent.cli.progress import Journals, watched
+from hostagent.cli.progress import Journals, Waiting, watched
 from hostagent.cli.session import Session, noun, verb
 
 if TYPE_CHECKING:
@@ -53,31 +53,36 @@ def start(
     ] = False,
 ) -> None:
     """Start journal acquisition at the primary; one that refuses hosts serves again."""
-    _show(session, session.agent.start_journal(group, force=force))
+    look = Waiting(f"acquisition of {group} to start")
+    _show(session, watched(session, lambda: session.agent.start_journal(group, force=force), look))
 
 
 @verb(app, "stop")
 def stop(session: Session, group: GroupArgument) -> None:
     """Stop journal acquisition at the primary. The SVOL falls behind from then on."""
-    _show(session, session.agent.stop_journal(group))
+    look = Waiting(f"acquisition of {group} to stop")
+    _show(session, watched(session, lambda: session.agent.stop_journal(group), look))
 
 
 @verb(app, "copy")
 def copy(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Let the secondary read journals now."""
-    _show(session, _followed(session, session.agent.copy_journal(group, to), "already_read", to))
+    state = watched(session, lambda: session.agent.copy_journal(group, to), Waiting(f"the copy of {group}"))
+    _show(session, _followed(session, state, "already_read", to))
 
 
 @verb(app, "restore")
 def restore(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Apply journals that the secondary has read to the SVOL."""
-    _show(session, _followed(session, session.agent.restore_journal(group, to), "already_restored", to))
+    state = watched(session, lambda: session.agent.restore_journal(group, to), Waiting(f"the restore of {group}"))
+    _show(session, _followed(session, state, "already_restored", to))
 
 
 @verb(app, "purge")
 def purge(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Free journals of the primary that the secondary has confirmed."""
-    _show(session, session.agent.purge_journal(group, to))
+    look = Waiting(f"the purge of {group}")
+    _show(session, watched(session, lambda: session.agent.purge_journal(group, to), look))
 
 
 def _followed(session: Session, state: JournalState, pointer: str, to: int | None) -> JournalState:

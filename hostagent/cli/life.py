@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -16,7 +15,7 @@ from hostagent.cli.journal import app as journal_app
 from hostagent.cli.output import count, counted
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import Journals, goes_on, watched
+from hostagent.cli.progress import Journals, Waiting, goes_on, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -54,15 +53,12 @@ def resync(
 ) -> None:
     """Bring a pair back in step by what differs. After a takeover the old primary is kept, unless --swap is given."""
     from hostagent.api.models import PairResync
+    from hostagent.cli.live import show_copy
 
     look, order = Journals(session, group, f"resync of {group}"), PairResync(swap=swap, force=force)
     left = goes_on("the resync", group)
     status = watched(session, lambda: session.agent.resync_pair(group, order), look, left)
-    if sys.stdout.isatty() and not session.json:
-        from hostagent.cli.live import show_copy
-
-        status = show_copy(session, status, "resync")
-    _show(session, status)
+    _show(session, show_copy(session, status, "resync of"))
 
 
 @verb(journal_app, "dump")
@@ -95,7 +91,8 @@ def drop(
     force: Annotated[bool, typer.Option("--force", help="They are nowhere else.")] = False,
 ) -> None:
     """Drop journals that this site keeps of an earlier life as primary. Without --force it only says how many."""
-    gone = session.agent.drop_orphan(group, orphan, force)
+    look = Waiting(f"kept journals of {group} to be dropped")
+    gone = watched(session, lambda: session.agent.drop_orphan(group, orphan, force), look)
     session.show(gone, lambda: f"{group}: dropped {_orphan_words(gone)}")
 
 

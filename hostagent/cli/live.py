@@ -6,6 +6,7 @@ that is shown.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -61,17 +62,18 @@ def simplex(group: str) -> PairStatus:
 
 
 def show_copy(session: Session, status: PairStatus, words: str) -> PairStatus:
-    """Show the progress of a copy until it ends, cannot be seen, or Ctrl-C; returns the last status."""
+    """On a terminal: show the progress of a copy until it ends, cannot be seen, or Ctrl-C. The last status."""
+    if session.json or not sys.stdout.isatty():
+        return status
     last = [status]
 
     def follow() -> None:
         last.extend(_while_copying(session, status))
 
-    look = Journals(session, status.group, f"{words} of {status.group}")
+    look = Journals(session, status.group, f"{words} {status.group}")
+    left = f'the copy goes on; "pairvol pair wait {status.group} --state PAIR" waits for it'
     with suppress(KeyboardInterrupt):
-        watched(
-            session, follow, look, f'the copy goes on; "pairvol pair wait {status.group} --state PAIR" waits for it'
-        )
+        watched(session, follow, look, left)
     return last[-1]
 
 

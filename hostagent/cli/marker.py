@@ -10,7 +10,7 @@ import typer
 from controller.errors import PeerError
 from controller.units import parse_duration
 from hostagent.cli.output import NONE, clock_tenths, count, table, unknown
-from hostagent.cli.progress import Journals, watched
+from hostagent.cli.progress import Journals, Waiting, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def put(
     from hostagent.api.drills import MarkerPut
 
     order, seconds = validated(MarkerPut, name=name, freeze=freeze), parse_duration(timeout)
-    marker = session.agent.put_marker(group, order.name, freeze=order.freeze)
+    put_look = Waiting(f"marker {name} of {group} to be put" + (", file systems frozen" if freeze else ""))
+    marker = watched(session, lambda: session.agent.put_marker(group, order.name, freeze=order.freeze), put_look)
     if wait:
         look = Journals(session, group, f"marker {marker.name} of {group}")
         left = f'marker {marker.name} is put; "pairvol marker list {group}" tells when it is restored'

@@ -9,6 +9,7 @@ import typer
 from controller.errors import UsageError
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
+from hostagent.cli.progress import Journals, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -29,10 +30,18 @@ def add(
         ),
     ] = None,
 ) -> None:
-    """Take volumes into a pair. Hosts of its other volumes write on; what joins is copied, in order with them."""
+    """Take volumes into a pair. Hosts of its other volumes write on; what joins is copied, in order with them.
+
+    On a terminal the progress of that copy is shown; Ctrl-C leaves the
+    display and the copy goes on.
+    """
+    from hostagent.cli.live import show_copy
+
     names = _at(session, group, primary, "primary")
     partners = _at(session, group, secondary, "secondary") if secondary else names
-    _show(session, session.agent.add_volumes(group, names, partners))
+    look = Journals(session, group, f"waiting for {', '.join(names)} to join {group}")
+    status = watched(session, lambda: session.agent.add_volumes(group, names, partners), look)
+    _show(session, show_copy(session, status, f"copy of {', '.join(names)} in"))
 
 
 @verb(app, "remove")
@@ -42,7 +51,9 @@ def remove(
     volumes: Annotated[str, typer.Argument(metavar="[SITE:]VOL[,VOL...]", help="As the primary site calls them.")],
 ) -> None:
     """Let volumes of a pair go: at both sites each is by itself then, with the same content."""
-    _show(session, session.agent.remove_volumes(group, _at(session, group, volumes, "primary")))
+    names = _at(session, group, volumes, "primary")
+    look = Journals(session, group, f"waiting for {', '.join(names)} to leave {group}")
+    _show(session, watched(session, lambda: session.agent.remove_volumes(group, names), look))
 
 
 def _at(session: Session, group: str, text: str, side: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,7 @@ from controller.errors import PeerError
 from controller.units import counted, format_size, parse_duration, parse_size, parse_time
 from hostagent.cli import pair_options as options
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import Journals, goes_on, watched
+from hostagent.cli.progress import Journals, Waiting, goes_on, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ def create(
     "pairvol pair wait GROUP --state PAIR" waits.
     """
     from hostagent.api.models import PairCreate
+    from hostagent.cli.live import show_copy
 
     if mode != "pull":
         raise typer.BadParameter(f"{mode!r} is not there; journals are pulled by the secondary", param_hint="--mode")
@@ -76,15 +76,9 @@ def create(
             "compression": options.parse_compression(compress or "none"),
         },
     )
-    _made(session, session.agent.create_pair(order))
-
-
-def _made(session: Session, status: PairStatus) -> None:
-    if sys.stdout.isatty() and not session.json:
-        from hostagent.cli.live import show_copy
-
-        status = show_copy(session, status, "initial copy")
-    _show(session, [status], single=True)
+    look = Waiting(f"{group} to be made, with its journals")
+    status = watched(session, lambda: session.agent.create_pair(order), look)
+    _show(session, [show_copy(session, status, "initial copy of")], single=True)
 
 
 @verb(app, "list")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import typer
 
@@ -20,6 +21,8 @@ from controller.units import format_size
 from hostagent.cli.session import Session
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from controller.api.models import JournalState
 
 QUIET_SECONDS: Final = 2.0  # what is over by then needs no bar
@@ -52,9 +55,31 @@ def goes_on(what: str, group: str, again: str = "the same command again is safe"
     return f'{what} goes on; see it with "pairvol pair status {group}"; {again}'
 
 
-def watched(
-    session: Session, work: Callable[[], Result], look: Callable[[], Look | None], left: str | None = None
-) -> Result:
+class Looks(Protocol):
+    """How to find out how far something is."""
+
+    @property
+    def words(self) -> str:
+        """What is waited for: shown until there is more to say."""
+
+    def __call__(self) -> Look | None: ...
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Of work that has no amount, or does not tell it: the time that it has taken is shown."""
+
+    what: str
+
+    @property
+    def words(self) -> str:
+        return f"waiting for {self.what}"
+
+    def __call__(self) -> Look | None:
+        return None
+
+
+def watched(session: Session, work: Callable[[], Result], look: Looks, left: str | None = None) -> Result:
     """The result of `work`, with progress shown while it goes on; what it raises is raised.
 
     `left`: what is said on Ctrl-C of work that goes on.
@@ -63,7 +88,7 @@ def watched(
         return _watched(session, work, look)
 
 
-def _watched(session: Session, work: Callable[[], Result], look: Callable[[], Look | None]) -> Result:
+def _watched(session: Session, work: Callable[[], Result], look: Looks) -> Result:
     if not sys.stderr.isatty():
         return work()
     results: list[Result] = []
@@ -75,53 +100,65 @@ def _watched(session: Session, work: Callable[[], Result], look: Callable[[], Lo
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             errors.append(error)
 
+    began = time.monotonic()
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(QUIET_SECONDS)
     if thread.is_alive():
-        _show(thread, look)
+        _show(thread, look, began)
     if errors:
         raise errors[0]
     return results[0]
 
 
-def _show(thread: threading.Thread, look: Callable[[], Look | None]) -> None:
-    from rich.console import Console
+def _show(thread: threading.Thread, look: Looks, began: float) -> None:
+    progress = display()
+    task = progress.add_task(look.words, total=None)
+    progress.tasks[0].start_time = began
+    with progress:
+        while thread.is_alive():
+            found = None
+            with suppress(PairvolError):
+                found = look()
+            if found is not None:
+                progress.update(task, description=found.words, completed=found.done, total=found.total)
+            thread.join(LOOK_SECONDS)
+
+
+def display() -> Progress:
+    """What is done, and for how long; amount, rate and time left while there is an amount."""
+    from rich.console import Console, RenderableType
     from rich.progress import (
         BarColumn,
         DownloadColumn,
         Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("...", total=None)
-        while thread.is_alive():
-            try:
-                found = look()
-            except PairvolError:
-                found = None
-            if found is not None:
-                progress.update(task, description=found.words, completed=found.done, total=found.total)
-            thread.join(LOOK_SECONDS)
+    class OfAmounts(ProgressColumn):
+        def __init__(self, column: ProgressColumn) -> None:
+            super().__init__()
+            self._column = column
+
+        def render(self, task: Task) -> RenderableType:
+            return self._column(task) if task.total is not None else ""
+
+    amounts = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), *map(OfAmounts, amounts), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True, get_time=time.monotonic)
 
 
 class Journals:
     """Looks at both journals of a pair: what is copied, restored, or on its way to a sequence."""
 
     def __init__(self, session: Session, group: str, words: str) -> None:
-        self._session, self._group, self._words = session, group, words
+        self._session, self._group, self.words = session, group, words
         self._began: int | None = None
 
     def __call__(self) -> Look | None:
@@ -129,16 +166,16 @@ class Journals:
         sides = self._session.agent.journal(self._group)
         primary, secondary = sides.primary, sides.secondary
         if secondary is None:
-            return Look(f"{self._words} (the secondary does not answer)")
+            return Look(f"{self.words} (the secondary does not answer)")
         copy = secondary.initial_copy
         if copy.state == "running":
-            return Look(f"{self._words}: copying", copy.bytes_done, copy.bytes_total or None)
+            return Look(f"{self.words}: copying", copy.bytes_done, copy.bytes_total or None)
         restored = _bytes(secondary, "already_restored")
         if self._began is None:
             self._began = restored
         newest = max(_bytes(primary, "journal_in") if primary is not None else 0, _bytes(secondary, "already_read"))
         left = max(0, newest - restored)
-        words = self._words if left == 0 else f"{self._words}: {format_size(left)} to restore"
+        words = self.words if left == 0 else f"{self.words}: {format_size(left)} to restore"
         done = restored - self._began
         return Look(words, done, done + left if left else None)
 

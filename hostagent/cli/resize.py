@@ -9,6 +9,7 @@ import typer
 from controller.units import format_size, parse_size
 from hostagent.cli.journal import app as journal_app
 from hostagent.cli.pair_options import GroupArgument
+from hostagent.cli.progress import Waiting, watched
 from hostagent.cli.session import Session, validated, verb
 from hostagent.cli.volume import NameArgument
 from hostagent.cli.volume import app as volume_app
@@ -36,7 +37,8 @@ def resize_journal(
         side=side,
         journal_volumes=journal.split(",") if journal else [],
     )
-    sizes = session.agent.resize_journal(group, order)
+    look = Waiting(f"the journals of {group} to move to another size")
+    sizes = watched(session, lambda: session.agent.resize_journal(group, order), look)
     session.show(sizes, lambda: _text(sizes))
 
 
@@ -50,7 +52,9 @@ def resize_volume(
     session: Session, name: NameArgument, size: Annotated[str, typer.Argument(help="Such as 20G; never smaller.")]
 ) -> None:
     """Make a volume larger, at both sites when it is paired. Hosts see it when they connect again."""
-    sizes = session.agent.resize_volume(name, parse_size(size))
+    size_bytes = parse_size(size)
+    look = Waiting(f"{name} to grow to {format_size(size_bytes)}")
+    sizes = watched(session, lambda: session.agent.resize_volume(name, size_bytes), look)
     session.show(sizes, lambda: _sizes_text(sizes))
 
 

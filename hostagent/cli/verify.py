@@ -12,7 +12,7 @@ from controller.errors import IntegrityError, PairvolError, PeerError, UsageErro
 from controller.units import format_duration, format_size
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import going_on
+from hostagent.cli.progress import Waiting, going_on, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -40,10 +40,17 @@ def verify(
     if sum((repair, status, cancel)) > 1:
         raise UsageError("--repair, --status and --cancel exclude each other", hint="Give one of them.")
     if cancel:
-        ended = session.agent.verify_pair(group, cancel=True)
+        ended = watched(
+            session, lambda: session.agent.verify_pair(group, cancel=True), Waiting(f"the end of the verify of {group}")
+        )
         session.show(ended, lambda: text(ended))
         return
-    report = session.agent.verify_report(group) if status else session.agent.verify_pair(group, repair=repair)
+    begin = Waiting(f"the verify of {group} to begin")
+    report = (
+        session.agent.verify_report(group)
+        if status
+        else watched(session, lambda: session.agent.verify_pair(group, repair=repair), begin)
+    )
     if not status:
         with going_on(f'the verify goes on; "pairvol pair verify {group}" shows it, --cancel ends it'):
             report = _followed(session, report)

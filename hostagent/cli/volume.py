@@ -9,6 +9,7 @@ import typer
 
 from controller.units import format_size, parse_size
 from hostagent.cli.output import NONE, table
+from hostagent.cli.progress import Waiting, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def create(
     if backing is not None and "://" not in backing:
         backing = str(Path(backing).absolute())
     order = validated(VolumeCreate, name=name, size_bytes=parse_size(size), backing=backing)
-    volume = session.agent.create_volume(order)
+    volume = watched(session, lambda: session.agent.create_volume(order), Waiting(f"volume {name} to be made"))
     session.show(volume, lambda: f"{volume.name}: {format_size(volume.size_bytes)} at {volume.backing}")
 
 
@@ -61,7 +62,7 @@ def show(session: Session, name: NameArgument) -> None:
 @verb(app, "delete", data=False)
 def delete(session: Session, name: NameArgument) -> None:
     """Delete a volume that belongs to no pair."""
-    session.agent.delete_volume(name)
+    watched(session, lambda: session.agent.delete_volume(name), Waiting(f"volume {name} to be deleted"))
 
 
 @verb(app, "attach")
@@ -75,14 +76,15 @@ def attach(
     """Make a block device of a volume and print its path."""
     from hostagent.api.models import AttachOrder
 
-    attachment = session.agent.attach(AttachOrder(volume=name, readonly=readonly, uri_only=uri), on)
+    order = AttachOrder(volume=name, readonly=readonly, uri_only=uri)
+    attachment = watched(session, lambda: session.agent.attach(order, on), Waiting(f"the device of {name}"))
     session.show(attachment, lambda: attachment.device or attachment.uri)
 
 
 @verb(app, "detach", data=False)
 def detach(session: Session, name: NameArgument, on: OnOption = None) -> None:
     """Take the block device away again. Unmount it first."""
-    session.agent.detach(name, on)
+    watched(session, lambda: session.agent.detach(name, on), Waiting(f"the device of {name} to be let go"))
 
 
 def volume_table(volumes: list[Volume], devices: dict[str, Attachment]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -17,6 +18,8 @@ from controller.errors import PairvolError
 from hostagent.api.models import AgentInfo, Attachment, Pair, PairStatus
 from tests.support.waiting import wait_until
 
+HELD_SECONDS = 10.0
+
 
 @dataclass
 class FakeAgent:
@@ -31,6 +34,7 @@ class FakeAgent:
     events: list[Event] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)  # "METHOD /path" -> JSON
     refusal: PairvolError | None = None
+    held: threading.Event | None = None  # orders are not answered before
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -63,6 +67,8 @@ class RunningAgent:
             body = await request.json() if await request.body() else None
             query = f"?{request.url.query}" if request.url.query else ""
             self.agent.requests.append((request.method, request.url.path + query, body))
+            if self.agent.held is not None and request.method != "GET":
+                await asyncio.to_thread(self.agent.held.wait, HELD_SECONDS)
             if self.agent.refusal is not None:
                 error = self.agent.refusal
                 problem = Problem(error=type(error).__name__, message=error.message, hint=error.hint)

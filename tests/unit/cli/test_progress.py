@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from controller.errors import ConflictError
 from hostagent.cli import progress
-from hostagent.cli.progress import Look, watched
+from hostagent.cli.progress import Waiting, watched
 from hostagent.cli.session import Session
 
 PROGRAM = """
@@ -20,28 +21,31 @@ import sys, threading
 from hostagent.cli import progress
 from hostagent.cli.session import Session
 
-progress.QUIET_SECONDS, progress.LOOK_SECONDS = 0.0, 0.01
+progress.QUIET_SECONDS, progress.LOOK_SECONDS = {quiet}, 0.01
 seen = threading.Event()
 looks = []
 
-def look():
-    looks.append(None)
-    if len(looks) > 20:
-        seen.set()
-    return progress.Look("restoring db", 1 << 20, 4 << 20)
+class Looked:
+    words = "restore of db"
+
+    def __call__(self):
+        looks.append(None)
+        if len(looks) > 20:
+            seen.set()
+        return {answer}
 
 def work():
     seen.wait()
     return "data"
 
-print(progress.watched(Session(), work, look))
+print(progress.watched(Session(), work, Looked()))
 """
 
 
 def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert watched(Session(), lambda: 7, lambda: Look("never asked")) == 7
+    assert watched(Session(), lambda: 7, Waiting("nothing")) == 7
     with pytest.raises(ConflictError):
-        watched(Session(), refuse, lambda: None)
+        watched(Session(), refuse, Waiting("nothing"))
     assert capsys.readouterr() == ("", "")
 
 
@@ -51,18 +55,20 @@ def refuse() -> None:
 
 def test_what_the_work_raises_is_raised_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert watched(Session(), lambda: 7, lambda: None) == 7
+    assert watched(Session(), lambda: 7, Waiting("nothing")) == 7
     with pytest.raises(ConflictError):
-        watched(Session(), refuse, lambda: None)
+        watched(Session(), refuse, Waiting("nothing"))
     assert threading.active_count() >= 1
     assert progress.QUIET_SECONDS == 2.0
 
 
-def test_on_a_terminal_words_size_and_rate_are_shown_on_standard_error() -> None:
+def shown_of(answer: str, quiet_seconds: float = 0.0) -> str:
+    """What a terminal shows while work goes on of which a look says `answer`; the data is all of standard output."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": "120", "TERM": "xterm"}
+    program = PROGRAM.replace("{answer}", answer).replace("{quiet}", str(quiet_seconds))
     child = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True
     )
     os.close(theirs)
     shown = b""
@@ -75,5 +81,26 @@ def test_on_a_terminal_words_size_and_rate_are_shown_on_standard_error() -> None
         os.close(ours)
     out, _ = child.communicate(timeout=20)
     assert (child.returncode, out) == (0, "data\n")
-    assert b"restoring db" in shown
-    assert b"1.0/4.0 MiB" in shown
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+
+
+def test_on_a_terminal_words_size_and_rate_are_shown_on_standard_error() -> None:
+    shown = shown_of('progress.Look("restoring db", 1 << 20, 4 << 20)')
+    assert "restoring db" in shown
+    assert "1.0/4.0 MiB" in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [("None", "restore of db"), ('progress.Look("restoring db")', "restoring db")],
+)
+def test_where_there_is_no_amount_what_is_waited_for_and_the_time_are_shown(answer: str, words: str) -> None:
+    shown = shown_of(answer)
+    assert re.search(rf"{words} +0:00:\d\d", shown), shown
+    assert not re.search(r"\?|-:--", shown), shown
+
+
+def test_the_time_is_that_since_the_work_began() -> None:
+    shown = shown_of("None", quiet_seconds=1.0)
+    assert "0:00:01" in shown
+    assert "0:00:00" not in shown

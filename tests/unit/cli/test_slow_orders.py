@@ -1,0 +1,111 @@
+"""Whatever a command orders of an agent: while that takes long, a terminal says what is waited for."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final
+
+import pytest
+from typer.main import get_command
+
+from controller.errors import ConflictError
+from hostagent.cli import progress
+from hostagent.cli.main import app
+from tests.unit.cli.conftest import Pairvol
+from tests.unit.cli.fake_agent import FakeAgent
+from tests.unit.cli.samples import copying, pair_status
+
+ORDERS: Final = {  # and words that are shown meanwhile
+    "pool add spare 8G": "waiting for spare to be allocated",
+    "pool remove spare": "waiting for spare to leave the pool",
+    "volume create data 1G": "waiting for volume data to be made",
+    "volume delete data": "waiting for volume data to be deleted",
+    "volume resize data 2G": "waiting for data to grow to 2 GiB",
+    "volume attach data": "waiting for the device of data",
+    "volume detach data": "waiting for the device of data to be let go",
+    "pair create db --primary tokyo:a --secondary osaka:a": "waiting for db to be made, with its journals",
+    "pair add db --primary a,b": "waiting for a, b to join db",
+    "pair remove db a": "waiting for a to leave db",
+    "pair set db --limit 1M": "waiting for the limit of db",
+    "pair set db --compress zstd": "waiting for the compression of db",
+    "pair split db": "split of db",
+    "pair resync db": "resync of db",
+    "pair takeover db --to osaka": "takeover of db",
+    "pair delete db": "end of db",
+    "pair verify db": "waiting for the verify of db to begin",
+    "pair verify db --cancel": "waiting for the end of the verify of db",
+    "journal start db": "waiting for acquisition of db to start",
+    "journal stop db": "waiting for acquisition of db to stop",
+    "journal copy db": "waiting for the copy of db",
+    "journal restore db": "waiting for the restore of db",
+    "journal purge db": "waiting for the purge of db",
+    "journal resize db 8M": "waiting for the journals of db to move to another size",
+    "journal drop db --orphan latest --force": "waiting for kept journals of db to be dropped",
+    "marker put db noon": "waiting for marker noon of db to be put",
+    "marker put db noon --freeze": "waiting for marker noon of db to be put, file systems frozen",
+    "drill start db": "drill of db",
+    "drill start db --at noon --wait 9": "drill of db at noon, for 9 s at most",
+    "drill start db --marker noon --check true": "drill of db at marker noon, for 60 s at most, and its check",
+    "drill stop db": "waiting for the end of the drills of db",
+    "drill stop db 3": "waiting for the end of drill 3 of db",
+}
+QUESTIONS: Final = (  # that order nothing, or have a display of their own
+    *("pool list", "volume list", "volume show", "pair list", "pair status", "pair wait", "journal status"),
+    *("journal dump", "marker list", "drill list", "events", "top", "check", "demo"),
+)
+OF_THIS_MACHINE: Final = ("controller", "agent", "tls")
+
+
+@pytest.mark.parametrize("words", ORDERS)
+def test_a_terminal_says_what_a_slow_order_waits_for(
+    words: str, agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.held, agent.refusal = threading.Event(), ConflictError("busy")
+    display = progress.display
+
+    def shown() -> Any:
+        assert agent.held is not None
+        agent.held.set()  # the answer comes when something is shown
+        return display()
+
+    monkeypatch.setattr(progress, "display", shown)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    outcome = pairvol(*words.split())
+    assert (outcome.code, outcome.out) == (20, "")
+    assert ORDERS[words] in outcome.err
+    assert "pairvol: busy" in outcome.err
+
+
+def test_every_command_is_known_to_order_or_to_ask() -> None:
+    nouns: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    commands = {
+        f"{noun} {verb}".strip()
+        for noun, command in nouns.items()
+        for verb in getattr(command, "commands", [""])
+        if noun not in OF_THIS_MACHINE
+    }
+    ordering = {" ".join(words.split()[:2]) for words in ORDERS}
+    assert commands == ordering | set(QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        ("pair create db --primary tokyo:a --secondary osaka:a", None),
+        ("pair resync db", "/v1/pairs/db/resync"),
+        ("pair add db --primary a", "/v1/pairs/db/add"),
+    ],
+)
+def test_on_a_terminal_a_copy_is_followed_to_its_end(
+    words: str, path: str | None, agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.statuses = [copying(40), pair_status()]
+    if path is not None:
+        agent.answers[f"POST {path}"] = agent.statuses.pop(0).model_dump(mode="json")
+    assert "copying" in pairvol(*words.split()).out
+    agent.statuses = [copying(40), copying(80), pair_status()]
+    if path is not None:
+        agent.statuses.pop(0)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert pair_status().line in pairvol(*words.split()).lines[0]
