@@ -101,7 +101,7 @@ def start_words(group: str, order: DrillOrder) -> str:
     moment = f"marker {order.marker}" if order.marker is not None else order.at
     words = f"drill of {group}"
     if moment is not None:
-        words += f" at {moment}, for {order.wait_seconds:g} s at most"
+        words += f" at {moment} (waits {order.wait_seconds:g} s at most)"
     return words if order.check is None else f"{words}, and its check"
 
 

@@ -138,7 +138,6 @@ def display() -> Progress:
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
-        TransferSpeedColumn,
     )
 
     class OfAmounts(ProgressColumn):
@@ -149,7 +148,12 @@ def display() -> Progress:
         def render(self, task: Task) -> RenderableType:
             return self._column(task) if task.total is not None else ""
 
-    amounts = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> RenderableType:
+            return f"{format_size(int(task.speed))}/s" if task.speed else ""
+
+    left = (TimeRemainingColumn(), TextColumn("left"))
+    amounts = (BarColumn(), DownloadColumn(binary_units=True), Rate(), *left)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), *map(OfAmounts, amounts), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True, get_time=time.monotonic)
 

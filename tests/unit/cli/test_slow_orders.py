@@ -44,8 +44,8 @@ ORDERS: Final = {  # and words that are shown meanwhile
     "marker put db noon": "waiting for marker noon of db to be put",
     "marker put db noon --freeze": "waiting for marker noon of db to be put, file systems frozen",
     "drill start db": "drill of db",
-    "drill start db --at noon --wait 9": "drill of db at noon, for 9 s at most",
-    "drill start db --marker noon --check true": "drill of db at marker noon, for 60 s at most, and its check",
+    "drill start db --at noon --wait 9": "drill of db at noon (waits 9 s at most)",
+    "drill start db --marker noon --check true": "drill of db at marker noon (waits 60 s at most), and its check",
     "drill stop db": "waiting for the end of the drills of db",
     "drill stop db 3": "waiting for the end of drill 3 of db",
 }
