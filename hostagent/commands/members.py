@@ -11,7 +11,7 @@ is settled, is its controller's business (controller/LIFECYCLE.md).
 | | 4 both agents keep the pair with its new volumes | | done |
 | remove | 0 both sides could do it | nothing | begins anew |
 | | 1 the primary lets them go | an SVOL of which no journal speaks any more | goes on with 2 |
-| | 2 the secondary has restored every journal that may speak of them, and lets them go | | goes on with 3 |
+| | 2 the secondary has restored what may speak of them, and lets them go | agents that keep them | goes on with 3 |
 | | 3 both agents keep the pair as it is now | | done |
 """
 
@@ -74,13 +74,13 @@ def remove(host: Host, group: str, names: Sequence[str]) -> PairStatus:
     primary, secondary = pair.primary.site, pair.secondary.site
     with host.locks.hold(groups=[group]):
         here, there = seen(host, primary, group), seen(host, secondary, group)
-        indices = [_index_of(group, name, here, there) for name in names]
+        indices = _indices_of(host, pair, names, here, there)
         mine = [volume.name for volume in here.group.volumes if volume.index in indices]
         theirs = [volume.name for volume in there.group.volumes if volume.index in indices]
         for site, volumes in ((primary, mine), (secondary, theirs)):  # a refusal changes nothing
             _leave(host, site, group, volumes, check=True)
         left = _leave(host, primary, group, mine) or here.group
-        last = max(left.retired.get(index, 0) for index in indices)
+        last = max((left.retired.get(index, 0) for index in indices), default=0)
         if theirs:
             _wait_restored(host.runner(group), pair, last)
             _leave(host, secondary, group, theirs, last)
@@ -162,13 +162,23 @@ def _volume(side: SideMembers, name: str) -> Volume:
     raise NotFoundError(f"volume {name} does not exist at the primary site", hint="Create it first.", volume=name)
 
 
-def _index_of(group: str, name: str, here: SideMembers, there: SideMembers) -> int:
-    """Its number at the primary, or, when it has left that already, at the secondary."""
-    for side in (here, there):
-        index = _find(side.group, name)
+def _indices_of(host: Host, pair: Pair, names: Sequence[str], here: SideMembers, there: SideMembers) -> list[int]:
+    """Numbers of volumes named as at the primary. One that both sites let go has none; an agent may still keep it."""
+    partners = dict(zip(pair.primary.volumes, pair.secondary.volumes, strict=False))
+    found = []
+    for name in names:
+        index = _find(here.group, name)
+        if index is None:  # it has left that already
+            index = _find(there.group, partners.get(name, name))
         if index is not None:
-            return index
-    raise NotFoundError(f"volume {name} is not in group {group}", hint='See "pairvol pair list".', volume=name)
+            found.append(index)
+        elif name not in partners:
+            if [volume.index for volume in here.group.volumes] == [volume.index for volume in there.group.volumes]:
+                _keep(host, pair.group)  # the other agent may have missed the end of the command that this repeats
+            raise NotFoundError(
+                f"volume {name} is not in group {pair.group}", hint='See "pairvol pair list".', volume=name
+            )
+    return found
 
 
 def join_own(host: Host, group: str, order: MembersJoin) -> Group:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from controller.api.client import ControllerClient
+from controller.api.lifecycle import MembersLeave
 from controller.api.models import ServerState, VolumeCreate
 from controller.errors import ConflictError, NotFoundError, UsageError
 from hostagent.api.models import PairState
@@ -77,6 +80,30 @@ def test_a_removal_that_the_secondary_refuses_changes_nothing(case: Case) -> Non
     case.osaka.stop_drill(case.name)
     case.osaka.remove_volumes(case.name, [name])
     assert [side.volumes for side in case.wait_state(PairState.PAIR).sides] == [[case.name]] * 2
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_removal_that_was_cut_short_is_ended_by_the_same_command(case: Case, *, both: bool) -> None:
+    """The primary has let it go, or both sites have; no agent has kept that."""
+    name, partner = f"{case.name}-here", f"{case.name}-there"
+    case.pair()
+    case.tokyo.create_volume(VolumeCreate(name=name, size_bytes=1 << 20))
+    case.tokyo.add_volumes(case.name, [name], [partner])
+    case.wait_state(PairState.PAIR)
+    with (
+        closing(ControllerClient(case.linked.first.controller_address)) as tokyo,
+        closing(ControllerClient(case.linked.second.controller_address)) as osaka,
+    ):
+        last = max(tokyo.leave_volumes(case.name, MembersLeave(volumes=[name])).retired.values())
+        wait_until(lambda: osaka.state(case.name).pointers["already_restored"].sequence >= last, 20, f"journal {last}")
+        if both:
+            osaka.leave_volumes(case.name, MembersLeave(volumes=[partner], sequence=last))
+    case.osaka.remove_volumes(case.name, [name])
+    for agent in (case.tokyo, case.osaka):
+        assert [side.volumes for side in case.wait_state(PairState.PAIR, agent).sides] == [[case.name]] * 2
+    assert case.osaka.volume(partner).group is None
+    with pytest.raises(NotFoundError, match="is not in group"):
+        case.osaka.remove_volumes(case.name, [name])
 
 
 def test_what_is_refused_says_why(case: Case) -> None:
