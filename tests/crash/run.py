@@ -48,7 +48,7 @@ SUITES = {
     "bytecodes": Suite("tests.crash.bytecodes.suite:run", 540, "SIGKILL at bytecodes of the write path"),
     "histories": Suite("tests.crash.others:run_histories", 10_000, "simulated agents, controllers and networks"),
     "commands": Suite("tests.crash.others:run_commands", 1000, "simulated operators, commands cut at any step"),
-    "transitions": Suite("tests.crash.transitions.suite:run", 200, "agents killed after every step of every command"),
+    "transitions": Suite("tests.crash.transitions.suite:run", 400, "agents killed after every step of every command"),
     "programs": Suite(
         "tests.crash.transitions.programs:run", 200, "controllers killed at every step of copy and resync"
     ),

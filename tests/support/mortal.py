@@ -156,7 +156,8 @@ class Death:
         @functools.wraps(call)
         def wrapped(*arguments: Any, **named: Any) -> Any:
             result = call(*arguments, **named)
-            if "status" not in arguments:  # asking leaves nothing behind
+            checks = any(getattr(each, "check", False) is True for each in arguments)
+            if "status" not in arguments and not checks:  # asking leaves nothing behind
                 self.step(name)
             return result
 

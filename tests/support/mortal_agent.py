@@ -11,13 +11,20 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from controller.api.client import ControllerClient
+from controller.api.markers import MarkerOrder, NamedMarker
+from controller.api.models import Group
+from controller.errors import NotFoundError
 from hostagent import daemon
+from hostagent.api.models import Pair
+from hostagent.api.verify import VerifyReport
+from hostagent.api.volumes import JournalSize, ResizeSide, SideMembers
 from hostagent.attach.devices import Devices
-from hostagent.commands import delete, sides
+from hostagent.commands import delete, members, resize, sides, verify
 from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
 from hostagent.pairs import PairStore
@@ -33,14 +40,16 @@ STEPS: Final = (
         (
             *("create_volume", "delete_volume", "create_group", "delete_group", "set_acquisition", "order_restore"),
             *("purge", "take_over", "fence", "suspend", "resume", "split", "serve", "start_drill", "stamp_drill"),
-            "stop_drill",
+            *("stop_drill", "join_volumes", "leave_volumes", "resize_volume", "resize_journal", "put_marker"),
+            *("order_run", "order_copy"),
         ),
     ),
     (
         AgentClient,
         (
             *("make_side", "remove_side", "serve", "fence", "take_over", "split", "resync", "split_side"),
-            *("resync_side", "journal_command", "start_drill", "stop_drill"),
+            *("resync_side", "journal_command", "start_drill", "stop_drill", "join", "leave", "keep_members"),
+            *("resize_volume", "resize_journal", "put_marker", "verify"),
         ),
     ),
 )
@@ -69,7 +78,37 @@ def forgets_first(host: Host, group: str, *, force: bool) -> None:
         sides.remove_group(host, group, pair.uuid, force=force)
 
 
-MUTANTS: Final = {"forgets": (PairStore, "_write", forgets), "forgets-first": (delete, "delete", forgets_first)}
+def denies(host: Host, pair: Pair, names: Sequence[str], here: SideMembers, there: SideMembers) -> list[int]:
+    """Knows a volume that leaves by its groups alone, not by what the agents keep."""
+    found = [members._find(side.group, name) for name in names for side in (here, there)]
+    if all(index is None for index in found):
+        raise NotFoundError(f"volume {names[0]} is not in group {pair.group}")
+    return [index for index in set(found) if index is not None]
+
+
+def moves_one(host: Host, pair: Pair, side: ResizeSide, order: JournalSize) -> Group:
+    """Moves the primary's journal whichever is meant."""
+    return _journal_at(host, pair, ResizeSide.PRIMARY, order)
+
+
+def marks_twice(client: ControllerClient, group: str, order: MarkerOrder) -> NamedMarker:
+    _put_marker(client, group, order)
+    return _put_marker(client, group, order)
+
+
+def cancels_nothing(host: Host, group: str) -> VerifyReport:
+    return verify.report(host, group)
+
+
+_journal_at, _put_marker = resize._journal_at, ControllerClient.put_marker
+MUTANTS: Final[dict[str, tuple[Any, str, Callable[..., Any]]]] = {
+    "forgets": (PairStore, "_write", forgets),
+    "forgets-first": (delete, "delete", forgets_first),
+    "denies": (members, "_indices_of", denies),
+    "moves-one": (resize, "_journal_at", moves_one),
+    "marks-twice": (ControllerClient, "put_marker", marks_twice),
+    "cancels-nothing": (verify, "_cancel", cancels_nothing),
+}
 
 
 def main(config: str) -> None:
