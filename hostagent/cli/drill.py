@@ -9,7 +9,7 @@ import typer
 from controller.errors import UsageError
 from controller.units import parse_duration
 from hostagent.cli.output import NONE, clock, clock_tenths, coloured, count, table, unknown
-from hostagent.cli.progress import Journals, Waiting, watched
+from hostagent.cli.progress import Journals, Waiting, goes_on, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def start(
         check_seconds=parse_duration(timeout),
     )
     look = Journals(session, group, start_words(group, order))
-    left = f'the drill goes on; see it with "pairvol drill list {group}", end it with "pairvol drill stop {group}"'
-    drill = watched(session, lambda: session.agent.start_drill(group, order), look, left)
+    left = goes_on("the drill", f"drill list {group}", f'"pairvol drill stop {group}" ends it')
+    drill = watched(lambda: session.agent.start_drill(group, order), look, left)
     session.show(drill, lambda: drill_text(drill))
     if drill.check is not None and not drill.check.passed:
         raise typer.Exit(CHECK_FAILED)
@@ -83,7 +83,8 @@ def stop(
     """Drop the images and what was written to them; restore catches up when the last one is gone."""
     which = f"drill {number}" if number is not None else "the drills"
     look = Waiting(f"the end of {which} of {group}")
-    drills = watched(session, lambda: session.agent.stop_drill(group, number), look)
+    left = goes_on(f"the end of {which}", f"drill list {group}")
+    drills = watched(lambda: session.agent.stop_drill(group, number), look, left)
     session.show(drills, lambda: "\n".join(f"drill {each.number} {each.state}" for each in drills) or "no open drill")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hostagent.cli.output import count
-from hostagent.cli.progress import Journals, Waiting, watched
+from hostagent.cli.progress import Journals, Waiting, goes_on, watched
 from hostagent.cli.session import Session, noun, verb
 
 if TYPE_CHECKING:
@@ -53,39 +53,45 @@ def start(
     ] = False,
 ) -> None:
     """Start journal acquisition at the primary; one that refuses hosts serves again."""
-    look = Waiting(f"acquisition of {group} to start")
-    _show(session, watched(session, lambda: session.agent.start_journal(group, force=force), look))
+    look, left = Waiting(f"acquisition of {group} to start"), _goes_on("the start of acquisition", group)
+    _show(session, watched(lambda: session.agent.start_journal(group, force=force), look, left))
 
 
 @verb(app, "stop")
 def stop(session: Session, group: GroupArgument) -> None:
     """Stop journal acquisition at the primary. The SVOL falls behind from then on."""
-    look = Waiting(f"acquisition of {group} to stop")
-    _show(session, watched(session, lambda: session.agent.stop_journal(group), look))
+    look, left = Waiting(f"acquisition of {group} to stop"), _goes_on("the stop of acquisition", group)
+    _show(session, watched(lambda: session.agent.stop_journal(group), look, left))
 
 
 @verb(app, "copy")
 def copy(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Let the secondary read journals now."""
-    state = watched(session, lambda: session.agent.copy_journal(group, to), Waiting(f"the copy of {group}"))
-    _show(session, _followed(session, state, "already_read", to))
+    look, left = Waiting(f"the copy of {group}"), _goes_on("the copy", group)
+    state = watched(lambda: session.agent.copy_journal(group, to), look, left)
+    _show(session, _followed(session, state, "already_read", to, left))
 
 
 @verb(app, "restore")
 def restore(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Apply journals that the secondary has read to the SVOL."""
-    state = watched(session, lambda: session.agent.restore_journal(group, to), Waiting(f"the restore of {group}"))
-    _show(session, _followed(session, state, "already_restored", to))
+    look, left = Waiting(f"the restore of {group}"), _goes_on("the restore", group)
+    state = watched(lambda: session.agent.restore_journal(group, to), look, left)
+    _show(session, _followed(session, state, "already_restored", to, left))
 
 
 @verb(app, "purge")
 def purge(session: Session, group: GroupArgument, to: ToOption = None) -> None:
     """Free journals of the primary that the secondary has confirmed."""
-    look = Waiting(f"the purge of {group}")
-    _show(session, watched(session, lambda: session.agent.purge_journal(group, to), look))
+    look, left = Waiting(f"the purge of {group}"), _goes_on("the purge", group)
+    _show(session, watched(lambda: session.agent.purge_journal(group, to), look, left))
 
 
-def _followed(session: Session, state: JournalState, pointer: str, to: int | None) -> JournalState:
+def _goes_on(what: str, group: str) -> str:
+    return goes_on(what, f"journal status {group}")
+
+
+def _followed(session: Session, state: JournalState, pointer: str, to: int | None, left: str) -> JournalState:
     """On a terminal: the state when the journal named by --to is reached; Ctrl-C ends the display alone."""
     if to is None or session.json or not (sys.stdout.isatty() and sys.stderr.isatty()):
         return state
@@ -100,7 +106,7 @@ def _followed(session: Session, state: JournalState, pointer: str, to: int | Non
             last.append(found)
 
     with suppress(KeyboardInterrupt):
-        watched(session, follow, Journals(session, state.group, f"{state.group} to journal {to}"))
+        watched(follow, Journals(session, state.group, f"{state.group} to journal {to}"), left)
     return last[-1]
 
 

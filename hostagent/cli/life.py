@@ -36,8 +36,8 @@ def split(
     from hostagent.api.models import PairSplit
 
     look, order = Journals(session, group, f"split of {group}"), PairSplit(writable=rw, force=force)
-    left = goes_on("the split", group)
-    _show(session, watched(session, lambda: session.agent.split_pair(group, order), look, left))
+    left = goes_on("the split", f"pair status {group}")
+    _show(session, watched(lambda: session.agent.split_pair(group, order), look, left))
 
 
 @verb(app, "resync")
@@ -56,8 +56,8 @@ def resync(
     from hostagent.cli.live import show_copy
 
     look, order = Journals(session, group, f"resync of {group}"), PairResync(swap=swap, force=force)
-    left = goes_on("the resync", group)
-    status = watched(session, lambda: session.agent.resync_pair(group, order), look, left)
+    left = goes_on("the resync", f"pair status {group}")
+    status = watched(lambda: session.agent.resync_pair(group, order), look, left)
     _show(session, show_copy(session, status, "resync of"))
 
 
@@ -92,7 +92,8 @@ def drop(
 ) -> None:
     """Drop journals that this site keeps of an earlier life as primary. Without --force it only says how many."""
     look = Waiting(f"kept journals of {group} to be dropped")
-    gone = watched(session, lambda: session.agent.drop_orphan(group, orphan, force), look)
+    left = goes_on("the drop", "events", "")
+    gone = watched(lambda: session.agent.drop_orphan(group, orphan, force), look, left)
     session.show(gone, lambda: f"{group}: dropped {_orphan_words(gone)}")
 
 

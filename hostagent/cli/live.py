@@ -73,7 +73,7 @@ def show_copy(session: Session, status: PairStatus, words: str) -> PairStatus:
     look = Journals(session, status.group, f"{words} {status.group}")
     left = f'the copy goes on; "pairvol pair wait {status.group} --state PAIR" waits for it'
     with suppress(KeyboardInterrupt):
-        watched(session, follow, look, left)
+        watched(follow, look, left)
     return last[-1]
 
 

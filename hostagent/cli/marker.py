@@ -10,7 +10,7 @@ import typer
 from controller.errors import PeerError
 from controller.units import parse_duration
 from hostagent.cli.output import NONE, clock_tenths, count, table, unknown
-from hostagent.cli.progress import Journals, Waiting, watched
+from hostagent.cli.progress import Journals, Looks, Waiting, goes_on, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def put(
     from hostagent.api.drills import MarkerPut
 
     order, seconds = validated(MarkerPut, name=name, freeze=freeze), parse_duration(timeout)
-    put_look = Waiting(f"marker {name} of {group} to be put" + (", file systems frozen" if freeze else ""))
-    marker = watched(session, lambda: session.agent.put_marker(group, order.name, freeze=order.freeze), put_look)
+    look: Looks = Waiting(f"marker {name} of {group} to be put" + (", file systems frozen" if freeze else ""))
+    left = goes_on(f"the put of marker {name}", f"marker list {group}", "the same command again puts another one")
+    marker = watched(lambda: session.agent.put_marker(group, order.name, freeze=order.freeze), look, left)
     if wait:
         look = Journals(session, group, f"marker {marker.name} of {group}")
         left = f'marker {marker.name} is put; "pairvol marker list {group}" tells when it is restored'
-        watched(session, lambda: wait_restored(session, group, marker.sequence, seconds), look, left)
+        watched(lambda: wait_restored(session, group, marker.sequence, seconds), look, left)
     session.show(marker, lambda: put_text(marker, restored=wait))
 
 

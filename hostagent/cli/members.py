@@ -9,7 +9,7 @@ import typer
 from controller.errors import UsageError
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import Journals, watched
+from hostagent.cli.progress import Journals, goes_on, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def add(
     names = _at(session, group, primary, "primary")
     partners = _at(session, group, secondary, "secondary") if secondary else names
     look = Journals(session, group, f"waiting for {', '.join(names)} to join {group}")
-    status = watched(session, lambda: session.agent.add_volumes(group, names, partners), look)
+    left = goes_on(f"the join of {', '.join(names)}", f"pair status {group}")
+    status = watched(lambda: session.agent.add_volumes(group, names, partners), look, left)
     _show(session, show_copy(session, status, f"copy of {', '.join(names)} in"))
 
 
@@ -53,7 +54,8 @@ def remove(
     """Let volumes of a pair go: at both sites each is by itself then, with the same content."""
     names = _at(session, group, volumes, "primary")
     look = Journals(session, group, f"waiting for {', '.join(names)} to leave {group}")
-    _show(session, watched(session, lambda: session.agent.remove_volumes(group, names), look))
+    left = goes_on(f"the removal of {', '.join(names)}", f"pair status {group}")
+    _show(session, watched(lambda: session.agent.remove_volumes(group, names), look, left))
 
 
 def _at(session: Session, group: str, text: str, side: str) -> list[str]:

@@ -77,7 +77,8 @@ def create(
         },
     )
     look = Waiting(f"{group} to be made, with its journals")
-    status = watched(session, lambda: session.agent.create_pair(order), look)
+    left = goes_on(f"the creation of {group}", f"pair status {group}")
+    status = watched(lambda: session.agent.create_pair(order), look, left)
     _show(session, [show_copy(session, status, "initial copy of")], single=True)
 
 
@@ -138,7 +139,7 @@ def wait(
         raise typer.BadParameter(f"{state} is not a state", param_hint="--state")
     seconds, wanted = parse_duration(timeout), PairState(state.upper())
     look = Journals(session, group, f"waiting for {group} to be {wanted}")
-    reached = watched(session, lambda: wait_for_state(session, group, wanted, seconds), look)
+    reached = watched(lambda: wait_for_state(session, group, wanted, seconds), look, None)
     if reached.sides:
         _show(session, [reached], single=True)
     else:
@@ -166,10 +167,10 @@ def takeover(
     # Named here, so that the command cannot turn the pair back when it is carried out twice.
     goal = to or next((pair.secondary.site for pair in session.agent.pairs() if pair.group == group), None)
     look = Journals(session, group, f"takeover of {group}")
-    left = goes_on("the takeover", group, f"give it again with --to {goal}" if goal else "give it again with --to SITE")
+    left = goes_on("the takeover", f"pair status {group}", f"give it again with --to {goal or 'SITE'}")
     try:
         named = to is not None
-        report = watched(session, lambda: session.agent.take_over(group, force=force, to=goal, named=named), look, left)
+        report = watched(lambda: session.agent.take_over(group, force=force, to=goal, named=named), look, left)
     except PeerError as error:
         if goal is not None:
             again = f'If it was cut short, "pairvol pair takeover {group} --to {goal}" goes on and never turns back.'
@@ -188,8 +189,8 @@ def delete(
 ) -> None:
     """End a pair. Both volumes stay, each with what it holds. Prints what --force dropped, and nothing otherwise."""
     look = Journals(session, group, f"end of {group}")
-    left = goes_on("the end of the pair", group)
-    ended = watched(session, lambda: session.agent.delete_pair(group, force=force), look, left)
+    left = goes_on("the end of the pair", f"pair status {group}")
+    ended = watched(lambda: session.agent.delete_pair(group, force=force), look, left)
     lines = [_dropped(each) for each in ended.dropped]
     if ended.left is not None:
         lines.append(f'{ended.left} did not answer and keeps its side; end it there: "pairvol pair delete {group}"')

@@ -8,7 +8,7 @@ import typer
 
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import CompressOption, GroupArgument, LimitOption, parse_compression, parse_limit
-from hostagent.cli.progress import Waiting, watched
+from hostagent.cli.progress import Waiting, goes_on, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ def set_(session: Session, group: GroupArgument, limit: LimitOption = None, comp
         raise typer.BadParameter(words, param_hint="--limit")
     compression = Compression(parse_compression(compress)) if compress is not None else None
     bytes_per_second = parse_limit(limit) if limit is not None else None
+    left = goes_on("the change", f"pair status {group}")
     if compression is not None:  # first: this one can be refused (beside [tls]), and nothing is changed then
         look = Waiting(f"the compression of {group}")
-        status = watched(session, lambda: session.agent.compress_pair(group, compression), look)
+        status = watched(lambda: session.agent.compress_pair(group, compression), look, left)
     if limit is not None:
         look = Waiting(f"the limit of {group}")
-        status = watched(session, lambda: session.agent.set_pair(group, bytes_per_second), look)
+        status = watched(lambda: session.agent.set_pair(group, bytes_per_second), look, left)
     _show(session, status)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from controller.units import format_size, parse_size
 from hostagent.cli.output import table
-from hostagent.cli.progress import Waiting, watched
+from hostagent.cli.progress import Waiting, goes_on, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 app = noun("pool", "Unused volumes that journals may be chosen from.")
@@ -35,7 +35,8 @@ def add(
         path=str(path.absolute()) if path else None,
         size_bytes=parse_size(size) if size else None,
     )
-    volume = watched(session, lambda: session.agent.add_to_pool(order), Waiting(f"{name} to be allocated"))
+    look, left = Waiting(f"{name} to be allocated"), goes_on(f"the allocation of {name}", "pool list", "")
+    volume = watched(lambda: session.agent.add_to_pool(order), look, left)
     session.show(volume, lambda: f"{volume.name}: {format_size(volume.size_bytes)} at {volume.path}")
 
 
@@ -60,4 +61,5 @@ def list_(session: Session) -> None:
 @verb(app, "remove", data=False)
 def remove(session: Session, name: Annotated[str, typer.Argument(help="A volume of the pool.")]) -> None:
     """Take a volume out of the pool. Its file stays unless pairvol made it."""
-    watched(session, lambda: session.agent.remove_from_pool(name), Waiting(f"{name} to leave the pool"))
+    look, left = Waiting(f"{name} to leave the pool"), goes_on(f"the removal of {name}", "pool list", "")
+    watched(lambda: session.agent.remove_from_pool(name), look, left)

@@ -1,7 +1,8 @@
-"""Live progress of a command that takes longer than a moment: on a terminal, on standard error, never in data.
+"""Whatever a command waits for: its progress on a terminal, and what Ctrl-C leaves behind.
 
-Owns the thread that does the work and the bar. What is shown is asked of the
-agent meanwhile; that it cannot be asked is no failure of the work.
+Both go to standard error, never into data. Owns the thread that does the work
+and the bar. What is shown is asked of the agent meanwhile; that it cannot be
+asked is no failure of the work.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS: Final = 2.0  # what is over by then needs no bar
 LOOK_SECONDS: Final = 0.3
+AGAIN: Final = "the same command again is safe"
 
 Result = TypeVar("Result")
 
@@ -38,21 +40,6 @@ class Look:
     words: str
     done: int = 0
     total: int | None = None
-
-
-@contextmanager
-def going_on(words: str) -> Iterator[None]:
-    """Ctrl-C ends what is shown within, never the work of the agent: `words` say what goes on, and how to see it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(words, err=True)
-        raise
-
-
-def goes_on(what: str, group: str, again: str = "the same command again is safe") -> str:
-    """What is said of a command to a pair that is left alone."""
-    return f'{what} goes on; see it with "pairvol pair status {group}"; {again}'
 
 
 class Looks(Protocol):
@@ -79,16 +66,26 @@ class Waiting:
         return None
 
 
-def watched(session: Session, work: Callable[[], Result], look: Looks, left: str | None = None) -> Result:
+def goes_on(what: str, see: str, again: str = AGAIN) -> str:
+    """What is said of an order that is left alone: the command after `pairvol` that shows it, and what comes next."""
+    return f'{what} goes on; see it with "pairvol {see}"' + (f"; {again}" if again else "")
+
+
+def watched(work: Callable[[], Result], look: Looks, left: str | None) -> Result:
     """The result of `work`, with progress shown while it goes on; what it raises is raised.
 
-    `left`: what is said on Ctrl-C of work that goes on.
+    Ctrl-C ends what is shown, never the work of the agent. `left` is what is
+    said then: what goes on and how to see it; None where only looking ends.
     """
-    with going_on(left) if left is not None else nullcontext():
-        return _watched(session, work, look)
+    try:
+        return _shown(work, look)
+    except KeyboardInterrupt:
+        if left is not None:
+            typer.echo(left, err=True)
+        raise
 
 
-def _watched(session: Session, work: Callable[[], Result], look: Looks) -> Result:
+def _shown(work: Callable[[], Result], look: Looks) -> Result:
     if not sys.stderr.isatty():
         return work()
     results: list[Result] = []

@@ -9,7 +9,7 @@ import typer
 from controller.units import format_size, parse_size
 from hostagent.cli.journal import app as journal_app
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import Waiting, watched
+from hostagent.cli.progress import Waiting, goes_on, watched
 from hostagent.cli.session import Session, validated, verb
 from hostagent.cli.volume import NameArgument
 from hostagent.cli.volume import app as volume_app
@@ -38,7 +38,8 @@ def resize_journal(
         journal_volumes=journal.split(",") if journal else [],
     )
     look = Waiting(f"the journals of {group} to move to another size")
-    sizes = watched(session, lambda: session.agent.resize_journal(group, order), look)
+    left = goes_on("the move", f"journal status {group}")
+    sizes = watched(lambda: session.agent.resize_journal(group, order), look, left)
     session.show(sizes, lambda: _text(sizes))
 
 
@@ -54,7 +55,8 @@ def resize_volume(
     """Make a volume larger, at both sites when it is paired. Hosts see it when they connect again."""
     size_bytes = parse_size(size)
     look = Waiting(f"{name} to grow to {format_size(size_bytes)}")
-    sizes = watched(session, lambda: session.agent.resize_volume(name, size_bytes), look)
+    left = goes_on(f"the growth of {name}", f"volume show {name}")
+    sizes = watched(lambda: session.agent.resize_volume(name, size_bytes), look, left)
     session.show(sizes, lambda: _sizes_text(sizes))
 
 

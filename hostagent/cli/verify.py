@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from controller.errors import IntegrityError, PairvolError, PeerError, UsageError
-from controller.units import format_duration, format_size
+from controller.units import format_size
 from hostagent.cli.pair import app
 from hostagent.cli.pair_options import GroupArgument
-from hostagent.cli.progress import Waiting, going_on, watched
+from hostagent.cli.progress import Look, Waiting, goes_on, watched
 from hostagent.cli.session import Session, verb
 
 if TYPE_CHECKING:
@@ -40,20 +39,17 @@ def verify(
     if sum((repair, status, cancel)) > 1:
         raise UsageError("--repair, --status and --cancel exclude each other", hint="Give one of them.")
     if cancel:
-        ended = watched(
-            session, lambda: session.agent.verify_pair(group, cancel=True), Waiting(f"the end of the verify of {group}")
-        )
+        end = Waiting(f"the end of the verify of {group}")
+        left = goes_on("the end of the verify", f"pair verify {group} --status")
+        ended = watched(lambda: session.agent.verify_pair(group, cancel=True), end, left)
         session.show(ended, lambda: text(ended))
         return
-    begin = Waiting(f"the verify of {group} to begin")
-    report = (
-        session.agent.verify_report(group)
-        if status
-        else watched(session, lambda: session.agent.verify_pair(group, repair=repair), begin)
-    )
-    if not status:
-        with going_on(f'the verify goes on; "pairvol pair verify {group}" shows it, --cancel ends it'):
-            report = _followed(session, report)
+    if status:
+        report = session.agent.verify_report(group)
+    else:
+        look = Comparison(session, group)
+        left = f'the verify goes on; "pairvol pair verify {group}" shows it, --cancel ends it'
+        report = watched(lambda: look.follow(session.agent.verify_pair(group, repair=repair)), look, left)
     session.show(report, lambda: text(report))
     raise typer.Exit(exit_code(report))
 
@@ -76,48 +72,40 @@ def text(report: VerifyReport) -> str:
     return "\n".join(lines)
 
 
-def _followed(session: Session, report: VerifyReport) -> VerifyReport:
-    """Watch until it has come to an end."""
-    show = sys.stderr.isatty() and not session.json
-    task, answered, meter = report.task, time.monotonic(), Meter()
-    while report.phase in ("running", "unknown"):
-        if show:
-            typer.echo(f"\r\033[K{meter.line(report)}", nl=False, err=True)
-        time.sleep(POLL_SECONDS)
-        try:
-            report = session.agent.verify_report(report.group)
-        except PairvolError as error:
-            if not error.retryable or time.monotonic() - answered > UNKNOWN_SECONDS:
-                raise
-            continue
-        if report.phase != "unknown":
-            answered = time.monotonic()
-        elif time.monotonic() - answered > UNKNOWN_SECONDS:
-            break
-        if task is not None and report.task not in (None, task):
-            break  # another one took its place; tell about that one
-    if show:
-        typer.echo("\r\033[K", nl=False, err=True)
-    return report
+class Comparison:
+    """Follows a verify to its end, and tells how far it is: bytes of the step under way."""
 
+    def __init__(self, session: Session, group: str) -> None:
+        self._session, self.words = session, f"verify of {group}"
+        self._newest: VerifyReport | None = None  # told to a second thread, the one that shows it
 
-class Meter:
-    """Rate and time left of the step under way."""
-
-    def __init__(self) -> None:
-        self._step: str | None = None
-        self._began: float | None = None
-        self._from = 0
-
-    def line(self, report: VerifyReport) -> str:
-        now = time.monotonic()
-        if self._began is None or report.step != self._step or report.bytes_done < self._from:
-            self._step, self._began, self._from = report.step, now, report.bytes_done
-        rate = (report.bytes_done - self._from) / (now - self._began) if now - self._began >= 1 else 0.0
-        words = f"{report.line}: {format_size(report.bytes_done)} of {format_size(report.bytes_total)}"
-        if rate > 0:
-            left = format_duration((report.bytes_total - report.bytes_done) / rate)
-            words += f", {format_size(int(rate))}/s, {left} left"
+    def __call__(self) -> Look | None:
+        report = self._newest
+        if report is None:
+            return None
+        words = report.line
         if report.different_bytes:
             words += f", {format_size(report.different_bytes)} different"
-        return words + (f" ({report.waits})" if report.waits else "")
+        if report.waits:
+            words += f" ({report.waits})"
+        return Look(words, report.bytes_done, report.bytes_total or None)
+
+    def follow(self, report: VerifyReport) -> VerifyReport:
+        """The report when it has come to an end, or cannot be told any more."""
+        task, answered = report.task, time.monotonic()
+        while report.phase in ("running", "unknown"):
+            self._newest = report
+            time.sleep(POLL_SECONDS)
+            try:
+                report = self._session.agent.verify_report(report.group)
+            except PairvolError as error:
+                if not error.retryable or time.monotonic() - answered > UNKNOWN_SECONDS:
+                    raise
+                continue
+            if report.phase != "unknown":
+                answered = time.monotonic()
+            elif time.monotonic() - answered > UNKNOWN_SECONDS:
+                break
+            if task is not None and report.task not in (None, task):
+                break  # another one took its place; tell about that one
+        return report

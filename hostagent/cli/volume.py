@@ -9,7 +9,7 @@ import typer
 
 from controller.units import format_size, parse_size
 from hostagent.cli.output import NONE, table
-from hostagent.cli.progress import Waiting, watched
+from hostagent.cli.progress import Waiting, goes_on, watched
 from hostagent.cli.session import Session, noun, validated, verb
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def create(
     if backing is not None and "://" not in backing:
         backing = str(Path(backing).absolute())
     order = validated(VolumeCreate, name=name, size_bytes=parse_size(size), backing=backing)
-    volume = watched(session, lambda: session.agent.create_volume(order), Waiting(f"volume {name} to be made"))
+    look, left = Waiting(f"volume {name} to be made"), goes_on(f"the creation of {name}", f"volume show {name}", "")
+    volume = watched(lambda: session.agent.create_volume(order), look, left)
     session.show(volume, lambda: f"{volume.name}: {format_size(volume.size_bytes)} at {volume.backing}")
 
 
@@ -62,7 +63,8 @@ def show(session: Session, name: NameArgument) -> None:
 @verb(app, "delete", data=False)
 def delete(session: Session, name: NameArgument) -> None:
     """Delete a volume that belongs to no pair."""
-    watched(session, lambda: session.agent.delete_volume(name), Waiting(f"volume {name} to be deleted"))
+    look, left = Waiting(f"volume {name} to be deleted"), goes_on(f"the deletion of {name}", "volume list", "")
+    watched(lambda: session.agent.delete_volume(name), look, left)
 
 
 @verb(app, "attach")
@@ -77,14 +79,16 @@ def attach(
     from hostagent.api.models import AttachOrder
 
     order = AttachOrder(volume=name, readonly=readonly, uri_only=uri)
-    attachment = watched(session, lambda: session.agent.attach(order, on), Waiting(f"the device of {name}"))
+    look, left = Waiting(f"the device of {name}"), goes_on(f"the attachment of {name}", "volume list")
+    attachment = watched(lambda: session.agent.attach(order, on), look, left)
     session.show(attachment, lambda: attachment.device or attachment.uri)
 
 
 @verb(app, "detach", data=False)
 def detach(session: Session, name: NameArgument, on: OnOption = None) -> None:
     """Take the block device away again. Unmount it first."""
-    watched(session, lambda: session.agent.detach(name, on), Waiting(f"the device of {name} to be let go"))
+    look, left = Waiting(f"the device of {name} to be let go"), goes_on(f"the detachment of {name}", "volume list", "")
+    watched(lambda: session.agent.detach(name, on), look, left)
 
 
 def volume_table(volumes: list[Volume], devices: dict[str, Attachment]) -> str:

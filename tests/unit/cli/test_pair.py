@@ -237,14 +237,10 @@ def test_a_takeover_names_its_site_so_that_twice_is_once(agent: FakeAgent, pairv
     ("words", "method", "says"),
     [
         ("pair takeover db", "take_over", 'see it with "pairvol pair status db"; give it again with --to osaka'),
-        ("pair split db", "split_pair", 'the split goes on; see it with "pairvol pair status db"'),
-        ("pair resync db", "resync_pair", 'the resync goes on; see it with "pairvol pair status db"'),
-        ("pair delete db", "delete_pair", 'the end of the pair goes on; see it with "pairvol pair status db"'),
         ("pair verify db", "verify_report", 'the verify goes on; "pairvol pair verify db" shows it'),
-        ("drill start db", "start_drill", 'the drill goes on; see it with "pairvol drill list db"'),
     ],
 )
-def test_ctrl_c_says_that_it_goes_on(
+def test_ctrl_c_says_what_only_the_agent_knew(
     agent: FakeAgent, pairvol: Pairvol, monkeypatch: pytest.MonkeyPatch, words: str, method: str, says: str
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:

@@ -14,12 +14,10 @@ import pytest
 from controller.errors import ConflictError
 from hostagent.cli import progress
 from hostagent.cli.progress import Waiting, watched
-from hostagent.cli.session import Session
 
 PROGRAM = """
 import sys, threading
 from hostagent.cli import progress
-from hostagent.cli.session import Session
 
 progress.QUIET_SECONDS, progress.LOOK_SECONDS = {quiet}, 0.01
 seen = threading.Event()
@@ -38,14 +36,14 @@ def work():
     seen.wait()
     return "data"
 
-print(progress.watched(Session(), work, Looked()))
+print(progress.watched(work, Looked(), "it goes on"))
 """
 
 
 def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert watched(Session(), lambda: 7, Waiting("nothing")) == 7
+    assert watched(lambda: 7, Waiting("nothing"), None) == 7
     with pytest.raises(ConflictError):
-        watched(Session(), refuse, Waiting("nothing"))
+        watched(refuse, Waiting("nothing"), None)
     assert capsys.readouterr() == ("", "")
 
 
@@ -55,11 +53,37 @@ def refuse() -> None:
 
 def test_what_the_work_raises_is_raised_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert watched(Session(), lambda: 7, Waiting("nothing")) == 7
+    assert watched(lambda: 7, Waiting("nothing"), None) == 7
     with pytest.raises(ConflictError):
-        watched(Session(), refuse, Waiting("nothing"))
+        watched(refuse, Waiting("nothing"), None)
     assert threading.active_count() >= 1
     assert progress.QUIET_SECONDS == 2.0
+
+
+@pytest.mark.parametrize("left", ["db is restored all the same", None])
+def test_ctrl_c_ends_the_display_and_says_what_goes_on(
+    left: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    going, ended = threading.Event(), threading.Event()
+
+    class Interrupted:
+        words = "restore of db"
+
+        def __call__(self) -> None:
+            raise KeyboardInterrupt
+
+    def work() -> None:
+        going.wait()
+        ended.set()
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        watched(work, Interrupted(), left)
+    assert not ended.is_set()
+    going.set()
+    assert ended.wait(10)
+    assert ("db is restored all the same" in capsys.readouterr().err) is (left is not None)
 
 
 def shown_of(answer: str, quiet_seconds: float = 0.0) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from hostagent.api.verify import VerifyReport
-from hostagent.cli.verify import Meter
+from hostagent.cli.progress import Look
+from hostagent.cli.session import Session
+from hostagent.cli.verify import Comparison
 from tests.unit.cli.conftest import Pairvol
 from tests.unit.cli.fake_agent import FakeAgent
 
@@ -49,7 +51,19 @@ def test_many_regions_are_listed(agent: FakeAgent, pairvol: Pairvol) -> None:
     assert [method for method, _, _ in agent.requests] == ["GET"]
 
 
-def test_the_meter_shows_how_far_it_is_and_why_it_waits() -> None:
+def test_while_it_is_followed_it_tells_how_far_it_is_and_why_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"phase": "running", "verdict": "WARN", "line": "verifying db 50 %", "bytes_done": 4 << 20}
     now = VerifyReport.model_validate(report(**values, bytes_total=8 << 20, waits="the journal is full"))
-    assert Meter().line(now) == "verifying db 50 %: 4 MiB of 8 MiB (the journal is full)"
+    looks: list[Look | None] = []
+
+    class Ends:
+        def verify_report(self, _: str) -> VerifyReport:
+            looks.append(look())
+            return VerifyReport.model_validate(report())
+
+    session = Session()
+    monkeypatch.setitem(session.__dict__, "agent", Ends())
+    look = Comparison(session, "db")
+    assert (look(), look.words) == (None, "verify of db")
+    assert look.follow(now).phase == "done"
+    assert looks == [Look("verifying db 50 % (the journal is full)", 4 << 20, 8 << 20)]
