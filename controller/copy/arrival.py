@@ -17,17 +17,19 @@ KEPT_BYTES: Final = 1 << 20  # between windows; of a longer one the rest is give
 
 
 class Arrival:
-    """Memory for one window at a time, for one thread; at most as much as the longest window that was asked for."""
+    """Memory for one window at a time, for one thread. `size_bytes`: of the longest window, and so of a record's data.
+
+    Pages that nothing arrived in take no memory.
+    """
 
     def __init__(self, size_bytes: int) -> None:
-        self._map = _memory(size_bytes)
+        # Private: shared pages are not given back to the system.
+        self._map = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._touched_bytes = 0
 
     def view(self, length: int) -> memoryview:
         """Writable memory of that length; it holds what it is filled with until the next call or `rest`."""
-        if length > len(self._map):  # one record's data is longer than a window
-            self._map = _memory(length)
-            self._touched_bytes = 0
+        assert length <= len(self._map), length
         self._touched_bytes = max(self._touched_bytes, length)
         return memoryview(self._map)[:length]
 
@@ -36,8 +38,3 @@ class Arrival:
         if self._touched_bytes > KEPT_BYTES:
             self._map.madvise(mmap.MADV_DONTNEED, KEPT_BYTES)
             self._touched_bytes = KEPT_BYTES
-
-
-def _memory(size_bytes: int) -> mmap.mmap:
-    """Pages that nothing arrived in take no memory; private ones, because shared ones are not given back."""
-    return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -22,7 +22,15 @@ from controller.copy.bucket import Bucket
 from controller.copy.remote import RemoteJournal
 from controller.copy.window import BLOCKS_MAX, RECORDS_MAX, Window
 from controller.errors import CapacityError, IntegrityError, PeerError, StorageError
-from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, RECORD_DTYPE, Records, group_tag, records_valid
+from controller.journal.layout import (
+    BLOCK_BYTES,
+    DATA_BYTES_MAX,
+    RECORD_BYTES,
+    RECORD_DTYPE,
+    Records,
+    group_tag,
+    records_valid,
+)
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore.space import JournalSpace
@@ -73,7 +81,7 @@ class JournalPull:
         self._remote: RemoteJournal | None = None
         self._known = 0  # the remote's session in which its journal was recognised
         self._metadata = bytearray(RECORDS_MAX * RECORD_BYTES)
-        self._arrival = Arrival(BLOCKS_MAX * BLOCK_BYTES)
+        self._arrival = Arrival(max(BLOCKS_MAX * BLOCK_BYTES, DATA_BYTES_MAX))
         self._bucket = bucket or Bucket()
         self._window = Window(self._bucket)
         self._suspected = 0

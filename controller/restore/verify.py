@@ -7,7 +7,7 @@ volume: journals may lie for hours between the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -119,15 +119,6 @@ def check_data(journal: JournalVolume, records: Records) -> tuple[int, Damage]:
     """The same for the data of records that passed `check_records`, as it lies in `journal`."""
     if not len(records):
         return 0, ""
-    good, damage = _check_sums(journal, records)
-    for at in np.flatnonzero(records["kind"][:good] == Kind.MARKER).tolist():
-        marker = records[at]
-        if not is_marker(b"".join(journal.data_views(int(marker["data_position"]), int(marker["data_blocks"])))):
-            return at, f"record {marker['sequence']} is a marker whose data cannot be read as one"
-    return good, damage
-
-
-def _check_sums(journal: JournalVolume, records: Records) -> tuple[int, Damage]:
     begin = int(records[0]["data_position"])
     blocks = int(records[-1]["data_position"]) + int(records[-1]["data_blocks"]) - begin
     journal.fetch(begin, blocks)
@@ -138,20 +129,34 @@ def check_bytes(records: Records, views: Sequence[memoryview]) -> tuple[int, Dam
     """The same for data that lies in one view or two, beginning with the first record's."""
     if not len(records):
         return 0, ""
-    head, tail = [*views, memoryview(b"")][:2]
-    split = len(head)
-    begin = records[0]["data_position"]
-    starts = ((records["data_position"] - begin) * np.uint64(BLOCK_BYTES)).tolist()
+    starts = ((records["data_position"] - records[0]["data_position"]) * np.uint64(BLOCK_BYTES)).tolist()
     lengths = (records["data_blocks"].astype(np.int64) * BLOCK_BYTES).tolist()
-    checksum = crc32c.crc32c
+    good, damage = _check_sums(records, starts, lengths, views)
+    for at in np.flatnonzero(records["kind"][:good] == Kind.MARKER).tolist():
+        if not is_marker(b"".join(_parts(views, starts[at], starts[at] + lengths[at]))):
+            return at, f"record {records[at]['sequence']} is a marker whose data cannot be read as one"
+    return good, damage
+
+
+def _check_sums(
+    records: Records, starts: Sequence[int], lengths: Sequence[int], views: Sequence[memoryview]
+) -> tuple[int, Damage]:
+    checksum, head = crc32c.crc32c, views[0]
     for index, (start, length, stored) in enumerate(zip(starts, lengths, records["data_crc"].tolist(), strict=True)):
         stop = start + length
-        if stop <= split:
+        if stop <= len(head):
             found = checksum(head[start:stop])
-        elif start >= split:
-            found = checksum(tail[start - split : stop - split])
-        else:  # the end of the data area is in the middle of it
-            found = checksum(tail[: stop - split], checksum(head[start:]))
+        else:  # beyond the end of the data area, or around it
+            found = 0
+            for part in _parts(views, start, stop):
+                found = checksum(part, found)
         if found != stored:
             return index, f"the data of record {int(records[index]['sequence'])} fails its checksum"
     return len(records), ""
+
+
+def _parts(views: Sequence[memoryview], start: int, stop: int) -> Iterator[memoryview]:
+    """A range of bytes that lie in views one behind the other."""
+    for view in views:
+        yield view[max(0, start) : max(0, stop)]
+        start, stop = start - len(view), stop - len(view)
