@@ -18,8 +18,10 @@ from controller.volume.dirty import DirtyMap, MapHead, MapState
 from hostagent.cli.demo.sites import Site
 from tests.bench import fio
 from tests.bench.peers import MIB, filled_file
-from tests.bench.rows import Figure, Row, compare, compare_cost, within
+from tests.bench.rows import Figure, Row, compare, compare_cost, explained, within
 from tests.bench.sites import Bench, bench_sites
+from tests.bench.usage import seconds as process_seconds
+from tests.bench.usage import site_seconds, watch
 from tests.support.nbdkit import running_nbdkit
 from tests.support.processes import Processes
 from tests.support.volume_server import GroupFiles, start_volume_server
@@ -102,13 +104,13 @@ def processor(bench: Bench, rounds: int, seconds: float) -> Row:
         with running_nbdkit(processes, bench.directory / "plain.sock", "file", plain, name="plain") as uri:
             server = psutil.Process(int((bench.directory / "plain.pid").read_text()))
             for number in range(rounds):
-                before = _site_seconds(bench.sites.primary)
+                before = site_seconds(bench.sites.primary)
                 rate = fio.run(WRITE, bench.uri("cost"), seconds, seed=number)
                 bench.quiet("cost")
-                ours.append((_site_seconds(bench.sites.primary) - before) / (rate * seconds) * 1e6)
-                before = _seconds(server)
+                ours.append((site_seconds(bench.sites.primary) - before) / (rate * seconds) * 1e6)
+                before = process_seconds(server)
                 rate = fio.run(WRITE, uri, seconds, seed=number)
-                theirs.append((_seconds(server) - before) / (rate * seconds) * 1e6)
+                theirs.append((process_seconds(server) - before) / (rate * seconds) * 1e6)
     text = "processor time for each 4k random write, fsync every 32"
     return compare_cost("13", text, "primary site", "nbdkit file", "us", Figure.of(ours), Figure.of(theirs), CPU_GOAL)
 
@@ -121,12 +123,15 @@ def idle(bench: Bench) -> Iterator[Row]:
         return len({bench.position(bench.sites.primary, "cost", pointer).sequence for pointer in pointers}) == 1
 
     wait_until(settled, 30, "the last journal to be in a checkpoint and its space free", interval=0.1)
-    before = [(_site_seconds(site), _written_bytes(site)) for site in bench.sites]
+    before = [(site_seconds(site), _written_bytes(site)) for site in bench.sites]
+    told = watch(bench.sites)
     wait = time.monotonic() + IDLE_SECONDS
     wait_until(lambda: time.monotonic() >= wait, IDLE_SECONDS + 5, interval=0.5)
+    shares = told()
     for site, (seconds, written) in zip(bench.sites, before, strict=True):
-        percent = (_site_seconds(site) - seconds) / IDLE_SECONDS * 100
-        yield within("14", f"idle, processor of {site.name}", "site", "% of a core", [percent], IDLE_PERCENT)
+        percent = (site_seconds(site) - seconds) / IDLE_SECONDS * 100
+        text = f"idle, processor of {site.name}"
+        yield explained(within("14", text, "site", "% of a core", [percent], IDLE_PERCENT), shares)
         grown = _written_bytes(site) - written
         row = Row(
             "14", f"idle, disk writes of {site.name}", "site", "the limit", "bytes",
@@ -158,17 +163,6 @@ def _settled_bytes(bench: Bench) -> tuple[float, float]:
     device = os.stat(bench.directory).st_dev
     fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
     return float(psutil.net_io_counters(pernic=True)["lo"].bytes_sent), float(fields[6]) * 512
-
-
-def _site_seconds(site: Site) -> float:
-    return sum(map(_seconds, site.processes()))
-
-
-def _seconds(process: psutil.Process) -> float:
-    with suppress(psutil.Error):
-        times = process.cpu_times()
-        return float(times.user + times.system)
-    return 0.0
 
 
 def _written_bytes(site: Site) -> int:

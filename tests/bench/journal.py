@@ -12,11 +12,13 @@ import random
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from crc32c import crc32c
 
@@ -28,6 +30,8 @@ from controller.copy.remote import RemoteJournal
 from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, Kind, group_tag, pack_record
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
+from controller.restore import apply as applying
+from controller.restore import program as restoring
 from controller.restore.apply import Pieces, merge
 from controller.restore.program import RestoreProgram
 from controller.restore.space import JournalSpace
@@ -35,7 +39,7 @@ from controller.restore.targets import Targets
 from controller.tls import Certificates
 from controller.volume.backing import Backing
 from tests.bench.peers import MIB, filled_file
-from tests.bench.rows import Measure, Row, alternate, compare
+from tests.bench.rows import Measure, Row, alternate, compare, explained
 from tests.support.processes import Processes, free_port
 from tests.support.waiting import wait_until
 
@@ -216,6 +220,38 @@ def sorted_runs(pieces: Pieces) -> list[tuple[int, int]]:
     return runs
 
 
+RESTORE_STEPS = (
+    (restoring, "check_records", "ms checks of records"),
+    (restoring, "check_data", "ms checks of data"),
+    (applying, "merge", "ms merging"),
+    (applying, "write_pieces", "ms writing"),
+    (Backing, "sync", "ms syncs of the volume"),
+)
+
+
+def restore_steps(restore: Measure) -> dict[str, float]:
+    """How long each step of one restore takes."""
+    took: dict[str, float] = {}
+
+    def timed(step: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return step(*arguments)
+            finally:
+                took[name] = took.get(name, 0.0) + (time.perf_counter() - started) * 1e3
+
+        return call
+
+    with ExitStack() as stack:
+        for owner, step, name in RESTORE_STEPS:
+            stack.enter_context(patch.object(owner, step, timed(getattr(owner, step), name)))
+        started = time.perf_counter()
+        restore(0)
+        whole = (time.perf_counter() - started) * 1e3
+    return {name: round(value) for name, value in {**took, "ms in all": whole}.items()}
+
+
 def restore_rows(side: Side, directory: Path, rounds: int) -> Iterator[Row]:
     """The restore program, against one pwrite for each run of the same bytes, sorted and merged before."""
     backing = Backing.open(str(filled_file(directory / "restored.img", VOLUME_BYTES)), VOLUME_BYTES)
@@ -244,7 +280,8 @@ def restore_rows(side: Side, directory: Path, rounds: int) -> Iterator[Row]:
             return sum(length for _, length in runs) / (time.perf_counter() - started) / MIB
 
         ours, theirs = alternate([restore, sorted_writes], rounds)
-        yield compare("8", "restore of random 4k journals", "restore", "sorted pwrite", "MiB/s", ours, theirs, 0.9)
+        row = compare("8", "restore of random 4k journals", "restore", "sorted pwrite", "MiB/s", ours, theirs, 0.9)
+        yield explained(row, restore_steps(restore))
 
         def decode(_: int) -> float:
             started = time.perf_counter()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from controller.journal.pointers import Pointer
 from tests.bench import fio
 from tests.bench.peers import MIB
-from tests.bench.rows import Figure, Row, compare, compare_cost, within
+from tests.bench.rows import Figure, Row, compare, compare_cost, explained, within
 from tests.bench.sites import SAMPLE_SECONDS, Bench, bench_sites, percentile
+from tests.bench.usage import watch
 from tests.support.waiting import wait_until
 
 ROWS = ("9", "15")
@@ -52,7 +52,7 @@ def steady(bench: Bench, rounds: int, seconds: float) -> Iterator[Row]:
         for share, limit in LAG_MS
     ]
     ages = {} if all(row.met for row in rows) else stages(bench, "steady", seconds)
-    yield from (row if row.met else replace(row, profile=ages) for row in rows)
+    yield from (explained(row, ages) for row in rows)
 
 
 def stages(bench: Bench, group: str, seconds: float) -> dict[str, float]:
@@ -96,7 +96,7 @@ def lags_under(
 
 def scaling(directory: Path, second: Path | None, kind: str, counts: Sequence[int], seconds: float) -> Iterator[Row]:
     """The same load on more and more groups, or volumes: all together must not fall, nor lag grow beyond twice."""
-    rates, lags = [], []
+    rates, lags, shares = [], [], []
     for count in counts:
         with bench_sites(directory, second) as bench:
             volumes = [f"v{number}" for number in range(count)]
@@ -108,17 +108,21 @@ def scaling(directory: Path, second: Path | None, kind: str, counts: Sequence[in
                 bench.pair("g", volumes, VOLUME_BYTES // 4, 4 * JOURNAL_BYTES)
             depth = max(1, SCALING_DEPTH // count)
             work = fio.Work("4k random write", "randwrite", 4096, depth, flush_every=32)
+            busy = watch(bench.sites)
             rates.append(fio.run_together(work, [bench.uri(volume) for volume in volumes], seconds, seed=1))
+            shares.append([busy()])
             for group in groups:
                 bench.quiet(group)
             paced = fio.Work("paced", "randwrite", 4096, depth, rate_iops=max(1, SCALING_RATE // count))
+            busy = watch(bench.sites)
             lags.append(percentile(lags_under(bench, groups, volumes, paced, seconds), 0.99))
-    for count, rate, lag in zip(counts[1:], rates[1:], lags[1:], strict=True):
-        text = f"{count} {kind} against 1"
-        yield compare("15", f"{text}, all writes", "paired", f"1 of {kind}", "IO/s", _one(rate), _one(rates[0]), 1.0)
-        yield compare_cost(
-            "15", f"{text}, lag p99", "paired", f"1 of {kind}", "ms", _one(lag), _one(lags[0]), LAG_GROWTH
-        )
+            shares[-1].append(busy())
+    for count, rate, lag, (of_rate, of_lag) in zip(counts[1:], rates[1:], lags[1:], shares[1:], strict=True):
+        text, one = f"{count} {kind} against 1", f"1 of {kind}"
+        written = compare("15", f"{text}, all writes", "paired", one, "IO/s", _one(rate), _one(rates[0]), 1.0)
+        behind = compare_cost("15", f"{text}, lag p99", "paired", one, "ms", _one(lag), _one(lags[0]), LAG_GROWTH)
+        yield explained(written, of_rate)
+        yield explained(behind, of_lag)
 
 
 def _one(value: float) -> Figure:

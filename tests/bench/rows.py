@@ -7,7 +7,7 @@ meanwhile hits all of them alike; a row is the median of its rounds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -70,6 +70,11 @@ def compare_cost(
 def within(row: str, work: str, subject: str, unit: str, values: Sequence[float], limit: float) -> Row:
     """Ours is to stay below a limit that no peer sets."""
     return compare_cost(row, work, subject, "the limit", unit, Figure.of(values), Figure(limit, limit, limit), 1.0)
+
+
+def explained(row: Row, profile: dict[str, float]) -> Row:
+    """With what tells why, when the goal is not reached."""
+    return replace(row, profile=profile) if row.met is False else row
 
 
 def alternate(measures: Sequence[Measure], rounds: int) -> list[Figure]:

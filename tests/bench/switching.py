@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from controller.journal.pointers import Pointer
 from hostagent.api.models import PairPolicy
 from tests.bench import fio
 from tests.bench.peers import MIB
-from tests.bench.rows import Row, alternate, compare_cost, within
-from tests.bench.sites import Bench, bench_sites
+from tests.bench.rows import Row, alternate, compare_cost, explained, within
+from tests.bench.sites import SAMPLE_SECONDS, Bench, bench_sites
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
 from tests.support.volume_server import GroupFiles, start_volume_server
@@ -53,17 +56,26 @@ def takeovers(bench: Bench, rounds: int) -> Row:
         _leave_unrestored(bench, group)
     bench.sites.primary.kill_site()
 
+    stages: dict[str, float] = {}
+
     def takeover(number: int) -> float:
         os.sync()
+        group, began = groups[number], time.time_ns()
         started = time.perf_counter()
-        report = bench.second.take_over(groups[number], force=True)
+        with _restored(bench, group) as restored:
+            report = bench.second.take_over(group, force=True)
         seconds = time.perf_counter() - started
         assert report.journals_restored > 0, report
+        served = max(each.time_ns for each in bench.second.events() if each.name == "server.started")
+        stages["ms until it is restored"] = round((restored[0] - started) * 1e3)
+        stages["ms until its volume server answers"] = round((served - began) / 1e6)
+        stages["ms until the answer"] = round(seconds * 1e3)
         return seconds
 
     ours, theirs = alternate([takeover, write], rounds)
     text = f"takeover with {UNRESTORED_BYTES // MIB} MiB unrestored"
-    return compare_cost("10", text, "forced", "writing as much, synced", "s", ours, theirs, TAKEOVER_GOAL)
+    row = compare_cost("10", text, "forced", "writing as much, synced", "s", ours, theirs, TAKEOVER_GOAL)
+    return explained(row, stages)
 
 
 def _leave_unrestored(bench: Bench, group: str) -> None:
@@ -83,6 +95,29 @@ def _leave_unrestored(bench: Bench, group: str) -> None:
         return read.sequence >= durable.sequence > sides.secondary.pointers["already_restored"].sequence
 
     wait_until(copied, 60, f"the journals of {group} to be copied and not restored", interval=0.1)
+
+
+@contextmanager
+def _restored(bench: Bench, group: str) -> Iterator[list[float]]:
+    """Within this: when the last journal was restored, by the performance counter, as the first entry."""
+    found: list[float] = []
+    over = threading.Event()
+
+    def look() -> None:
+        site = bench.sites.secondary
+        last = bench.position(site, group, Pointer.ALREADY_READ).sequence
+        while not over.wait(SAMPLE_SECONDS):
+            if bench.position(site, group, Pointer.ALREADY_RESTORED).sequence >= last:
+                break
+        found.append(time.perf_counter())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
 
 
 def starts(directory: Path, rounds: int) -> Row:
