@@ -37,11 +37,17 @@ class ControllerProcess:
         self._process: AnyProcess | None = None
 
     def configure(self, more: str) -> None:
-        """Write its configuration file, for its next start, with some more tables."""
+        """Write its configuration file, for its next start, with some more tables.
+
+        Without an agent nobody orders a primary that was away to serve, so it does not wait for that.
+        """
+        more = f"{self._extra}{more}"
+        if "[serve]" not in more:
+            more += "[serve]\nalone_after_seconds = 0.2\n"
         self.config.write_text(
             f'site = "{self.site}"\nstate_directory = "{self.state_directory}"\n'
             f'run_directory = "{self.run_directory}"\n'
-            f"[servers]\nstart_seconds = 20.0\nstop_seconds = 5.0\n{self._extra}{more}"
+            f"[servers]\nstart_seconds = 20.0\nstop_seconds = 5.0\n{more}"
         )
 
     def start(self) -> None:

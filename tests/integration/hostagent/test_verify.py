@@ -96,6 +96,15 @@ def test_a_secondary_seeded_by_hand_copies_nothing_until_it_must(case: Case) -> 
     wait_until(lambda: copy_of(case).initial_copy.method == "direct" and case.number_at(case.linked.second) == 5, 30)
 
 
+def arrived(case: Case) -> bool:
+    """Whether the run has ended at the primary, and the secondary has read its last journal."""
+    sides = case.osaka.journal(case.name)
+    if sides.primary is None or sides.secondary is None or sides.primary.run is None:
+        return False
+    end = sides.primary.run.end_sequence
+    return end is not None and sides.secondary.pointers["already_read"].sequence >= end
+
+
 def test_a_verify_under_way_is_cancelled_from_either_site(case: Case) -> None:
     case.pair(PairPolicy(restore="later"))  # so it does not end by itself
     for order, agent in ((case.osaka, case.tokyo), (case.tokyo, case.osaka)):
@@ -112,6 +121,7 @@ def test_a_verify_under_way_is_cancelled_from_either_site(case: Case) -> None:
     case.wait_state(PairState.PAIR)
     assert case.tokyo.verify_report(case.name).phase is VerifyPhase.INTERRUPTED
     begun = case.tokyo.verify_pair(case.name)
+    wait_until(lambda: arrived(case), what="the digests to be at osaka")  # what comes later waits for another order
     case.osaka.restore_journal(case.name)
     assert ended(case.osaka, case.name, begun.task).verdict is Verdict.OK
 
