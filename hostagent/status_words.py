@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from controller.api.models import AcquisitionMode, JournalState, Role, SuspendedCause
-from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
+from controller.journal.sizes import BLOCK_BYTES
 from controller.units import counted, format_duration, format_size
 from hostagent.copy_manager.facts import Facts, Instant
 from hostagent.copy_manager.lag import Lag, position

@@ -16,7 +16,18 @@ Count = Annotated[int, Field(ge=0)]
 class Shape(BaseModel):
     """Base of every message: unknown keys in a request are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Built when a message is first read or made: who starts knows a hundred shapes and needs a few.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+
+def build_all() -> None:
+    """Build every shape that is known by now: routes are declared with whole ones."""
+    waiting = [Shape]
+    while waiting:
+        shape = waiting.pop()
+        shape.model_config["defer_build"] = False  # and what is made of it, as FastAPI does
+        shape.model_rebuild()
+        waiting += shape.__subclasses__()
 
 
 class Failure(Shape):

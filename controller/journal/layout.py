@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.errors import IntegrityError
+from controller.journal.sizes import BLOCK_BYTES as BLOCK_BYTES
+from controller.journal.sizes import DATA_BYTES_MAX as DATA_BYTES_MAX
+from controller.journal.sizes import MARKER_BYTES_MAX as MARKER_BYTES_MAX
+from controller.journal.sizes import RECORD_BYTES as RECORD_BYTES
+from controller.journal.sizes import SIZE_BYTES_MIN as SIZE_BYTES_MIN
 
-BLOCK_BYTES: Final = 512
-RECORD_BYTES: Final = 64
 RECORDS_PER_BLOCK: Final = BLOCK_BYTES // RECORD_BYTES
 HEADER_AREA_BLOCKS: Final = 128
 HEADER_SLOT_LBAS: Final = (0, 8)
@@ -27,9 +30,6 @@ MAGIC: Final = b"PVOLJRNL"
 VERSION: Final = 1
 ALIGN_BLOCKS: Final = 8  # areas are whole pages, so that they can be mapped
 METADATA_SHARE: Final = 32  # one part in 32 of the volume: room for writes of 2 KiB on average
-SIZE_BYTES_MIN: Final = 1 << 20
-DATA_BYTES_MAX: Final = 32 << 20  # of one update or base record, and of one request of a host
-MARKER_BYTES_MAX: Final = 64 << 10
 
 Records = npt.NDArray[np.void]
 

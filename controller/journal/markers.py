@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from controller.errors import UsageError
-from controller.journal.layout import MARKER_BYTES_MAX
+from controller.journal.sizes import MARKER_BYTES_MAX
 
 
 class MarkerKind(StrEnum):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from controller.api.models import CopyState, JournalState, Position
-from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
+from controller.journal.sizes import BLOCK_BYTES
 from controller.units import counted, format_duration, format_size
 from hostagent.api.models import JournalSides, PairStatus, Verdict
 from hostagent.cli.output import NONE, coloured, count, percent, table

@@ -50,8 +50,8 @@ from controller.api.models import (
     TakeoverResult,
 )
 from controller.errors import ConflictError, PairvolError, PeerError
-from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
+from controller.journal.sizes import BLOCK_BYTES
 from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
 from hostagent.clock import now

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from controller.api.models import AcquisitionMode, JournalState, Position, Role
-from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
+from controller.journal.sizes import BLOCK_BYTES
 
 NANOSECONDS: Final = 1_000_000_000
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from controller.api import problems
 from controller.api.models import VolumeCreate
+from controller.api.shape import build_all
 from controller.errors import BY_NAME, ConflictError, NotFoundError, PairvolError, PeerError, UsageError
 
 
@@ -32,6 +33,8 @@ def ask() -> Asked:
     @app.get("/mistake")
     def mistake() -> None:
         raise ZeroDivisionError
+
+    build_all()
 
     @app.post("/volumes")
     def take(request: VolumeCreate) -> None: ...
