@@ -19,6 +19,7 @@ from controller.errors import ConflictError, NotFoundError, PairvolError, PeerEr
 from hostagent.api.models import PairCreate, PairState, PairStatus, SiteVolumes
 from hostagent.cli.demo.sites import Daemon, Site, TwoSites, free_ports
 from hostagent.client import Agent
+from tests.support.checkpoints import take_checkpoints
 from tests.support.nbdkit import connected
 from tests.support.waiting import DeadlineError, wait_until
 
@@ -214,7 +215,12 @@ class Pair:
             if one is None or other is None or one.epoch is not None:
                 return False
             newest = one.pointers["journal_in"].sequence
-            return newest == other.pointers["already_restored"].sequence == one.pointers["checkpoint"].sequence
+            if newest != other.pointers["already_restored"].sequence:
+                return False
+            if newest != one.pointers["checkpoint"].sequence:
+                take_checkpoints(self.primary)
+                return False
+            return True
 
         wait_until(quiet, AGAIN_SECONDS, f"{self.name} to be in step", interval=0.1)
         here, there = self.content(self.primary), self.content(self.secondary)

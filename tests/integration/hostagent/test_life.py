@@ -28,6 +28,7 @@ from hostagent.api.models import (
 )
 from hostagent.cli.demo.sites import Daemon, Site, TwoSites
 from hostagent.client import Agent
+from tests.support.checkpoints import take_checkpoints
 from tests.support.lifecycle import scribble
 from tests.support.nbdkit import connected
 from tests.support.waiting import wait_until
@@ -103,13 +104,16 @@ class Life:
 
         def quiet() -> bool:
             sides = self.tokyo.journal(self.name)
-            if sides.primary is None or sides.secondary is None:
+            if sides.primary is None or sides.secondary is None or sides.primary.epoch is not None:
                 return False
-            return (
-                sides.primary.pointers["journal_in"].sequence == sides.secondary.pointers["already_restored"].sequence
-                and sides.primary.pointers["checkpoint"].sequence == sides.primary.pointers["journal_in"].sequence
-                and sides.primary.epoch is None
-            )
+            newest = sides.primary.pointers["journal_in"].sequence
+            if newest != sides.secondary.pointers["already_restored"].sequence:
+                return False
+            if newest != sides.primary.pointers["checkpoint"].sequence:
+                for site in (self.first, self.second):
+                    take_checkpoints(site)
+                return False
+            return True
 
         wait_until(quiet, 30, "both sides to be in step", interval=0.1)
         assert self.content(self.tokyo) == self.content(self.osaka)
