@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.crash.log_disk.log import Entry, read_log
 from tests.support.nbdkit import start_nbdkit, unix_uri
 from tests.support.processes import Processes
-from tests.support.waiting import wait_until
+from tests.support.waiting import DeadlineError, wait_until
 
 PLUGIN = Path(__file__).with_name("plugin.py")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -78,10 +78,19 @@ class LogDisks:
 
 
 def unmount_fuse(point: Path) -> None:
-    """Unmount; when something still holds a file there, let go of it all the same and then say so."""
-    if subprocess.run(["fusermount3", "-u", point], capture_output=True).returncode:
+    """Unmount; when something still holds a file there, let go of it all the same and then say so.
+
+    The kernel lets go of a loop device's file in its own time, after whoever detached it was answered.
+    """
+
+    def unmounted() -> bool:
+        return not subprocess.run(["fusermount3", "-u", point], capture_output=True).returncode
+
+    try:
+        wait_until(unmounted, 10, interval=0.1)
+    except DeadlineError:
         subprocess.run(["fusermount3", "-u", "-z", point], check=True)
-        raise AssertionError(f"a file under {point} is still open or mapped")
+        raise AssertionError(f"a file under {point} is still open or mapped") from None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ hit; a suite that hit none would prove nothing.
 
 from __future__ import annotations
 
+import os
 import random
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow]
 SIZE = 4 << 20
 JOURNAL = 4 << 20
 STEPS_MAX = 60
+THIN = 1 if os.environ.get("PAIRVOL_EVERY_STEP") else 2
 
 
 @pytest.fixture
@@ -51,9 +53,9 @@ def at_every_step(
     """Kill the victim at step 1, 2, ... of the command; after each restart `check`, then `back` to before it.
 
     Returns how many steps it was killed at. A `stride` leaves steps out, where
-    a like test has hit them.
+    a like test has hit them, and THIN every other one.
     """
-    for deaths, step in enumerate(range(1, STEPS_MAX, stride)):
+    for deaths, step in enumerate(range(1, STEPS_MAX, stride * THIN)):
         victim.die_at(step)
         try:
             command()
@@ -89,7 +91,7 @@ def test_volume_creation(mortal: ControllerProcess) -> None:
         for volume in mortal.client.volumes():
             mortal.client.delete_volume(volume.name)
 
-    assert at_every_step(mortal, lambda: mortal.client.create_volume(request), check, back) >= 4
+    assert at_every_step(mortal, lambda: mortal.client.create_volume(request), check, back) >= 4 // THIN
 
 
 def test_volume_deletion(mortal: ControllerProcess) -> None:
@@ -102,7 +104,7 @@ def test_volume_deletion(mortal: ControllerProcess) -> None:
         assert [path.name for path in (mortal.state_directory / "volumes").iterdir()] == [f"{n}.img" for n in there]
 
     make()
-    assert at_every_step(mortal, lambda: mortal.client.delete_volume("data"), check, make) >= 3
+    assert at_every_step(mortal, lambda: mortal.client.delete_volume("data"), check, make) >= 3 // THIN
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -144,7 +146,7 @@ def test_primary_creation(mortal: ControllerProcess, count: int) -> None:
     hit = at_every_step(
         mortal, lambda: mortal.client.create_group(request), check, lambda: delete_group(mortal), stride=count
     )
-    assert hit >= 8
+    assert hit >= 8 // THIN
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -180,7 +182,7 @@ def test_primary_deletion(mortal: ControllerProcess, count: int) -> None:
     again = partial(make_again, make, mortal)
     hit = at_every_step(mortal, lambda: mortal.client.delete_group("db"), check, again, stride=count)
     check()
-    assert hit >= 5
+    assert hit >= 5 // THIN
 
 
 def make_again(make: Callable[[], None], controller: ControllerProcess) -> None:
@@ -214,7 +216,7 @@ def test_secondary_creation(mortal: ControllerProcess) -> None:
         if len(mortal.client.volumes()) == 2:
             mortal.client.delete_volume("new")
 
-    assert at_every_step(mortal, lambda: mortal.client.create_group(request), check, back, stride=2) >= 5
+    assert at_every_step(mortal, lambda: mortal.client.create_group(request), check, back, stride=2) >= 5 // THIN
 
 
 def test_takeover(mortal_pair: list[ControllerProcess]) -> None:
@@ -248,7 +250,7 @@ def test_takeover(mortal_pair: list[ControllerProcess]) -> None:
         make()
 
     make()
-    assert at_every_step(osaka, take_over, check, back) >= 6
+    assert at_every_step(osaka, take_over, check, back) >= 6 // THIN
 
 
 def test_settling_may_itself_be_killed(mortal: ControllerProcess) -> None:

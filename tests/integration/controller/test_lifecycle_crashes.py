@@ -14,7 +14,7 @@ import pytest
 from controller.api.lifecycle import DemoteResult
 from controller.api.models import AcquisitionMode, InitialCopyMethod, Role, TakeoverRequest, VolumeCreate
 from controller.errors import NotFoundError
-from tests.integration.controller.test_crashes import at_every_step
+from tests.integration.controller.test_crashes import THIN, at_every_step
 from tests.support.controllers import ControllerProcess, controllers
 from tests.support.lifecycle import GROUP, Life
 from tests.support.nbdkit import connected, read_all
@@ -114,7 +114,7 @@ def test_takeover_from_the_safe_point(mortal_pair: list[ControllerProcess]) -> N
 
     try:
         stage = Stage(mortal_pair, ready)
-        assert at_every_step(osaka, take_over, check, back) >= 8
+        assert at_every_step(osaka, take_over, check, back) >= 8 // THIN
         check()
     finally:
         for pid in stopped:
@@ -155,7 +155,7 @@ def test_demotion_counts_the_tail_right_however_often_it_begins(mortal_pair: lis
         assert (state.role, state.generation, state.failure) == (Role.SECONDARY, 2, None)
         assert state.pointers["already_read"].sequence == 20
 
-    assert at_every_step(tokyo, demote, check, stage.make, stride=2) >= 6
+    assert at_every_step(tokyo, demote, check, stage.make, stride=2) >= 6 // THIN
     check()
     stage.life.promote()
     assert stage.life.join().initial_copy.bytes_done == MIB
@@ -185,5 +185,5 @@ def test_promotion(mortal_pair: list[ControllerProcess]) -> None:
         stage.life.catch_up()
         assert Path(tokyo.client.volume("data").backing).read_bytes() == stage.image(osaka)
 
-    assert at_every_step(osaka, promote, check, stage.make) >= 3
+    assert at_every_step(osaka, promote, check, stage.make) >= 3 // THIN
     check()
