@@ -20,8 +20,8 @@ from tests.bench import fio
 from tests.bench.peers import MIB, filled_file
 from tests.bench.rows import Figure, Row, compare, compare_cost, explained, within
 from tests.bench.sites import Bench, bench_sites
+from tests.bench.usage import run_seconds, site_seconds, watch
 from tests.bench.usage import seconds as process_seconds
-from tests.bench.usage import site_seconds, watch
 from tests.support.nbdkit import running_nbdkit
 from tests.support.processes import Processes
 from tests.support.volume_server import GroupFiles, start_volume_server
@@ -123,13 +123,13 @@ def idle(bench: Bench) -> Iterator[Row]:
         return len({bench.position(bench.sites.primary, "cost", pointer).sequence for pointer in pointers}) == 1
 
     wait_until(settled, 30, "the last journal to be in a checkpoint and its space free", interval=0.1)
-    before = [(site_seconds(site), _written_bytes(site)) for site in bench.sites]
+    before = [(_run_seconds(site), _written_bytes(site)) for site in bench.sites]
     told = watch(bench.sites)
     wait = time.monotonic() + IDLE_SECONDS
     wait_until(lambda: time.monotonic() >= wait, IDLE_SECONDS + 5, interval=0.5)
     shares = told()
     for site, (seconds, written) in zip(bench.sites, before, strict=True):
-        percent = (site_seconds(site) - seconds) / IDLE_SECONDS * 100
+        percent = (_run_seconds(site) - seconds) / IDLE_SECONDS * 100
         text = f"idle, processor of {site.name}"
         yield explained(within("14", text, "site", "% of a core", [percent], IDLE_PERCENT), shares)
         grown = _written_bytes(site) - written
@@ -138,6 +138,10 @@ def idle(bench: Bench) -> Iterator[Row]:
             Figure.of([grown]), Figure.of([0]), float(grown > 0), 0.0, grown == 0, "at most",
         )  # fmt: skip
         yield row
+
+
+def _run_seconds(site: Site) -> float:
+    return sum(map(run_seconds, site.processes()))
 
 
 def multiplied(bench: Bench, seconds: float) -> Iterator[Row]:

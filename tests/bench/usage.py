@@ -24,6 +24,19 @@ def seconds(process: psutil.Process) -> float:
     return 0.0
 
 
+def run_seconds(process: psutil.Process) -> float:
+    """Time on a processor of the threads that a process has now, to the nanosecond.
+
+    For who does next to nothing: its processor time as it is usually told
+    counts whole ticks, of whoever runs when one falls.
+    """
+    total = 0
+    for thread in Path(f"/proc/{process.pid}/task").glob("*"):
+        with suppress(OSError):
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
 def site_seconds(site: Site) -> float:
     return sum(map(seconds, site.processes()))
 
@@ -48,7 +61,7 @@ def _by_program(sites: Iterable[Site]) -> Counter[str]:
     for site in sites:
         for process in site.processes():
             with suppress(psutil.Error):
-                used[f"{site.name}: {_program(process.cmdline())}"] += seconds(process)  # type: ignore[assignment]
+                used[f"{site.name}: {_program(process.cmdline())}"] += run_seconds(process)  # type: ignore[assignment]
     return used
 
 
