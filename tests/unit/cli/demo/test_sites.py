@@ -41,7 +41,7 @@ def test_everything_a_site_starts_is_found_and_nothing_else(tmp_path: Path, mark
 def test_stop_ends_everything(tmp_path: Path, marked: subprocess.Popen[bytes]) -> None:
     site = Site("tokyo", tmp_path / "tokyo", 1)
     site.stop()
-    assert site.processes() == []
+    assert wait_until(lambda: not site.processes(), 10)
 
 
 def test_configuration_is_what_the_daemons_read(short_path: Path) -> None:
