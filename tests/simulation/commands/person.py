@@ -68,12 +68,14 @@ class Person(Calls):
             self.giving = False
             if isinstance(result, TakeoverReport) and result.kind == "planned":
                 self.counts["planned"] += 1
-                if not self.sites[result_site(result)].took_all:
+                site = result_site(result)
+                if site is not None and not self.sites[site].took_all:
                     raise ViolationError(f"a planned takeover lost writes: {result}")
             self.counts["refused" if isinstance(result, PairvolError) else "done"] += 1
 
-        def result_site(report: TakeoverReport) -> str:
-            return next(site for site, gen in self._generations().items() if gen == report.generation)
+        def result_site(report: TakeoverReport) -> str | None:
+            """Who took over; None when the pair has gone on to a higher generation before the answer came."""
+            return next((site for site, gen in self._generations().items() if gen == report.generation), None)
 
         fiber = self.spawn(agent, lambda fiber: _carry_out(agent.host(fiber), words), ended)
         if deadly:
