@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.leftovers import leftovers
+from tests.support.namespaces import own_mounts
 from tests.support.processes import Processes
 from tests.support.waiting import DeadlineError, wait_until
 
@@ -36,6 +37,10 @@ def missing_for_root_tests() -> str:
         if shutil.which(program) is None:
             return f"{program} is not installed: run make tools as root"
     return ""
+
+
+def pytest_configure() -> None:
+    own_mounts()  # not for who is not root, who mounts nothing either
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,6 +28,7 @@ from rich.table import Table
 
 from tests.crash.results import Controls, Row
 from tests.support.leftovers import leftovers
+from tests.support.namespaces import own_mounts
 from tests.support.processes import PROJECT
 
 BUILD = PROJECT / "build"
@@ -78,6 +79,7 @@ def load(suite: Suite) -> Callable[[int, int, Path, Controls], Row]:
 def run_suite(name: str, seed: int, points: int | None, controls: Controls) -> tuple[Row, float]:
     """One suite in a folder of its own in memory; `points`: None for its full length."""
     print(f"{name}: {ALL[name].what} ...", flush=True)
+    own_mounts()
     points = points or ALL[name].points
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pairvol-", dir="/dev/shm") as directory:

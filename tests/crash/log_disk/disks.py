@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from tests.support.waiting import DeadlineError, wait_until
 PLUGIN = Path(__file__).with_name("plugin.py")
 _libc = ctypes.CDLL(None, use_errno=True)
 OPTIONS = "errors=remount-ro"
+FREE_SECONDS = 10
 
 
 class LogDisks:
@@ -128,6 +130,21 @@ def unmount(point: Path) -> None:
         number = ctypes.get_errno()
         subprocess.run(["umount", "-l", point], check=True)
         raise AssertionError(f"a file under {point} is still open or mapped: {os.strerror(number)}")
+
+
+def wait_free(device: Path) -> None:
+    """Until a device is mounted nowhere, in no other namespace either: one would see its old content for the new."""
+
+    def free() -> bool:
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    wait_until(free, FREE_SECONDS, f"{device} to be mounted nowhere", interval=0.001)
 
 
 def make_ext4(path: Path, size_bytes: int) -> None:

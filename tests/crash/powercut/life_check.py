@@ -25,7 +25,7 @@ import numpy as np
 
 from controller.api.models import Role, SplitMode
 from controller.errors import ConflictError, PairvolError
-from tests.crash.log_disk.disks import attached, mount, unmount
+from tests.crash.log_disk.disks import attached, mount, unmount, wait_free
 from tests.crash.log_disk.rebuild import Images, Sparse
 from tests.crash.powercut.chronicle import Chronicle
 from tests.crash.powercut.life import DISK_BYTES, SITES, VOLUME
@@ -60,6 +60,7 @@ class Bench:
         """Both disks mounted; their ext4's own journals have been replayed."""
         with ExitStack() as stack:
             for site in SITES:
+                wait_free(self._devices[site])
                 images[site].write_to(self._image(site))
                 point = self.directory / site / "state"
                 mount(self._devices[site], point)
