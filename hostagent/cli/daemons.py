@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ def run_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) ->
             hint="Install it (Debian package python3-libnbd), into a virtual environment with --system-site-packages.",
         )
     set_policy()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's, which nothing here needs: they cost at the start
     from controller.daemon import run
 
     run(config)
