@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import nbdkit
 
-from nbd_plugin.ending import Ending  # first: it blocks signals, and numpy starts a thread
+from nbd_plugin.ending import Ending  # first: it blocks signals, in every thread that others start
 
 # isort: split
 from controller.errors import PairvolError, StorageError, UsageError

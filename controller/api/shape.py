@@ -7,9 +7,11 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+from controller.api.words import NAME_PATTERN
+
+NAME: Final = re.compile(NAME_PATTERN)
 NAME_HINT: Final = "A name has 63 letters, digits, dots, hyphens and underscores at most, a letter or digit first."
-Name = Annotated[str, StringConstraints(pattern=NAME.pattern)]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Count = Annotated[int, Field(ge=0)]
 
 

@@ -11,12 +11,10 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from controller.api.runs import RunOrder, RunState
 from controller.api.words import SuspendedCause
 from controller.errors import CapacityError, ConflictError, NotFoundError, StorageError, UsageError
-from controller.inband.runs import Runs
 from controller.journal.layout import BLOCK_BYTES, DATA_BYTES_MAX, Flag
 from controller.journal.pointers import Position
 from controller.volume.direct import DirectPath
@@ -26,6 +24,10 @@ from controller.volume.journaled import JournaledPath
 from controller.volume.membership import Membership
 from controller.volume.opening import open_volumes
 from controller.volume.settings import JournalSettings, ServerSettings
+
+if TYPE_CHECKING:
+    from controller.api.runs import RunOrder, RunState
+    from controller.inband.runs import Runs
 
 REQUEST_BYTES_MAX: Final = DATA_BYTES_MAX
 BLOCK_MASK: Final = BLOCK_BYTES - 1
@@ -47,7 +49,7 @@ class WritePath(Membership):
             self = cls(volumes, DirectPath())
             self.open_paths(settings)
             if settings.journal is not None:
-                self._open_runs(settings.journal)
+                self._go_on_with_run(settings.journal)
             return self
         except BaseException:
             for volume in volumes:
@@ -123,13 +125,13 @@ class WritePath(Membership):
     def start(self, settings: JournalSettings) -> Position:
         """Acquisition on; a run that it stopped in goes on."""
         position = super().start(settings)
-        self._open_runs(settings)
+        self._go_on_with_run(settings)
         return position
 
     def resume(self, settings: JournalSettings) -> Position:
         """Journal first again; so does a run."""
         position = super().resume(settings)
-        self._open_runs(settings)
+        self._go_on_with_run(settings)
         return position
 
     def stop(self) -> None:
@@ -230,7 +232,13 @@ class WritePath(Membership):
 
     # within
 
+    def _go_on_with_run(self, settings: JournalSettings) -> None:
+        if settings.run_record.exists():
+            self._open_runs(settings)
+
     def _open_runs(self, settings: JournalSettings) -> Runs:
+        from controller.inband.runs import Runs  # most servers never have one, and start sooner without
+
         with self._opening:
             if self._runs is None:
                 self._runs = Runs(settings.run_record, self._by_index, lambda: self._path, self._generation)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from controller.volume.settings import ServerSettings
+from controller.volume.settings import ServerSettings, parse_server
 from tests.support.nbdkit import unix_uri
 from tests.support.processes import PROJECT, Processes
 from tests.support.waiting import wait_until
@@ -62,7 +62,7 @@ class SiteFiles:
 
     def settings(self) -> ServerSettings:
         """The same for a server in this process."""
-        return ServerSettings.model_validate(self.document(Path("/unused")))
+        return parse_server(self.document(Path("/unused")))
 
 
 @dataclass

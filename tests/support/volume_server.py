@@ -14,7 +14,7 @@ from typing import Any
 from controller.control_client import command
 from controller.journal.pointers import Pointer, PointerPage
 from controller.journal.volume import JournalVolume
-from controller.volume.settings import ServerSettings
+from controller.volume.settings import ServerSettings, parse_server
 from tests.support.nbdkit import unix_uri
 from tests.support.processes import PROJECT, Processes
 from tests.support.waiting import wait_until
@@ -98,7 +98,7 @@ class GroupFiles:
 
     @property
     def settings(self) -> ServerSettings:
-        return ServerSettings.model_validate(self.document)
+        return parse_server(self.document)
 
     def uri(self, name: str = "") -> str:
         return unix_uri(self.socket, name)

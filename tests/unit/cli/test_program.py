@@ -18,8 +18,16 @@ from tests.unit.cli.samples import TIME_NS, pair_status
 HEAVY = ("pydantic", "httpx", "fastapi", "uvicorn", "numpy", "rich", "psutil", "hostagent.client")
 
 
-def test_help_needs_nothing_heavy() -> None:
-    code = f"import sys, hostagent.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("hostagent.cli.main", HEAVY),
+        ("controller.volume.write_path", tuple(name for name in HEAVY if name != "numpy")),
+        ("hostagent.daemon", ("numpy",)),
+    ],
+)
+def test_whoever_is_waited_for_needs_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 

@@ -20,7 +20,7 @@ from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
 from controller.volume.backing import Backing
 from controller.volume.journaled import JournaledPath
-from controller.volume.settings import ServerSettings
+from controller.volume.settings import parse_server
 from controller.volume.write_path import WritePath
 from tests.support.inband import account
 from tests.support.volume_server import GroupFiles
@@ -77,7 +77,7 @@ def test_a_journal_that_broke_in_the_middle_loses_nothing_of_the_copy(
     """What the secondary gets: journals up to the break, the regions marked then, and what the run brings after it."""
     document = files.document
     document["journal"]["on_error"] = "suspend"
-    settings = ServerSettings.model_validate(document)
+    settings = parse_server(document)
     assert settings.journal is not None
     monkeypatch.setattr(runs, "SAVE_SECONDS", 0.0)
     take = chunk.Chunk.take
@@ -180,10 +180,7 @@ def test_another_generation_interrupts_a_run(files: GroupFiles, monkeypatch: Any
     server = WritePath.open(files.settings)
     server.order_run(RunOrder(run="r", kind=RunKind.VERIFY))
     server.close()
-    settings = files.settings
-    assert settings.journal is not None
-    settings.journal.generation = 2
-    server = WritePath.open(settings)
+    server = WritePath.open(parse_server(files.document | {"journal": files.journal_document | {"generation": 2}}))
     assert server.status()["run"]["phase"] == "interrupted"
     server.close()
 

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from controller.api.models import AcquisitionMode
 from controller.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
-from controller.volume.settings import JournalSettings, ServerSettings
+from controller.volume.settings import parse_journal, parse_server
 from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
 from tests.support.volume_server import GroupFiles
 from tests.support.waiting import wait_until
@@ -58,7 +59,7 @@ def test_start_and_stop_under_load_lose_nothing(tmp_path: Path) -> None:
 
 def test_start_again_is_no_error_another_journal_is(server: WritePath, files: GroupFiles) -> None:
     server.start(journal_settings(files))
-    other = journal_settings(files).model_copy(update={"path": "/elsewhere"})
+    other = structs.replace(journal_settings(files), path="/elsewhere")
     with pytest.raises(ConflictError):
         server.start(other)
 
@@ -67,7 +68,7 @@ def test_a_start_that_fails_leaves_direct_writes_going(tmp_path: Path) -> None:
     files = GroupFiles(tmp_path, {"data": MIB}).create()
     server = WritePath.open(files.settings)
     with pytest.raises(NotFoundError):
-        server.start(JournalSettings.model_validate(files.journal_document))
+        server.start(parse_journal(files.journal_document))
     server.write(server.volumes["data"], PAGE, 0)
     assert mode(server) is AcquisitionMode.DIRECT
     server.close()
@@ -79,7 +80,7 @@ def test_a_journal_that_the_volumes_were_written_past_is_refused(files: GroupFil
     journaled(server).close()  # killed
     for volume in server.volumes.values():
         volume.backing.close()
-    direct = WritePath.open(ServerSettings.model_validate(files.document | {"journal": None}))
+    direct = WritePath.open(parse_server(files.document | {"journal": None}))
     with pytest.raises(ConflictError, match="holds 1 journal that"):
         direct.start(journal_settings(files))
     direct.close()
@@ -108,7 +109,7 @@ def test_a_second_server_is_refused(server: WritePath, files: GroupFiles) -> Non
     other["volumes"] = [files.document["volumes"][0] | {"path": str(files.directory / "other")}]
     (files.directory / "other").write_bytes(bytes(8 * MIB))
     with pytest.raises(ConflictError, match="is in use by another process"):
-        WritePath.open(ServerSettings.model_validate(other))
+        WritePath.open(parse_server(other))
 
 
 def test_a_refused_open_leaves_nothing_locked(files: GroupFiles) -> None:
@@ -130,7 +131,7 @@ def test_confirmed_beyond_the_tail_is_damage(files: GroupFiles) -> None:
 def test_generation_is_raised_before_the_first_write_and_never_lowered(files: GroupFiles) -> None:
     document = files.document
     document["journal"]["generation"] = 3
-    server = WritePath.open(ServerSettings.model_validate(document))
+    server = WritePath.open(parse_server(document))
     server.write(server.volumes["data"], PAGE, 0)
     journal = journaled(server).journal
     assert (journal.header.generation, journal.records(1, 1)["generation"].tolist()) == (3, [3])

@@ -13,7 +13,7 @@ from controller.journal.markers import parse_marker
 from controller.journal.volume import JournalVolume
 from controller.volume.dirty import DirtyMap, MapState, head_of
 from controller.volume.membership import Membership
-from controller.volume.settings import ServerSettings, VolumeSettings
+from controller.volume.settings import ServerSettings, VolumeSettings, parse_server
 from controller.volume.write_path import WritePath
 from tests.support.volume_server import GroupFiles
 from tests.unit.volume.test_modes import kill
@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> GroupFiles:
 def told(files: GroupFiles, *names: str) -> ServerSettings:
     document = files.document
     document["volumes"] = [volume for volume in document["volumes"] if volume["name"] in names]
-    return ServerSettings.model_validate(document)
+    return parse_server(document)
 
 
 def log_of(files: GroupFiles) -> VolumeSettings:

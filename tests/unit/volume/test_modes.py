@@ -19,7 +19,7 @@ from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.volume.dirty import DirtyMap, MapHead, MapState, head_of
 from controller.volume.journaled import JournaledPath
-from controller.volume.settings import JournalSettings, ServerSettings
+from controller.volume.settings import JournalSettings, ServerSettings, parse_server
 from controller.volume.write_path import WritePath
 from tests.support.disks import file_sync_fails
 from tests.support.volume_server import GroupFiles
@@ -43,7 +43,7 @@ def server(files: GroupFiles) -> Iterator[WritePath]:
 def suspending(files: GroupFiles) -> ServerSettings:
     document = files.document
     document["journal"]["on_error"] = "suspend"
-    return ServerSettings.model_validate(document)
+    return parse_server(document)
 
 
 def settings_of(files: GroupFiles) -> JournalSettings:
@@ -183,7 +183,7 @@ def test_bits_are_durable_before_a_server_goes_by_them(
     settings = suspending(files)
     if not journaled:
         tracking = {"group_uuid": files.uuid, "dirty_map": str(files.dirty_map)}
-        settings = ServerSettings.model_validate(files.document | {"journal": None, "tracking": tracking})
+        settings = parse_server(files.document | {"journal": None, "tracking": tracking})
     with monkeypatch.context() as broken:
         file_sync_fails(files.dirty_map, broken)
         with pytest.raises(StorageError, match="cannot write dirty map"):
@@ -249,7 +249,7 @@ def test_tracking_without_a_journal_and_a_journal_from_there_on(files: GroupFile
     page_.close()
     DirtyMap.create(str(files.dirty_map), files.uuid, position, sizes, MapHead(cause=SuspendedCause.TAKEOVER)).close()
     tracking = {"group_uuid": files.uuid, "dirty_map": str(files.dirty_map)}
-    server = WritePath.open(ServerSettings.model_validate(files.document | {"journal": None, "tracking": tracking}))
+    server = WritePath.open(parse_server(files.document | {"journal": None, "tracking": tracking}))
     assert mode_of(server) is AcquisitionMode.SUSPENDED
     server.write(server.volumes["log"], page(1), 0)
     assert areas(files, 1) == [(0, MIB)]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from controller import durable
 from controller.api.models import SuspendedCause
@@ -17,7 +18,7 @@ from controller.journal import moving
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
-from controller.volume.settings import JournalSettings
+from controller.volume.settings import JournalSettings, parse_journal
 from controller.volume.write_path import WritePath
 from tests.support.volume_server import GroupFiles
 from tests.support.waiting import wait_until
@@ -45,7 +46,7 @@ def laid_out(files: GroupFiles, size_bytes: int) -> str:
 
 
 def settings_of(files: GroupFiles) -> JournalSettings:
-    return JournalSettings.model_validate(files.journal_document)
+    return parse_journal(files.journal_document)
 
 
 def pointer(files: GroupFiles, name: Pointer) -> Position:
@@ -169,7 +170,7 @@ def test_what_does_not_fit_is_refused_and_the_group_goes_on(server: WritePath, f
     with pytest.raises(NotFoundError, match="missing"):
         server.move_journal(settings_of(files), small, Position())
     with pytest.raises(ConflictError, match="not open"):
-        server.move_journal(settings_of(files).model_copy(update={"path": "/elsewhere"}), small, Position())
+        server.move_journal(structs.replace(settings_of(files), path="/elsewhere"), small, Position())
     write(server, dice, model)
     assert holds(server, model)
     server.flush_all()

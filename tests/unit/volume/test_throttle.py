@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from controller.volume.journaled import JournaledPath
-from controller.volume.settings import ServerSettings
+from controller.volume.settings import parse_server
 from controller.volume.throttle import HELD_SECONDS_MAX, MARK_SHARE, Filling, held_seconds, hold_back
 from controller.volume.write_path import WritePath
 from tests.support.volume_server import GroupFiles
@@ -73,7 +73,7 @@ def test_the_write_path_holds_back_above_the_mark_only_and_only_when_told_to(
     files = GroupFiles(tmp_path, {"data": 8 << 20}, 1 << 20).create()
     document = files.document
     document["journal"]["throttle"] = throttle
-    server = WritePath.open(ServerSettings.model_validate(document))
+    server = WritePath.open(parse_server(document))
     path, page = server._path, memoryview(bytes(4096))
     assert isinstance(path, JournaledPath)
     fills = []

@@ -14,7 +14,7 @@ from controller.errors import ConflictError, StorageError
 from controller.journal.layout import Flag
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.volume import dirty
-from controller.volume.settings import ServerSettings
+from controller.volume.settings import parse_server
 from controller.volume.write_path import WritePath
 from tests.support.volume_server import GroupFiles
 from tests.support.waiting import wait_until
@@ -165,7 +165,7 @@ def test_a_dirty_map_that_cannot_be_made_stops_all_writes(files: GroupFiles) -> 
     files.full_wait_seconds = 0.1
     document = files.document
     document["journal"]["dirty_map"] = str(files.directory / "missing" / "dirty")
-    server = WritePath.open(ServerSettings.model_validate(document))
+    server = WritePath.open(parse_server(document))
     with pytest.raises(StorageError):
         fill(server)
     assert mode(server) is AcquisitionMode.FAILED
