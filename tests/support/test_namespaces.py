@@ -32,7 +32,7 @@ def test_whoever_runs_tests_has_mounts_of_its_own() -> None:
 
 
 def test_what_it_mounts_is_its_own(short_path: Path) -> None:
-    words = [sys.executable, "-c", MOUNTS, short_path]
+    words = [sys.executable, "-c", MOUNTS, str(short_path)]
     with subprocess.Popen(words, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert str(short_path) in child.stdout.readline()
