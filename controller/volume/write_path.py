@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from controller import durable
 from controller.api.words import SuspendedCause
 from controller.errors import CapacityError, ConflictError, NotFoundError, StorageError, UsageError
 from controller.journal.layout import BLOCK_BYTES, DATA_BYTES_MAX, Flag
@@ -233,7 +234,9 @@ class WritePath(Membership):
     # within
 
     def _go_on_with_run(self, settings: JournalSettings) -> None:
-        if settings.run_record.exists():
+        with durable.refusals(settings.run_record):
+            there = settings.run_record.exists()
+        if there:
             self._open_runs(settings)
 
     def _open_runs(self, settings: JournalSettings) -> Runs:
