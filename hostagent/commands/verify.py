@@ -23,6 +23,7 @@ from hostagent.copy_manager.facts import Instant
 from hostagent.copy_manager.lag import position
 from hostagent.host import Host
 from hostagent.life.inband import following, passed
+from hostagent.life.steps import both
 from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 from hostagent.status_words import clock
 
@@ -39,9 +40,10 @@ def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False
             raise ConflictError(f"{host.site} is not the primary of {group}", hint='See "pairvol pair list".')
         return host.peers.get(pair.primary.site).verify(group, order)
     runner = host.runner(group)
-    runner.look()
     if order.cancel:
+        runner.look()
         return _cancel(host, group)
+    both(host, runner, pair, "verify")
     next_state(runner.status().state, PairEvent.VERIFY, group)
     with host.locks.hold(groups=[group]):
         known = report(host, group)

@@ -36,6 +36,8 @@ def swap(host: Host, group: str, order: PairResync, *, forwarded: bool = False) 
     """After a takeover: the old primary follows; the pair runs in the other direction."""
     pair = host.store.get(group)
     runner = host.runner(group)
+    if not runner.ask(lambda facts: facts.taken_over):
+        both(host, runner, pair, "swap")  # a silent site may have taken over, or may not be what it was swapped to
     next_state(runner.status().state, PairEvent.SWAP, group)
     if not runner.ask(lambda facts: facts.taken_over):
         if pair.turns:

@@ -11,6 +11,7 @@ import pytest
 from controller.api.models import VolumeCreate
 from controller.errors import ConflictError, NotFoundError, PairvolError
 from hostagent.api.models import PairPolicy, PairResync, PairSplit, PairState
+from hostagent.cli.demo.sites import Daemon
 from hostagent.client import Agent
 from tests.integration.hostagent import command_table
 from tests.integration.hostagent.command_table import ROWS
@@ -299,6 +300,38 @@ def test_taken_over(two: Case) -> None:
     assert column.cells["pair delete"].drops
     case.osaka.delete_pair(case.name, force=True)  # a marker's journal may not have come over
     assert column.left == {("pair delete", "delete")}
+
+
+def test_a_silent_site(two: Case) -> None:
+    """PSUE by silence: who needs the site says so (50), whatever else the state would forbid."""
+    case = two
+    case.pair()
+    case.linked.second.kill_site()
+    case.wait_state(PairState.PSUE)
+    last = ("takeover", "takeover --to", "delete", "create others", "journal stop", "journal start", "marker put")
+    unanswered(case, case.tokyo, *last)
+    for daemon in Daemon:
+        case.linked.second.start(daemon)
+    case.linked.second.wait_ready()
+    case.wait_state(PairState.PAIR)
+
+    assert case.tokyo.take_over(case.name).kind == "planned"
+    case.linked.join_data_link(case.name, case.linked.second)
+    case.wait_state(PairState.PAIR)
+    case.tokyo.resync_pair(case.name, PairResync(swap=True))  # given again
+    case.linked.first.kill_site()
+    case.wait_state(PairState.PSUE, case.osaka)
+    unanswered(case, case.osaka, "create", *last)  # which names the direction that it was made in
+
+
+def unanswered(case: Case, agent: Agent, *not_given: str) -> None:
+    for row, commands in ROWS.items():
+        for name in commands.keys() - set(not_given):
+            with pytest.raises(PairvolError) as caught:
+                ROWS[row][name](case, agent)
+            error = caught.value
+            assert (error.exit_code, type(error).__name__) == (50, "PeerError"), (name, error.message)
+    assert case.status(agent).state is PairState.PSUE
 
 
 def taken_over(agent: Agent, group: str) -> bool:
