@@ -20,6 +20,7 @@ class VerifyOrder(Shape):
 class VerifyPhase(StrEnum):
     NONE = "none"  # never verified
     RUNNING = "running"
+    HELD = "held"  # its digests have arrived; restore comes to them by an operator's command alone
     DONE = "done"
     FAILED = "failed"
     INTERRUPTED = "interrupted"

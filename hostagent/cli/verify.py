@@ -33,8 +33,9 @@ def verify(
     """Compare what both sites hold, at one sequence number, while hosts write.
 
     Ctrl-C leaves the display and the verify goes on; the same command shows
-    it again, and --cancel ends it. Exit code 0 identical, 40 when regions differ, 1 when it could
-    not be brought to its end.
+    it again, and --cancel ends it. While restore is on command, or a drill holds it, the command to
+    give next is printed in place of the result. Exit code 0 identical, 40 when regions differ, 1 when
+    it could not be brought to its end.
     """
     if sum((repair, status, cancel)) > 1:
         raise UsageError("--repair, --status and --cancel exclude each other", hint="Give one of them.")

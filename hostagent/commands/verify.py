@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controller.api.models import JournalState
-from controller.api.runs import RunKind, RunOrder, RunPhase, VerifyState
+from controller.api.runs import RunKind, RunOrder, RunPhase, RunState, VerifyState
 from controller.errors import ConflictError
 from controller.journal.pointers import Pointer
 from controller.units import format_size
@@ -28,6 +28,7 @@ from hostagent.pairs import PairEvent, next_state, refuse_taken_over
 from hostagent.status_words import clock
 
 REGIONS_NAMED = 3
+UNDER_WAY = (VerifyPhase.RUNNING, VerifyPhase.HELD)
 Names = Mapping[int, str]  # of volumes, by their lasting numbers
 
 
@@ -47,7 +48,7 @@ def order(host: Host, group: str, order: VerifyOrder, *, forwarded: bool = False
     next_state(runner.status().state, PairEvent.VERIFY, group)
     with host.locks.hold(groups=[group]):
         known = report(host, group)
-        if known.phase is VerifyPhase.RUNNING:
+        if known.phase in UNDER_WAY:
             if order.repair and not known.repair:
                 raise ConflictError(
                     f"a verify of {group} without --repair is under way",
@@ -66,7 +67,7 @@ def _cancel(host: Host, group: str) -> VerifyReport:
         run = host.controller.state(group).run
         if run is not None and run.kind is not RunKind.BASE and run.phase is not RunPhase.INTERRUPTED:
             phase = report(host, group).phase
-            if phase in (VerifyPhase.RUNNING, VerifyPhase.FAILED, VerifyPhase.UNKNOWN):
+            if phase in (*UNDER_WAY, VerifyPhase.FAILED, VerifyPhase.UNKNOWN):
                 host.controller.order_run(group, RunOrder(run=run.run, kind=run.kind, task=run.task, cancel=True))
     return report(host, group)
 
@@ -121,29 +122,26 @@ def report_of(
     step = "repairing" if run.kind is RunKind.REPAIR else "verifying" if run.round == 0 else "verifying again"
     done = mine.bytes_done if mine is not None and mine.run == run.run else 0
     percent = f" {int(100 * done / run.bytes_total)} %" if run.bytes_total else ""
-    return _report(
-        pair,
-        VerifyPhase.RUNNING,
-        f"{step} {pair.group}{percent}",
-        f"pairvol pair verify {pair.group}",
-        step=step,
-        bytes_done=done,
-        bytes_total=run.bytes_total,
-        waits=run.waits or _held(pair, secondary),
-        **facts,
-    )
+    why, command = _held(pair, run, secondary)
+    facts |= {"step": step, "bytes_done": done, "bytes_total": run.bytes_total, "waits": run.waits or why}
+    if command is not None:
+        line = f'verify of {pair.group} waits at journal {run.end_sequence}: {why}; after it, "{_again(pair)} --status"'
+        return _report(pair, VerifyPhase.HELD, f"{line} tells the result", command, **facts)
+    return _report(pair, VerifyPhase.RUNNING, f"{step} {pair.group}{percent}", _again(pair), **facts)
 
 
-def _held(pair: Pair, secondary: JournalState) -> str | None:
-    """Why digests that have arrived are not looked at."""
+def _held(pair: Pair, run: RunState, secondary: JournalState) -> tuple[str | None, str | None]:
+    """Why digests that have arrived are not looked at; once all have, the command that nothing goes on without."""
+    read, restored = (position(secondary, each).sequence for each in (Pointer.ALREADY_READ, Pointer.ALREADY_RESTORED))
+    end = run.end_sequence if run.phase is RunPhase.DONE else None
+    arrived = end is not None and restored < end <= read
     if secondary.drills:
-        return "a drill holds restore"
+        return "a drill holds restore", f"pairvol drill stop {pair.group}" if arrived else None
     if secondary.waiting_epoch:
-        return "restore waits for changed regions"
-    reached = position(secondary, Pointer.ALREADY_RESTORED).sequence
-    if pair.policy.restore == "later" and reached < position(secondary, Pointer.ALREADY_READ).sequence:
-        return f'restore is on command: "pairvol journal restore {pair.group}"'
-    return None
+        return "restore waits for changed regions", None
+    if pair.policy.restore == "later" and restored < read:
+        return "restore is on command", f"pairvol journal restore {pair.group} --to {end}" if arrived else None
+    return None, None
 
 
 def _ended(pair: Pair, found: VerifyState, names: Names, **facts: Any) -> VerifyReport:
@@ -173,7 +171,7 @@ def _interrupted(pair: Pair, found: VerifyState | None, names: Names, **facts: A
     return _report(pair, VerifyPhase.INTERRUPTED, line, again, **facts)
 
 
-def _again(pair: Pair, repair: bool) -> str:
+def _again(pair: Pair, repair: bool = False) -> str:
     return f"pairvol pair verify {pair.group}{' --repair' if repair else ''}"
 
 

@@ -10,7 +10,9 @@ from controller.api.models import CopyState, JournalState, VolumeCreate
 from controller.errors import ConflictError, UsageError
 from hostagent.api.models import PairPolicy, PairState, Verdict
 from hostagent.api.verify import VerifyPhase, VerifyReport
+from hostagent.cli.main import run as pairvol
 from hostagent.client import Agent
+from hostagent.commands.verify import UNDER_WAY
 from tests.integration.hostagent.conftest import BLOCK, VOLUME_BYTES, Case
 from tests.support.waiting import wait_until
 
@@ -23,7 +25,7 @@ def ended(agent: Agent, group: str, task: str | None) -> VerifyReport:
     def report() -> VerifyReport | None:
         found = agent.verify_report(group)
         assert found.task == task or found.phase is VerifyPhase.UNKNOWN
-        return None if found.phase in (VerifyPhase.RUNNING, VerifyPhase.UNKNOWN) else found
+        return None if found.phase in (*UNDER_WAY, VerifyPhase.UNKNOWN) else found
 
     found = wait_until(report, 60, f"the end of the verify of {group}", interval=0.1)
     assert found is not None
@@ -96,34 +98,44 @@ def test_a_secondary_seeded_by_hand_copies_nothing_until_it_must(case: Case) -> 
     wait_until(lambda: copy_of(case).initial_copy.method == "direct" and case.number_at(case.linked.second) == 5, 30)
 
 
-def arrived(case: Case) -> bool:
-    """Whether the run has ended at the primary, and the secondary has read its last journal."""
-    sides = case.osaka.journal(case.name)
-    if sides.primary is None or sides.secondary is None or sides.primary.run is None:
-        return False
-    end = sides.primary.run.end_sequence
-    return end is not None and sides.secondary.pointers["already_read"].sequence >= end
-
-
 def test_a_verify_under_way_is_cancelled_from_either_site(case: Case) -> None:
     case.pair(PairPolicy(restore="later"))  # so it does not end by itself
     for order, agent in ((case.osaka, case.tokyo), (case.tokyo, case.osaka)):
         begun = order.verify_pair(case.name, repair=True)
-        assert begun.phase is VerifyPhase.RUNNING
+        assert begun.phase in UNDER_WAY
         report = agent.verify_pair(case.name, cancel=True)
         assert (report.task, report.phase) == (begun.task, VerifyPhase.INTERRUPTED)
         assert agent.verify_pair(case.name, cancel=True).phase is VerifyPhase.INTERRUPTED  # given again
     begun = case.tokyo.verify_pair(case.name)
     case.tokyo.split_pair(case.name)  # no state for a verify, and the one under way waits for the end of it
-    assert case.osaka.verify_report(case.name).phase is VerifyPhase.RUNNING
+    assert case.osaka.verify_report(case.name).phase in UNDER_WAY
     assert case.osaka.verify_pair(case.name, cancel=True).phase is VerifyPhase.INTERRUPTED
     case.tokyo.resync_pair(case.name)
     case.wait_state(PairState.PAIR)
     assert case.tokyo.verify_report(case.name).phase is VerifyPhase.INTERRUPTED
-    begun = case.tokyo.verify_pair(case.name)
-    wait_until(lambda: arrived(case), what="the digests to be at osaka")  # what comes later waits for another order
-    case.osaka.restore_journal(case.name)
-    assert ended(case.osaka, case.name, begun.task).verdict is Verdict.OK
+
+
+def test_where_restore_is_on_command_a_verify_tells_the_command(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case.pair(PairPolicy(restore="later"))
+    case.write(1)
+
+    def typed(line: str) -> tuple[int, str]:
+        code = pairvol([*line.split(), "--agent", case.linked.first.agent_url])
+        return code, capsys.readouterr().out
+
+    case.osaka.restore_journal(case.name)  # before the digests are there
+    code, said = typed(f"pair verify {case.name}")  # nothing can go on, so it ends
+    assert (code, said[:5]) == (1, "WARN ")
+    assert "restore is on command" in said
+    restore = said.splitlines()[0].rpartition("next: pairvol ")[2]
+    assert restore.startswith(f"journal restore {case.name} --to ")
+    assert typed(f"pair verify {case.name}") == (code, said), "given again it begins no other one"
+    assert typed(restore)[0] == 0
+    assert ended(case.osaka, case.name, case.osaka.verify_report(case.name).task).verdict is Verdict.OK
+    code, said = typed(f"pair verify {case.name} --status")
+    assert (code, said[:5]) == (0, "OK   ")
 
 
 def test_a_differential_initial_copy_is_refused(case: Case) -> None:

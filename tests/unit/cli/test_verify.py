@@ -27,6 +27,8 @@ def report(**changes: Any) -> dict[str, Any]:
         (report(), 0, "OK    db is identical"),
         (report(verdict="CRIT", line="db differs", next_command="pairvol pair verify db --repair", different=[PLACE]),
          40, "CRIT  db differs; next: pairvol pair verify db --repair"),
+        (report(verdict="WARN", phase="held", line="verify of db waits", next_command="pairvol drill stop db"), 1,
+         "WARN  verify of db waits; next: pairvol drill stop db"),
         (report(verdict="WARN", phase="interrupted", line="verify of db was interrupted"), 1,
          "WARN  verify of db was interrupted"),
     ],

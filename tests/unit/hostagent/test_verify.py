@@ -9,8 +9,8 @@ import pytest
 from controller.api.models import CopyState, InitialCopy, JournalState
 from controller.api.runs import Found, Range, RunKind, RunOrder, RunPhase, RunState, VerifyState
 from controller.errors import ConflictError, PeerError
-from hostagent.api.models import PairState, Verdict
-from hostagent.api.verify import VerifyPhase
+from hostagent.api.models import PairPolicy, PairState, Verdict
+from hostagent.api.verify import VerifyPhase, VerifyReport
 from hostagent.commands.verify import report_of, unknown
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import OrderRun
@@ -147,6 +147,33 @@ def test_reports(
     assert (report.phase, report.verdict) == (phase, verdict)
     assert words in report.line
     assert (report.next_command is None) == (verdict == "OK")
+
+
+@pytest.mark.parametrize(
+    ("restore", "drills", "phase", "waits", "command"),
+    [
+        ("later", 0, "held", "restore is on command", "pairvol journal restore db --to 3"),
+        ("later", 1, "held", "a drill holds restore", "pairvol drill stop db"),
+        ("at_once", 1, "held", "a drill holds restore", "pairvol drill stop db"),
+        ("at_once", 0, "running", None, "pairvol pair verify db"),
+    ],
+)
+def test_what_only_an_operator_moves_is_said_once_all_digests_are_there(
+    scene: Scene, restore: str, drills: int, phase: str, waits: str | None, command: str
+) -> None:
+    scene.writes(5)
+    scene.secondary.read = 3
+    pair = scene.pair.model_copy(update={"policy": PairPolicy(restore=restore)})
+
+    def told(**changes: Any) -> VerifyReport:
+        primary, secondary = states(scene, run(**changes), None)
+        return report_of(pair, primary, secondary.model_copy(update={"drills": drills}))
+
+    report = told(end_sequence=3)
+    assert (report.phase, report.verdict, report.waits, report.next_command) == (phase, Verdict.WARN, waits, command)
+    assert ("waits at journal 3" in report.line) == (phase == "held")
+    for early in (told(end_sequence=4), told(phase=RunPhase.RUNNING)):
+        assert (early.phase, early.waits) == (VerifyPhase.RUNNING, waits)
 
 
 def test_a_side_that_does_not_answer_is_unknown(scene: Scene) -> None:
