@@ -16,6 +16,7 @@ from controller.config import Config
 from controller.control_client import StatusCache
 from controller.copy.link import DataLink
 from controller.drills.images import Images
+from controller.drills.leases import Leases
 from controller.drills.ledger import Ledger
 from controller.errors import ConflictError, DiskFullError, NotDurableError
 from controller.events import Events
@@ -52,6 +53,7 @@ class Appliance:
     rates: Rates
     modes: Modes
     images: Images
+    leases: Leases
     ledger: Ledger
     later: Later
     lock_file: int
@@ -92,6 +94,7 @@ class Appliance:
             rates=Rates(),
             modes=Modes(events),
             images=Images(config, paths),
+            leases=Leases(),
             ledger=Ledger(paths.ledger),
             later=Later(),
             lock_file=lock_file,
@@ -101,6 +104,7 @@ class Appliance:
         """End workers and watching; servers run on unless told otherwise."""
         self.later.close()
         self.permits.close()
+        self.leases.close()
         self.images.close(stop=stop_servers)
         self.workers.stop_all()
         if stop_servers:

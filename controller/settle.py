@@ -17,7 +17,7 @@ from controller import growth, plans, pool, process, serving, volumes
 from controller.api.models import Role
 from controller.appliance import Appliance
 from controller.config import Config
-from controller.drills import commands as drills
+from controller.drills import unattended
 from controller.errors import DiskFullError, PairvolError
 from controller.groups import delete, demote, fence, journal_size, members, takeover
 from controller.servers import stop_strays
@@ -35,7 +35,7 @@ def settle(appliance: Appliance) -> threading.Thread:
     kept = {appliance.paths.pidfile(server) for server in _expected(document, appliance.config)}
     for pid in stop_strays(appliance.paths.run, kept):
         appliance.events.emit("warning", "server.stray", f"ended stray server process {pid}", {"pid": pid})
-    _attempt(appliance, None, "settle the drills", partial(drills.settle, appliance), again=False)
+    _attempt(appliance, None, "settle the drills", partial(unattended.settle, appliance), again=False)
     for group in document.groups.values():
         _attempt(appliance, group.name, "settle the journal", partial(_settle_journal, appliance, group.name))
     _settle_volumes(appliance, document)

@@ -14,7 +14,7 @@ from typing import Final, Self
 from controller.api.lifecycle import Orphan
 from controller.api.models import Compression, Event, JournalState, PoolAdd, PoolVolume, Volume, VolumeCreate
 from controller.api.shape import NAME, NAME_HINT
-from controller.errors import UsageError
+from controller.errors import PeerError, UsageError
 from controller.tls import Certificates
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport, MarkerPut, MarkerSides, PutMarker
 from hostagent.api.history import PairHistory
@@ -281,10 +281,27 @@ class Agent:
         return self._channel.call(DrillLedger, "GET", "/drills", query={"group": group})
 
     def start_drill(self, group: str, order: DrillOrder | None = None) -> DrillReport:
-        """POST /drills/{group}: writable images at the secondary site; the check, if any, has run when this returns."""
-        order = order or DrillOrder()
+        """POST /drills/{group}: writable images at the secondary site; the check, if any, has run when this returns.
+
+        The drill is confirmed by then, and stays open. One whose answer never came here ends by itself.
+        """
+        order = (order or DrillOrder()).model_copy(update={"confirms": True})
         seconds = ORDER_SECONDS + order.wait_seconds + order.check_seconds
-        return self._channel.call(DrillReport, "POST", f"/drills/{part(group)}", body=order, seconds=seconds)
+        drill = self._channel.call(DrillReport, "POST", f"/drills/{part(group)}", body=order, seconds=seconds)
+        try:
+            return self.confirm_drill(group, drill.number)
+        except PeerError as error:
+            raise PeerError(
+                f"drill {drill.number} of {group} was opened, and could not be confirmed: {error.message}",
+                hint=f'It ends by itself in a while unless that arrived: see "pairvol drill list {group}", '
+                f'end it with "pairvol drill stop {group} {drill.number}".',
+                group=group,
+            ) from error
+
+    def confirm_drill(self, group: str, number: int) -> DrillReport:
+        """POST /drills/{group}/{number}/confirm: keep it open until it is stopped; ConflictError when it is over."""
+        path = f"/drills/{part(group)}/{number}/confirm"
+        return self._channel.call(DrillReport, "POST", path, seconds=ORDER_SECONDS)
 
     def stop_drill(self, group: str, number: int | None = None) -> list[DrillReport]:
         """DELETE /drills/{group}: one drill, or all of a group."""

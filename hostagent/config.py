@@ -85,6 +85,14 @@ class HookSettings(BaseModel):
     timeout_seconds: Annotated[float, Field(gt=0, le=25)] = 10.0  # of each stage, and of a freeze
 
 
+class DrillSettings(BaseModel):
+    """Drills that this agent opens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confirm_seconds: Seconds = 60.0  # one that nobody has confirmed after that, and nobody uses, is ended
+
+
 class Config(BaseModel):
     """Settings of one host agent."""
 
@@ -100,6 +108,7 @@ class Config(BaseModel):
     hooks: HookSettings = Field(default_factory=HookSettings)
     hosts: dict[Name, HostSettings] = Field(default_factory=dict)  # the other hosts at the same controller
     copying: CopySettings = Field(default_factory=CopySettings, alias="copy")
+    drill: DrillSettings = Field(default_factory=DrillSettings)
     tls: TlsSettings | None = None  # what https:// addresses are spoken with
 
     @property

@@ -23,7 +23,7 @@ from controller.tls import Certificates
 from hostagent import config as configuration
 from hostagent.api.app import make_app
 from hostagent.config import Config
-from hostagent.drills.commands import end_unfinished
+from hostagent.drills.unconfirmed import end_unfinished
 from hostagent.feed import ControllerFeed
 from hostagent.host import Host
 

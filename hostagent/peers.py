@@ -218,6 +218,10 @@ class AgentClient:
         seconds = ORDER_SECONDS + order.wait_seconds + order.check_seconds
         return self._order(DrillReport, f"/peer/drills/{group}", order, seconds)
 
+    def confirm_drill(self, group: str, number: int) -> DrillReport:
+        """Forward that who asked for a drill knows of it."""
+        return self._order(DrillReport, f"/peer/drills/{group}/{number}/confirm", None)
+
     def stop_drill(self, group: str, number: int | None) -> list[DrillReport]:
         """Forward the end of a drill, or of all of a group."""
         path, query = f"/peer/drills/{group}", {"number": number}
@@ -248,7 +252,7 @@ class AgentClient:
     def _ask(self, kind: type[Answer], path: str, query: dict[str, Any] | None = None) -> Answer:
         return self._noted(lambda: self._channel.call(kind, "GET", path, query=query))
 
-    def _order(self, kind: type[Answer], path: str, order: Shape, seconds: float = ORDER_SECONDS) -> Answer:
+    def _order(self, kind: type[Answer], path: str, order: Shape | None, seconds: float = ORDER_SECONDS) -> Answer:
         return self._noted(lambda: self._channel.call(kind, "POST", path, body=order, seconds=seconds))
 
     def _send(self, method: str, path: str, **options: Any) -> None:

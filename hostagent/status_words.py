@@ -41,7 +41,7 @@ def restored(facts: Facts, now: Instant) -> str:
     drills = state.drills if state is not None else 0
     if not drills:
         return words
-    return f"{words}, restore waits for {counted(drills, 'open drill')}"
+    return f'{words}, restore waits for {counted(drills, "open drill")} ("pairvol drill stop {facts.pair.group}")'
 
 
 def changed(facts: Facts) -> str:

@@ -257,9 +257,15 @@ class ControllerClient:
     def stamp_drill(self, group: str, number: int, order: DrillStamp) -> Drill:
         return self._order(Drill, f"/groups/{group}/drills/{number}/stamp", order)
 
-    def stop_drill(self, group: str, number: int) -> Drill:
+    def renew_drill(self, group: str, number: int) -> Drill:
+        """Speak for a drill that nobody has confirmed."""
+        return self._order(Drill, f"/groups/{group}/drills/{number}/renew", None, self._seconds)
+
+    def stop_drill(self, group: str, number: int, *, unconfirmed: bool = False) -> Drill:
+        """With `unconfirmed`, one that was confirmed stays open."""
         path = f"/groups/{group}/drills/{number}"
-        return self._parse(Drill, self._send("DELETE", path, ORDER_SECONDS), path)
+        query = {"unconfirmed": unconfirmed}
+        return self._parse(Drill, self._send("DELETE", path, ORDER_SECONDS, query=query), path)
 
     # -- who drives (hostagent/hosts/HOSTS.md) -----------------------------------------------
 

@@ -61,7 +61,8 @@ class Drill(Shape):
     ended_ns: Count | None = None
     reason: str = ""  # why it is over
     opener: str = ""  # the host and the run of its agent that asked for it, as HOST/RUN; not known of older ones
-    attached: bool = False  # the host agent has made block devices of its images, and so finished its start
+    attached: bool = False  # the host agent has made block devices of its images
+    lease_seconds: float | None = None  # how long it stays open without a word of that agent; None: until it is stopped
 
 
 class RestoreEndOrder(Shape):
@@ -80,6 +81,7 @@ class DrillStart(Shape):
     lag_bytes: Count | None = None
     at: str | None = None
     opener: str = ""
+    lease_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None  # until it is confirmed
 
 
 class DrillStamp(Shape):
@@ -88,3 +90,4 @@ class DrillStamp(Shape):
     ready_seconds: float | None = None
     check: DrillCheck | None = None
     attached: bool | None = None
+    confirmed: bool = False  # who asked for it knows that it is open: it needs no lease any more

@@ -1,4 +1,4 @@
-"""What can be asked of drills: start, stamp, stop, list; and what a controller does with them at its start.
+"""What can be asked of drills: start, renew, stamp, stop, list. What ends one that nobody stopped is in unattended.py.
 
 Owns the order. Restore is held before the record of a drill is durable, the
 record before the first image is served; images are ended before the record
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 from controller.api.drills import Drill, DrillImage, DrillStamp, DrillStart, DrillState
@@ -21,6 +20,7 @@ from controller.journal.pointers import Pointer, Position
 from controller.state import GroupRecord, Phase
 
 NAME_CHARACTERS_MAX: Final = 63  # of models.Name
+UNCONFIRMED: Final = "nobody confirmed it"  # and no agent spoke for it any more, or its time was over
 
 
 def start(appliance: Appliance, name: str, order: DrillStart) -> Drill:
@@ -49,26 +49,40 @@ def start(appliance: Appliance, name: str, order: DrillStart) -> Drill:
             stores = [(image, document.volume(image.volume).backing) for image in drill.images]
             appliance.images.start(stores)
         except (PairvolError, OSError) as error:
-            _finish(appliance, drill, DrillState.FAILED, str(error))
+            finish(appliance, drill, DrillState.FAILED, str(error))
             raise
         drill = drill.model_copy(update={"state": DrillState.OPEN, "ready_seconds": time.monotonic() - began})
         _keep(appliance, drill)
+        if drill.lease_seconds is not None:
+            appliance.leases.renew(drill.number, drill.lease_seconds)
         appliance.ledger.write(drill)
     words = f"group {name}: drill {drill.number} open at sequence {drill.sequence}, restore waits"
     appliance.events.emit("info", "drill.started", words, {"number": drill.number}, group=name)
     return drill
 
 
+def renew(appliance: Appliance, name: str, number: int) -> Drill:
+    """The agent that opened a drill speaks for it; in memory only. One that needs no lease stays as it is."""
+    drill = _find(appliance, name, number)
+    if drill.state is DrillState.OPEN and drill.lease_seconds is not None:
+        appliance.leases.renew(number, drill.lease_seconds)  # without the lock: a lease of no drill comes to nothing
+    return drill
+
+
 def stamp(appliance: Appliance, name: str, number: int, order: DrillStamp) -> Drill:
-    """Put into the ledger what was found out about a drill, open or over."""
+    """Put into the ledger what was found out about a drill, open or over; one that is open may be confirmed."""
     with appliance.locks.hold(groups=[name]):
         drill = _find(appliance, name, number)
         known = {
             key: value for key in ("ready_seconds", "check", "attached") if (value := getattr(order, key)) is not None
         }
+        if order.confirmed and drill.state is DrillState.OPEN:
+            known["lease_seconds"] = None
         drill = drill.model_copy(update=known)
         if drill.state is DrillState.OPEN:
             _keep(appliance, drill)
+        if drill.lease_seconds is None:
+            appliance.leases.drop(number)
         appliance.ledger.write(drill)
     if order.check is not None:
         level, word = ("info", "passed") if order.check.passed else ("error", "failed")
@@ -77,19 +91,24 @@ def stamp(appliance: Appliance, name: str, number: int, order: DrillStamp) -> Dr
     return drill
 
 
-def stop(appliance: Appliance, name: str, number: int) -> Drill:
-    """Drop the images of a drill; restore goes on when they were the last. One that is over stays as it is."""
+def stop(appliance: Appliance, name: str, number: int, *, unconfirmed: bool = False) -> Drill:
+    """Drop the images of a drill; restore goes on when they were the last. One that is over stays as it is.
+
+    With `unconfirmed`, also one that was confirmed stays as it is.
+    """
     with appliance.locks.hold(groups=[name]):
         drill = _find(appliance, name, number)
         if drill.state not in (DrillState.OPEN, DrillState.STARTING):
             return drill
-        return _finish(appliance, drill, DrillState.STOPPED, "")
+        if unconfirmed and drill.state is DrillState.OPEN and drill.lease_seconds is None:
+            return drill
+        return finish(appliance, drill, DrillState.STOPPED, UNCONFIRMED if unconfirmed else "")
 
 
 def end_all(appliance: Appliance, name: str, reason: str) -> None:
     """Drop every image of a group, with its lock held: its volumes are wanted for something else."""
     for drill in list(appliance.store.document.group(name).drills):
-        _finish(appliance, drill, DrillState.STOPPED, reason)
+        finish(appliance, drill, DrillState.STOPPED, reason)
 
 
 def listed(appliance: Appliance, name: str | None = None) -> list[Drill]:
@@ -107,34 +126,6 @@ def refuse_open(group: GroupRecord, doing: str) -> None:
             group=group.name,
             drills=len(group.drills),
         )
-
-
-def settle(appliance: Appliance) -> None:
-    """At start, before any restore: take up the images that are served, end what is of no use."""
-    for group in list(appliance.store.document.groups.values()):
-        for drill in group.drills:
-            if drill.state is DrillState.STARTING:
-                _finish(appliance, drill, DrillState.FAILED, "the controller ended while it started")
-            elif not appliance.images.adopt(drill.images):
-                _finish(appliance, drill, DrillState.LOST, "an image had ended when the controller started")
-            elif drill not in appliance.ledger.all(group.name):
-                with suppress(PairvolError):  # it must not keep the controller from its work
-                    appliance.ledger.write(drill)  # a crash came between the record and this
-    appliance.images.watch(partial(_ended, appliance))
-
-
-def _ended(appliance: Appliance, servers: set[str]) -> None:
-    """Images ended by themselves: their drills are over, whole."""
-    for group in list(appliance.store.document.groups.values()):
-        for drill in group.drills:
-            dead = servers & {image.server for image in drill.images}
-            if not dead:
-                continue
-            with suppress(PairvolError), appliance.locks.hold(groups=[group.name]):
-                present = appliance.store.document.groups.get(group.name)
-                if present is not None and any(each.number == drill.number for each in present.drills):
-                    words = ", ".join(f"image {name} ended: {appliance.images.last_words(name)}" for name in dead)
-                    _finish(appliance, drill, DrillState.LOST, words)
 
 
 def _refuse(group: GroupRecord) -> None:
@@ -194,7 +185,7 @@ def _keep(appliance: Appliance, drill: Drill) -> None:
         group.drills = [each for each in group.drills if each.number != drill.number] + [drill]
 
 
-def _finish(appliance: Appliance, drill: Drill, state: DrillState, reason: str) -> Drill:
+def finish(appliance: Appliance, drill: Drill, state: DrillState, reason: str) -> Drill:
     """End the images, then forget the drill, then let restore go on. The group's lock is held, or nobody is there."""
     appliance.images.end([image.server for image in drill.images])
     over = drill.model_copy(update={"state": state, "reason": reason, "ended_ns": time.time_ns()})
@@ -208,6 +199,7 @@ def _finish(appliance: Appliance, drill: Drill, state: DrillState, reason: str) 
         group = draft.group(drill.group)
         group.drills = [each for each in group.drills if each.number != drill.number]
         last = not group.drills
+    appliance.leases.drop(drill.number)
     level = "info" if state is DrillState.STOPPED else "error"
     words = f"group {drill.group}: drill {drill.number} {state}{f', {reason}' if reason else ''}"
     appliance.events.emit(level, f"drill.{state}", words, {"number": drill.number}, group=drill.group)

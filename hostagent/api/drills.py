@@ -58,6 +58,7 @@ class DrillOrder(Shape):
 
     check: Annotated[str, Field(min_length=1)] | None = None
     check_seconds: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+    confirms: bool = False  # who asks says when it has the answer; else the drill ends by itself after a while
 
 
 class DrillReport(Drill):

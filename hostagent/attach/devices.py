@@ -68,6 +68,13 @@ class Devices:
                 raise NotFoundError(f"volume {volume} is not attached here", hint='See "pairvol volume list".')
             self._undo(record)
 
+    def refuse_used(self, volume: str) -> None:
+        """ConflictError while `detach` would be refused."""
+        with self._lock:
+            record = self._records.find(volume)
+            if record is not None and record.device is not None and not self._foreign(record):
+                refuse_in_use(record.volume, record.device)
+
     def adopt(self) -> list[str]:
         """At start: go on with what an earlier agent attached, clear what is of no use; one line for each cleared."""
         told = []

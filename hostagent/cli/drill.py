@@ -67,7 +67,9 @@ def start(
         check_seconds=parse_duration(timeout),
     )
     look = Journals(session, group, start_words(group, order))
-    left = goes_on("the drill", f"drill list {group}", f'"pairvol drill stop {group}" ends it')
+    left = goes_on(
+        "the drill", f"drill list {group}", f'it ends by itself in a while, or by "pairvol drill stop {group}"'
+    )
     drill = watched(lambda: session.agent.start_drill(group, order), look, left)
     session.show(drill, lambda: drill_text(drill))
     if drill.check is not None and not drill.check.passed:
@@ -151,4 +153,12 @@ def drill_table(ledger: DrillLedger) -> str:
     ]
     head = ("ID", "GROUP", "SITE", "STARTED", "STATE", "SEQ", "RPO", "READY", "CHECK", "DEVICES")
     text = table(head, rows, right=("ID", "SEQ", "RPO", "READY")) if rows else "no drills"
+    text = "\n".join([text, *(_open_words(drill) for drill in ledger.drills if drill.state in ("starting", "open"))])
     return "\n".join([text, *(f"{site} {unknown(ledger.unknown_since_ns.get(site))}" for site in ledger.silent)])
+
+
+def _open_words(drill: DrillReport) -> str:
+    """What an open drill does, and how it ends."""
+    unconfirmed = ", which nobody has confirmed and which ends by itself" if drill.lease_seconds is not None else ""
+    stop = f"pairvol drill stop {drill.group} {drill.number}"
+    return f'restore of {drill.group} waits for drill {drill.number}{unconfirmed}; end it with "{stop}"'

@@ -3,12 +3,7 @@
 Owns the order at that host: images first, then devices, then the check; and
 backwards at the end. What is open and what became of it is the controller's
 to keep; a device is found by the name under which its image is attached.
-
-| step of a start | a crash after it leaves | the next start of the agent, or the same command again |
-|---|---|---|
-| 1 images are served, restore waits | an open drill without devices | ends it |
-| 2 devices are attached | an open drill that nobody was told of | ends it, devices first |
-| 3 that is stamped | an open drill | leaves it: `drill list` shows it, `drill stop` ends it |
+What a death between two steps leaves is in DRILLS.md.
 """
 
 from __future__ import annotations
@@ -23,6 +18,7 @@ from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport
 from hostagent.api.models import AttachOrder, Pair
 from hostagent.drills.check import run_check
 from hostagent.drills.moment import standing
+from hostagent.drills.unconfirmed import LEASE_SECONDS, Unconfirmed, end_unfinished
 from hostagent.host import Host
 from hostagent.pairs import PairEvent, refuse_taken_over
 
@@ -43,11 +39,23 @@ def start(host: Host, group: str, order: DrillOrder, *, forwarded: bool = False)
             lag_bytes=status.lag_bytes,
             at=order.at or order.marker,
             opener=f"{host.config.host_name}/{host.run}",
+            lease_seconds=LEASE_SECONDS,
         )
         drill = host.controller.start_drill(group, ask)
+    unconfirmed = Unconfirmed(host, drill)
+    try:
+        return _report(host, _make_ready(host, drill, order, began))
+    finally:
+        unconfirmed.ready(host.config.drill.confirm_seconds)
+
+
+def _make_ready(host: Host, drill: Drill, order: DrillOrder, began: float) -> Drill:
+    """Devices of its images, and the check; a drill without devices is ended, one whose check failed is not."""
+    group = drill.group
     try:
         devices = {image.volume: _attach(host, image) for image in drill.images}
-        ready = DrillStamp(ready_seconds=time.monotonic() - began, attached=True)
+        seconds = time.monotonic() - began
+        ready = DrillStamp(ready_seconds=seconds, attached=True, confirmed=not order.confirms)
         drill = host.controller.stamp_drill(group, drill.number, ready)
     except BaseException:
         with suppress(PairvolError):
@@ -56,19 +64,22 @@ def start(host: Host, group: str, order: DrillOrder, *, forwarded: bool = False)
     if order.check is not None:
         check = run_check(drill, devices, order.check, order.check_seconds)
         drill = host.controller.stamp_drill(group, drill.number, DrillStamp(check=check))
+    return drill
+
+
+def confirm(host: Host, group: str, number: int, *, forwarded: bool = False) -> DrillReport:
+    """Who asked for a drill knows that it is open; given again it changes nothing. Refused when it is over."""
+    owner = _owner(host, group, forwarded)
+    if owner != host.site:
+        return host.peers.get(owner).confirm_drill(group, number)
+    drill = host.controller.stamp_drill(group, number, DrillStamp(confirmed=True))
+    if drill.state is not DrillState.OPEN:
+        raise ConflictError(
+            f"drill {number} of {group} is over: {drill.state}{f', {drill.reason}' if drill.reason else ''}",
+            hint=f'Start another one: "pairvol drill start {group}"; see "pairvol drill list {group}".',
+            group=group,
+        )
     return _report(host, drill)
-
-
-def end_unfinished(host: Host, group: str | None = None) -> None:
-    """End drills whose start an earlier run of this host's agent did not finish: they hold restore for nobody."""
-    with suppress(PairvolError):  # a controller that does not answer is asked again at the next drill
-        for drill in host.controller.drills(group):
-            opener, _, run = drill.opener.rpartition("/")
-            begun = drill.state in (DrillState.OPEN, DrillState.STARTING) and not drill.attached
-            if begun and opener == host.config.host_name and run != host.run:
-                _end(host, drill)
-                words = f"drill {drill.number} of {drill.group} ended: the agent ended while it was started"
-                host.events.emit("warning", "drill.unfinished", words, {"number": drill.number}, group=drill.group)
 
 
 def stop(host: Host, group: str, number: int | None, *, forwarded: bool = False) -> list[DrillReport]:

@@ -48,7 +48,16 @@ STEPS: Final = (
         AgentClient,
         (
             *("make_side", "remove_side", "serve", "fence", "take_over", "split", "resync", "split_side"),
-            *("resync_side", "journal_command", "start_drill", "stop_drill", "join", "leave", "keep_members"),
+            *(
+                "resync_side",
+                "journal_command",
+                "start_drill",
+                "confirm_drill",
+                "stop_drill",
+                "join",
+                "leave",
+                "keep_members",
+            ),
             *("resize_volume", "resize_journal", "put_marker", "verify"),
         ),
     ),

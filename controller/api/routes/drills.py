@@ -42,6 +42,12 @@ def start(appliance: Here, name: Name, order: DrillStart) -> Drill:
     return drills.start(appliance, name, order)
 
 
+@router.post("/groups/{name}/drills/{number}/renew")
+def renew(appliance: Here, name: Name, number: Number) -> Drill:
+    """Keep a drill that nobody has confirmed open for its lease; its host agent is alive."""
+    return drills.renew(appliance, name, number)
+
+
 @router.post("/groups/{name}/drills/{number}/stamp")
 def stamp(appliance: Here, name: Name, number: Number, order: DrillStamp) -> Drill:
     """Put into the ledger what was found out about a drill."""
@@ -49,6 +55,9 @@ def stamp(appliance: Here, name: Name, number: Number, order: DrillStamp) -> Dri
 
 
 @router.delete("/groups/{name}/drills/{number}")
-def stop(appliance: Here, name: Name, number: Number) -> Drill:
-    """Drop the images; restore goes on when they were the last. Given again it changes nothing."""
-    return drills.stop(appliance, name, number)
+def stop(appliance: Here, name: Name, number: Number, unconfirmed: bool = False) -> Drill:
+    """Drop the images; restore goes on when they were the last. Given again it changes nothing.
+
+    With `unconfirmed`, only a drill that nobody has confirmed.
+    """
+    return drills.stop(appliance, name, number, unconfirmed=unconfirmed)

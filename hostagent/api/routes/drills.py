@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from controller.api.models import Name
 from hostagent.api.drills import DrillLedger, DrillOrder, DrillReport
@@ -14,6 +14,7 @@ from hostagent.drills import commands as drills
 router = APIRouter(tags=["drills"])
 
 Number = Annotated[int | None, Query(ge=1)]
+OfDrill = Annotated[int, Path(ge=1)]
 
 
 @router.get("/drills")
@@ -26,6 +27,12 @@ def ledger(host: Here, group: Name | None = None) -> DrillLedger:
 def start(host: Here, group: Name, order: DrillOrder) -> DrillReport:
     """Open writable images of the secondary volumes, and check them."""
     return drills.start(host, group, order)
+
+
+@router.post("/drills/{group}/{number}/confirm")
+def confirm(host: Here, group: Name, number: OfDrill) -> DrillReport:
+    """Whoever asked for a drill knows that it is open: it stays so until it is stopped."""
+    return drills.confirm(host, group, number)
 
 
 @router.delete("/drills/{group}")
@@ -44,6 +51,12 @@ def here(host: Here, group: Name | None = None) -> list[DrillReport]:
 def start_forwarded(host: Here, group: Name, order: DrillOrder) -> DrillReport:
     """A drill that the other agent was asked for."""
     return drills.start(host, group, order, forwarded=True)
+
+
+@router.post("/peer/drills/{group}/{number}/confirm")
+def confirm_forwarded(host: Here, group: Name, number: OfDrill) -> DrillReport:
+    """A confirmation that the other agent was given."""
+    return drills.confirm(host, group, number, forwarded=True)
 
 
 @router.delete("/peer/drills/{group}")

@@ -27,6 +27,7 @@ VOLUME_BYTES: Final = 4 << 20
 JOURNAL_BYTES: Final = 4 << 20
 BLOCK: Final = 4096
 AGAIN_SECONDS: Final = 60.0
+CONFIRM_SECONDS: Final = 3  # long for who confirms at once
 REFUSALS: Final = (ConflictError, PeerError)
 _numbers = itertools.count(1)
 
@@ -71,6 +72,8 @@ class MortalSites(TwoSites):
         first.peers["osaka"], second.peers["tokyo"] = second.agent_url, first.agent_url
         for site in self:
             site.write_configuration()
+            path = site.configuration(Daemon.AGENT)
+            path.write_text(f"{path.read_text()}\n[drill]\nconfirm_seconds = {CONFIRM_SECONDS}\n")
         self._mutant = mutant
 
     def start(self) -> None:

@@ -133,6 +133,46 @@ def test_a_controller_killed_with_a_drill_takes_it_up_or_ends_it_whole(pair: Con
     assert (again.number, values(again)) == (drill.number + 1, [2, 2])
 
 
+def test_a_drill_that_nobody_confirms_ends_when_its_agent_is_silent(pair: ControllerPair) -> None:
+    osaka, group = pair.secondary, pair.group
+    pair.wait_restored(write(pair, 1))
+    brief, long = DrillStart(lease_seconds=0.5), DrillStart(lease_seconds=3600)
+    drill = osaka.client.start_drill(group, brief)
+
+    def over() -> Drill | None:
+        found = of_number(pair, drill)
+        return found if found.state is not DrillState.OPEN else None
+
+    ended = wait_until(over, 20, "the drill to end")
+    assert ended is not None
+    assert (ended.state, ended.reason) == (DrillState.STOPPED, "nobody confirmed it")
+    write(pair, 2)
+    pair.wait_restored()
+    assert osaka.client.renew_drill(group, drill.number).state is DrillState.STOPPED  # too late, and no error
+    stamped = osaka.client.stamp_drill(group, drill.number, DrillStamp(confirmed=True))
+    assert (stamped.state, stamped.lease_seconds) == (DrillState.STOPPED, 0.5)
+
+    drill = osaka.client.start_drill(group, long)
+    assert osaka.client.renew_drill(group, drill.number).lease_seconds == 3600
+    confirmed = osaka.client.stamp_drill(group, drill.number, DrillStamp(confirmed=True))
+    assert confirmed.lease_seconds is None
+    assert osaka.client.stop_drill(group, drill.number, unconfirmed=True).state is DrillState.OPEN
+    assert osaka.client.stop_drill(group, drill.number).state is DrillState.STOPPED
+    drill = osaka.client.start_drill(group, long)
+    assert osaka.client.stop_drill(group, drill.number, unconfirmed=True).reason == "nobody confirmed it"
+
+
+def test_a_lease_begins_anew_with_the_controller(pair: ControllerPair) -> None:
+    osaka, group = pair.secondary, pair.group
+    drill = osaka.client.start_drill(group, DrillStart(lease_seconds=2))
+    kept = osaka.client.start_drill(group, DrillStart(lease_seconds=3600))
+    osaka.kill()
+    osaka.start()
+    wait_until(lambda: of_number(pair, drill).state is DrillState.STOPPED, 20, "the drill to end")
+    assert of_number(pair, kept).state is DrillState.OPEN
+    assert osaka.client.stop_drill(group, kept.number).state is DrillState.STOPPED
+
+
 def test_start_and_stop_cut_short_at_each_step_leave_a_whole_drill_or_none(directory: Path) -> None:
     with controllers(directory, "tokyo", "osaka", mortal=True) as (tokyo, osaka):
         for name, size in VOLUMES.items():

@@ -24,6 +24,7 @@ from tests.support.waiting import wait_until
 VOLUME_BYTES = 16 << 20
 JOURNAL_BYTES = 8 << 20
 BLOCK = 4096
+CONFIRM_SECONDS = 5  # of drills at osaka: long for who confirms at once
 HOOKS = "hooks.told"  # in the directory of tokyo: while it is there, its hooks say in it what they were called for
 
 _numbers = itertools.count(1)
@@ -39,6 +40,8 @@ def shared(session_directory: Path) -> Iterator[LinkedSites]:
     told = told.replace(HOOKS, str(made.first.directory / HOOKS))
     path = made.first.configuration(Daemon.AGENT)
     path.write_text(f"{path.read_text()}\n[hooks]\nbefore = {told}\nafter = {told}\n")
+    path = made.second.configuration(Daemon.AGENT)
+    path.write_text(f"{path.read_text()}\n[drill]\nconfirm_seconds = {CONFIRM_SECONDS}\n")
     with made as sites:
         yield sites
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -56,6 +59,60 @@ def test_a_start_that_its_agent_did_not_finish_is_ended_by_the_next_one(case: Ca
         [kept] = [each for each in case.tokyo.drills(case.name).drills if each.number == whole.number]
         assert kept.devices == whole.devices
     assert len(case.tokyo.stop_drill(case.name)) == 2
+
+
+def states(case: Case) -> list[DrillState]:
+    return [each.state for each in case.tokyo.drills(case.name).drills]
+
+
+@pytest.mark.parametrize("site", ["tokyo", "osaka"])
+def test_a_drill_whose_client_was_killed_ends_by_itself(case: Case, short_path: Path, site: str) -> None:
+    case.pair()
+    asked = case.linked.second if site == "osaka" else case.linked.first
+    begun, go = short_path / "begun", short_path / "go"
+    check = f"touch {begun}; while ! test -e {go}; do sleep 0.1; done"
+    words = ["-m", "hostagent.cli.main", "--agent", asked.agent_url, "drill", "start", case.name, "--check", check]
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL) as client, drills_ended(case):
+        wait_until(begun.exists, 30, "the check to begin")
+        client.kill()
+        client.wait()
+        assert states(case) == [DrillState.OPEN]
+        words = f'restore waits for 1 open drill ("pairvol drill stop {case.name}")'
+        wait_until(lambda: words in case.status().line, 20, "the status to say so")
+        go.touch()
+        wait_until(lambda: states(case) == [DrillState.STOPPED], 60, "the drill to end")
+        (over,) = case.osaka.drills(case.name).drills
+        assert over.reason == "nobody confirmed it"
+        case.write(4)
+        case.wait_restored(4)
+        wait_until(lambda: case.osaka.attachments() == [], 20, "its devices to be gone")
+
+
+def test_a_drill_that_nobody_confirmed_stays_while_its_device_is_used_and_can_be_stopped(
+    case: Case, short_path: Path
+) -> None:
+    case.pair()
+    where, url = short_path / "look", f"{case.linked.second.agent_url}/v1/drills/{case.name}"
+    where.mkdir()
+    with mounted_ext4(case.tokyo, case.name, short_path / "mnt"):
+        marker = case.tokyo.put_marker(case.name, "written").sequence
+        wait_until(lambda: pointer(case, "already_restored") >= marker, 20, "the file system to be restored")
+    with drills_ended(case):
+        order = {"confirms": True, "check": f"mount {{device}} {where}"}  # which is left mounted
+        number = httpx.post(url, json=order, timeout=60).json()["number"]
+        try:
+            assert httpx.post(url, json={"confirms": True}, timeout=60).json()["lease_seconds"]
+            wait_until(lambda: states(case)[1] is DrillState.STOPPED, 60, "a later drill to end")
+            assert states(case) == [DrillState.OPEN, DrillState.STOPPED]
+            with pytest.raises(ConflictError, match="mounted at"):
+                case.osaka.stop_drill(case.name, number)
+        finally:
+            subprocess.run(["umount", where], check=True)
+        wait_until(lambda: states(case)[0] is DrillState.STOPPED, 60, "the drill to end")
+    assert httpx.post(url, json={"confirms": True}, timeout=60).json()["lease_seconds"]
+    assert [each.reason for each in case.tokyo.stop_drill(case.name)] == [""]
+    late = httpx.post(f"{url}/{number}/confirm", timeout=60)
+    assert (late.status_code, "nobody confirmed it" in late.text) == (409, True)
 
 
 class Writer:

@@ -115,9 +115,7 @@ def test_a_verify_under_way_is_cancelled_from_either_site(case: Case) -> None:
     assert case.tokyo.verify_report(case.name).phase is VerifyPhase.INTERRUPTED
 
 
-def test_where_restore_is_on_command_a_verify_tells_the_command(
-    case: Case, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_restore_is_on_command_a_verify_tells_the_command(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     case.pair(PairPolicy(restore="later"))
     case.write(1)
 

@@ -32,7 +32,7 @@ class FakeAgent:
     pool: list[PoolVolume] = field(default_factory=list)
     attachment: Attachment | None = None
     events: list[Event] = field(default_factory=list)
-    answers: dict[str, Any] = field(default_factory=dict)  # "METHOD /path" -> JSON
+    answers: dict[str, Any] = field(default_factory=dict)  # "METHOD /path" -> JSON, or an error
     refusal: PairvolError | None = None
     held: threading.Event | None = None  # orders are not answered before
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -69,8 +69,9 @@ class RunningAgent:
             self.agent.requests.append((request.method, request.url.path + query, body))
             if self.agent.held is not None and request.method != "GET":
                 await asyncio.to_thread(self.agent.held.wait, HELD_SECONDS)
-            if self.agent.refusal is not None:
-                error = self.agent.refusal
+            known = self.agent.answers.get(f"{request.method} {request.url.path}")
+            error = self.agent.refusal or (known if isinstance(known, PairvolError) else None)
+            if error is not None:
                 problem = Problem(error=type(error).__name__, message=error.message, hint=error.hint)
                 return JSONResponse(problem.model_dump(), error.http_status)
             answer: Response = await call_next(request)

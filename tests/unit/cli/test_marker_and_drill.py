@@ -6,7 +6,7 @@ import pytest
 
 from controller.api.drills import DrillCheck, DrillState
 from controller.api.markers import NamedMarker
-from controller.errors import PairvolError
+from controller.errors import PairvolError, PeerError
 from hostagent.api.drills import DrillLedger, DrillReport, MarkerSides
 from hostagent.cli.output import unstyled
 from tests.unit.cli.conftest import Pairvol
@@ -93,12 +93,15 @@ def test_marker_list_shows_both_sites(agent: FakeAgent, pairvol: Pairvol, monkey
 
 def test_drill_start_shows_devices_and_the_checks_result(agent: FakeAgent, pairvol: Pairvol) -> None:
     agent.answers["POST /v1/drills/db"] = report(True).model_dump(mode="json")
+    agent.answers["POST /v1/drills/db/3/confirm"] = report(True).model_dump(mode="json")
     good = pairvol("drill", "start", "db", "--check", "fsck {device}")
     assert good.code == 0
     assert "data: /dev/loop7" in good.lines
     assert "check OK in 1.5 s" in unstyled(good.out)
-    assert agent.requests[-1][2]["check"] == "fsck {device}"
-    agent.answers["POST /v1/drills/db"] = report(False).model_dump(mode="json")
+    (_, _, asked), confirmed = agent.requests[-2:]
+    assert (asked["check"], asked["confirms"]) == ("fsck {device}", True)
+    assert confirmed == ("POST", "/v1/drills/db/3/confirm", None)
+    agent.answers["POST /v1/drills/db/3/confirm"] = report(False).model_dump(mode="json")
     bad = pairvol("drill", "start", "db", "--check", "fsck {device}")
     assert bad.code == 2
     assert "check FAILED (4)" in unstyled(bad.out)
@@ -115,6 +118,25 @@ def test_drill_stop_and_list(agent: FakeAgent, pairvol: Pairvol, monkeypatch: py
     assert listed[0].split() == ["ID", "GROUP", "SITE", "STARTED", "STATE", "SEQ", "RPO", "READY", "CHECK", "DEVICES"]
     assert "0.2 s" in listed[1]
     assert "0.41 s" in listed[1]
-    assert listed[2:] == ["kyoto unknown since 14:15:03Z", "nara unknown"]
+    assert listed[2:] == [
+        'restore of db waits for drill 3; end it with "pairvol drill stop db 3"',
+        "kyoto unknown since 14:15:03Z",
+        "nara unknown",
+    ]
+    unheard = report().model_copy(update={"lease_seconds": 60.0})
+    agent.answers["GET /v1/drills"] = DrillLedger(drills=[unheard]).model_dump(mode="json")
+    assert pairvol("drill", "list").lines[-1] == (
+        "restore of db waits for drill 3, which nobody has confirmed and which ends by itself; "
+        'end it with "pairvol drill stop db 3"'
+    )
     agent.refusal = PairvolError("no")
     assert pairvol("drill", "stop", "db").code == 2
+
+
+def test_a_drill_that_cannot_be_confirmed_is_named(agent: FakeAgent, pairvol: Pairvol) -> None:
+    agent.answers["POST /v1/drills/db"] = report().model_dump(mode="json")
+    agent.answers["POST /v1/drills/db/3/confirm"] = PeerError("osaka does not answer")
+    lost = pairvol("drill", "start", "db")
+    assert (lost.code, lost.out) == (50, "")
+    assert "drill 3 of db was opened, and could not be confirmed" in lost.err
+    assert 'end it with "pairvol drill stop db 3"' in lost.err

@@ -84,7 +84,8 @@ LEFT: Final = {  # alone by Ctrl-C: what is said then
     "marker put db noon": (
         'the put of marker noon goes on; see it with "pairvol marker list db"; the same command again puts another one'
     ),
-    "drill start db": 'the drill goes on; see it with "pairvol drill list db"; "pairvol drill stop db" ends it',
+    "drill start db": 'the drill goes on; see it with "pairvol drill list db"; it ends by itself in a while, or by '
+    '"pairvol drill stop db"',
     "drill stop db": f'the end of the drills goes on; see it with "pairvol drill list db"{AGAIN}',
     "drill stop db 3": f'the end of drill 3 goes on; see it with "pairvol drill list db"{AGAIN}',
 }
