@@ -19,6 +19,7 @@ import numpy as np
 
 from controller.copy.arrival import Arrival
 from controller.copy.bucket import Bucket
+from controller.copy.recognition import Recognition
 from controller.copy.remote import RemoteJournal
 from controller.copy.window import BLOCKS_MAX, RECORDS_MAX, Window
 from controller.errors import CapacityError, IntegrityError, PeerError, StorageError
@@ -29,7 +30,6 @@ from controller.journal.layout import (
     RECORD_DTYPE,
     Records,
     group_tag,
-    records_valid,
 )
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
@@ -79,7 +79,7 @@ class JournalPull:
         self._space = space
         self._volume_blocks = volume_blocks
         self._remote: RemoteJournal | None = None
-        self._known = 0  # the remote's session in which its journal was recognised
+        self._recognition = Recognition(journal)
         self._metadata = bytearray(RECORDS_MAX * RECORD_BYTES)
         self._arrival = Arrival(max(BLOCKS_MAX * BLOCK_BYTES, DATA_BYTES_MAX))
         self._bucket = bucket or Bucket()
@@ -92,13 +92,14 @@ class JournalPull:
     def reset(self) -> None:
         """Begin at the durable point, as after a crash."""
         self.read = self._pointers.read(Pointer.ALREADY_READ)
-        self._known = self._suspected = 0
+        self._suspected = 0
+        self._recognition.forget()
 
     def connect(self, remote: RemoteJournal) -> None:
         """Read from this primary from now on."""
         self.close()
         self._remote = remote
-        self._known = 0
+        self._recognition.forget()
 
     @property
     def compressed(self) -> bool:
@@ -119,10 +120,10 @@ class JournalPull:
         remote = self._remote
         assert remote is not None
         remote.reconsider()
-        self._recognise(remote)
+        self._recognition.check(remote, self.read.sequence)
         durable = remote.durable()
         if durable.sequence < self.read.sequence:
-            self._known = 0  # a primary that starts again: look at its records before the next one is taken
+            self._recognition.forget()  # a primary that starts again
         wanted = (durable.sequence if limit is None else min(limit, durable.sequence)) - self.read.sequence
         if wanted <= 0:
             self._arrival.rest()
@@ -156,23 +157,6 @@ class JournalPull:
         asked = count * RECORD_BYTES + max(0, min(due, room.blocks, self._window.blocks)) * BLOCK_BYTES
         self._bucket.moves(asked)
         return asked
-
-    def _recognise(self, remote: RemoteJournal) -> None:
-        """Once for each connection: is it the named journal, and does it hold the record that we end with."""
-        if self._known and self._known == remote.session:
-            return
-        remote.greet()
-        last = self.read.sequence
-        if last:
-            mine, theirs = self._journal.records(last, last), remote.record(last)
-            comparable = theirs["sequence"][0] == last == mine["sequence"][0] and bool(records_valid(theirs)[0])
-            if comparable and mine.tobytes() != theirs.tobytes():
-                raise IntegrityError(
-                    f"record {last} differs between here and {remote.source.site}: the journals have diverged",
-                    hint="Nothing was copied. Find out which side was written to, then pair again.",
-                    sequence=last,
-                )
-        self._known = remote.session
 
     def _room(self, wanted: int, durable: Position) -> Room:
         slots, blocks = self._space.room(self.read)
