@@ -19,6 +19,7 @@ import numpy as np
 
 from controller.copy.arrival import Arrival
 from controller.copy.bucket import Bucket
+from controller.copy.fitting import Room, cut, data_bytes, end_of
 from controller.copy.recognition import Recognition
 from controller.copy.remote import RemoteJournal
 from controller.copy.window import BLOCKS_MAX, RECORDS_MAX, Window
@@ -53,14 +54,6 @@ class Outcome(StrEnum):
 class Pulled:
     outcome: Outcome
     durable: Position  # of the primary, when the step began
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What one window may hold at most."""
-
-    records: int
-    blocks: int
 
 
 class JournalPull:
@@ -187,12 +180,12 @@ class JournalPull:
             data = self._arrival.view(0)
         records = np.frombuffer(view, RECORD_DTYPE)
         good, damage = check_records(records, self.read, self._expected(remote))
-        records, too_long = _cut(records[:good], start, room.blocks, self._window.blocks)
+        records, too_long = cut(records[:good], start, room.blocks, self._window.blocks)
         if not len(records):
             return records, data, damage, too_long
-        length = _data_bytes(records)
+        length = data_bytes(records)
         if length > len(data):
-            self._pointers.publish(Pointer.READ_SCHEDULED, _end(records[-1]))
+            self._pointers.publish(Pointer.READ_SCHEDULED, end_of(records[-1]))
             data = self._arrival.view(length)
             remote.read(remote.data_ranges(start, [data]))
         right, data_damage = check_bytes(records, [data])
@@ -205,7 +198,7 @@ class JournalPull:
 
     def _publish(self, records: Records, data: memoryview) -> None:
         """Records after their data, the sync after both, the pointer after the sync."""
-        length = _data_bytes(records)
+        length = data_bytes(records)
         try:
             self._journal.write_data(self.read.data_position, data[:length])
             self._journal.write_records(self.read.sequence + 1, records)
@@ -216,7 +209,7 @@ class JournalPull:
                 hint="Look at the disk, then order the copy again; nothing is lost at the primary.",
                 path=self._journal.path,
             ) from error
-        end = _end(records[-1])
+        end = end_of(records[-1])
         self.bytes_read += len(records) * RECORD_BYTES + length
         self._pointers.publish(Pointer.ALREADY_READ, end)
         self.read = end
@@ -250,25 +243,3 @@ class JournalPull:
         """What comes next is read over a new connection."""
         self.rereads += 1
         remote.close()
-
-
-def _end(record: np.void) -> Position:
-    return Position(
-        int(record["sequence"]), int(record["data_position"]) + int(record["data_blocks"]), int(record["time_ns"])
-    )
-
-
-def _data_bytes(records: Records) -> int:
-    """How long the data of records that follow one another is."""
-    return (_end(records[-1]).data_position - int(records[0]["data_position"])) * BLOCK_BYTES
-
-
-def _cut(records: Records, start: int, room: int, window: int) -> tuple[Records, int]:
-    """The first records whose data is within a window, one at least if there is room; else the blocks it needs."""
-    if not len(records):
-        return records, 0
-    ends = records["data_position"] + records["data_blocks"] - np.uint64(start)
-    fitting = int(np.searchsorted(ends, min(room, window), side="right"))
-    if fitting == 0 and int(ends[0]) <= room:
-        fitting = 1
-    return records[:fitting], 0 if fitting else int(ends[0])

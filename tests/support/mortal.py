@@ -22,8 +22,9 @@ from typing import Any, Final
 
 from controller import control_client, daemon, durable, process, serving
 from controller.copy import initials
+from controller.copy.fitting import end_of
 from controller.copy.initial import InitialCopyRun
-from controller.copy.pull import JournalPull, _end
+from controller.copy.pull import JournalPull
 from controller.copy.worker import SecondaryGroup
 from controller.groups import demote, fence, orphans, promote, standing, takeover
 from controller.groups.confirmations import Confirmations
@@ -111,12 +112,12 @@ class Mutant:
 
 
 def _reads_early(pull: JournalPull, records: Records, data: memoryview) -> None:
-    pull._pointers.publish(Pointer.ALREADY_READ, _end(records[-1]))
+    pull._pointers.publish(Pointer.ALREADY_READ, end_of(records[-1]))
     _write_records(pull, records, data)
 
 
 def _restores_early(program: RestoreProgram, first: int, last: int, records: Records) -> None:
-    program._pointers.publish(Pointer.ALREADY_RESTORED, _end(records[-1]))
+    program._pointers.publish(Pointer.ALREADY_RESTORED, end_of(records[-1]))
     _apply_records(program, first, last, records)
 
 
