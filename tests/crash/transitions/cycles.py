@@ -73,7 +73,7 @@ def make(turn: Turn) -> None:
     pair.wait(PairState.PAIR)
     pair.write()
     pair.in_step()
-    turn.give(site, "delete", lambda _: agent.delete_pair(pair.name), _gone)
+    turn.give(site, "delete", lambda _: agent.delete_pair(pair.name), gone)
     for each in pair.sites:
         assert pair.agent(each).pairs() == [], f"{each.name} still has a pair"
         assert pair.agent(each).volume(pair.name).group is None
@@ -169,5 +169,5 @@ CIRCLES: Final[dict[str, Callable[[Turn], None]]] = {
 }
 
 
-def _gone(error: PairvolError) -> bool:
+def gone(error: PairvolError) -> bool:
     return isinstance(error, NotFoundError)

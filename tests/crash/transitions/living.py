@@ -16,17 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from controller.api.client import ControllerClient
-from controller.api.models import Compression, Group, JournalState, VolumeCreate
+from controller.api.models import Compression, VolumeCreate
 from controller.api.runs import RunPhase
-from controller.errors import NotFoundError, PairvolError
 from hostagent.api.models import PairState
-from hostagent.api.verify import VerifyReport
 from hostagent.api.volumes import JournalSize
 from hostagent.cli.demo.sites import Site
-from tests.crash.transitions.cycles import Turn
-from tests.crash.transitions.sites import AGAIN_SECONDS, BLOCK, JOURNAL_BYTES, VOLUME_BYTES, Pair
-from tests.support.nbdkit import connected
+from tests.crash.transitions.cycles import Turn, gone
+from tests.crash.transitions.looks import damage, equal, folder, group, holds, identical, state, write
+from tests.crash.transitions.sites import AGAIN_SECONDS, BLOCK, JOURNAL_BYTES, VOLUME_BYTES
 from tests.support.waiting import wait_until
 
 GROWTH_BYTES: Final = 1 << 20
@@ -38,18 +35,18 @@ def members(turn: Turn) -> None:
     pair, name, partner = turn.pair, f"{turn.pair.name}-more", f"{turn.pair.name}-partner"
     primary = pair.agent(pair.primary)
     primary.create_volume(VolumeCreate(name=name, size_bytes=VOLUME_BYTES))
-    _write(pair, name, b"before")
+    write(pair, name, b"before")
     turn.give(turn.host, "add", lambda at: pair.agent(at).add_volumes(pair.name, [name], [partner]))
     pair.wait(PairState.PAIR)
-    _write(pair, name, b"joined")
+    write(pair, name, b"joined")
     pair.write()
     pair.in_step()
-    _holds(pair, [pair.name, name], [pair.name, partner])
-    _equal(pair, name, partner)
-    turn.give(turn.host, "remove", lambda at: pair.agent(at).remove_volumes(pair.name, [name]), _gone)
+    holds(pair, [pair.name, name], [pair.name, partner])
+    equal(pair, name, partner)
+    turn.give(turn.host, "remove", lambda at: pair.agent(at).remove_volumes(pair.name, [name]), gone)
     pair.wait(PairState.PAIR)
-    _holds(pair, [pair.name], [pair.name])
-    _equal(pair, name, partner)
+    holds(pair, [pair.name], [pair.name])
+    equal(pair, name, partner)
     pair.write()
     pair.in_step()
     primary.delete_volume(name)
@@ -62,12 +59,12 @@ def sizes(turn: Turn) -> None:
     size_bytes = pair.agent(pair.primary).volume(name).size_bytes + GROWTH_BYTES
     turn.give(turn.host, "volume resize", lambda at: pair.agent(at).resize_volume(name, size_bytes))
     pair.write()
-    _write(pair, name, b"beyond", size_bytes - BLOCK)
+    write(pair, name, b"beyond", size_bytes - BLOCK)
     pair.wait(PairState.PAIR)
     pair.in_step()
     for site in pair.sites:
         told = pair.agent(site).volume(name)
-        member = _group(site, name).volumes[0]
+        member = group(site, name).volumes[0]
         lengths = told.size_bytes, member.size_bytes, Path(told.backing).stat().st_size
         assert lengths == (size_bytes,) * 3, f"{site.name} has {lengths}, not {size_bytes}"
     journal_bytes = JOURNAL_BYTES * (3 if turn.step % 2 else 2)
@@ -77,9 +74,9 @@ def sizes(turn: Turn) -> None:
     pair.wait(PairState.PAIR)
     pair.in_step()
     for site in pair.sites:
-        found = _group(site, name).journal_bytes
+        found = group(site, name).journal_bytes
         assert found == journal_bytes, f"the journal of {site.name} has {found}, not {journal_bytes}"
-        left = sorted(path.name for path in _folder(site, name).glob("journal*"))
+        left = sorted(path.name for path in folder(site, name).glob("journal*"))
         assert left == ["journal"], f"{left} at {site.name}"
 
 
@@ -89,10 +86,10 @@ def compare(turn: Turn) -> None:
     pair.write()
     pair.in_step()
     turn.give(turn.host, "verify", lambda at: pair.agent(at).verify_pair(name))
-    _identical(pair)
-    _damage(pair)
+    identical(pair)
+    damage(pair)
     turn.give(turn.host, "repair", lambda at: pair.agent(at).verify_pair(name, repair=True))
-    _identical(pair)
+    identical(pair)
     pair.in_step()
     agent = pair.agent(pair.primary)
     agent.start_drill(name)
@@ -101,7 +98,7 @@ def compare(turn: Turn) -> None:
     pair.again(lambda: agent.stop_drill(name))
     pair.wait(PairState.PAIR)
     pair.in_step()
-    told, run = agent.verify_report(name), _state(pair.primary, name).run
+    told, run = agent.verify_report(name), state(pair.primary, name).run
     assert told.phase == "interrupted", told.line
     assert run is not None
     assert run.phase is RunPhase.INTERRUPTED, f"run {run.run} is left {run.phase}"
@@ -144,10 +141,10 @@ def order(turn: Turn) -> None:
     pair.in_step()
     turn.give(turn.host, "journal purge", lambda at: pair.agent(at).purge_journal(name))
     pair.wait(PairState.PAIR)
-    assert _state(pair.primary, name).acquisition, f"acquisition of {name} is off"
+    assert state(pair.primary, name).acquisition, f"acquisition of {name} is off"
 
     def freed() -> bool:
-        pointers = _state(pair.primary, name).pointers
+        pointers = state(pair.primary, name).pointers
         return pointers["confirmed"].sequence == pointers["journal_in"].sequence
 
     wait_until(freed, AGAIN_SECONDS, f"the journals of {name} to be freed", interval=0.1)
@@ -168,7 +165,7 @@ def tune(turn: Turn) -> None:
     pair.write()
     pair.wait(PairState.PAIR)
     pair.in_step()
-    assert _state(pair.secondary, name).limit_bytes_per_second == limit
+    assert state(pair.secondary, name).limit_bytes_per_second == limit
 
 
 CIRCLES: Final[dict[str, Callable[[Turn], None]]] = {
@@ -179,69 +176,3 @@ CIRCLES: Final[dict[str, Callable[[Turn], None]]] = {
     "order": order,
     "tune": tune,
 }
-
-
-# -- what is looked at ---------------------------------------------------------------
-
-
-def _gone(error: PairvolError) -> bool:
-    return isinstance(error, NotFoundError)
-
-
-def _group(site: Site, name: str) -> Group:
-    with ControllerClient(site.controller_address) as client:
-        return client.group(name)
-
-
-def _state(site: Site, name: str) -> JournalState:
-    with ControllerClient(site.controller_address) as client:
-        return client.state(name)
-
-
-def _folder(site: Site, name: str) -> Path:
-    return site.directory / "controller" / "groups" / name
-
-
-def _holds(pair: Pair, primary: list[str], secondary: list[str]) -> None:
-    """Groups and agents of both sites have these volumes, and no others."""
-    for site, names in ((pair.primary, primary), (pair.secondary, secondary)):
-        kept = pair.agent(site).pairs()[0]
-        said = [volume.name for volume in _group(site, pair.name).volumes], kept.primary.volumes, kept.secondary.volumes
-        assert said == (names, primary, secondary), f"group and agent of {site.name} have {said}"
-
-
-def _content(pair: Pair, site: Site, name: str) -> bytes:
-    return Path(pair.agent(site).volume(name).backing).read_bytes()
-
-
-def _equal(pair: Pair, name: str, partner: str) -> None:
-    same = _content(pair, pair.primary, name) == _content(pair, pair.secondary, partner)
-    assert same, f"{name} and {partner} differ"
-
-
-def _write(pair: Pair, name: str, words: bytes, offset: int = 0) -> None:
-    uri = pair.agent(pair.primary).volume(name).uri
-    assert uri is not None
-    with connected(uri) as handle:
-        handle.pwrite(words.ljust(BLOCK, b"."), offset)
-        handle.flush()
-
-
-def _damage(pair: Pair) -> None:
-    """A block of the SVOL becomes another one, behind everybody's back."""
-    with Path(pair.agent(pair.secondary).volume(pair.name).backing).open("r+b") as file:
-        file.seek(VOLUME_BYTES // 2)
-        file.write(b"damaged".ljust(BLOCK, b"!"))
-
-
-def _identical(pair: Pair) -> VerifyReport:
-    """The verify under way comes to its end, and says that both sides hold the same."""
-    found: list[VerifyReport] = []
-
-    def ended() -> bool:
-        found.append(pair.agent(pair.primary).verify_report(pair.name))
-        return found[-1].phase not in ("running", "unknown")
-
-    wait_until(ended, AGAIN_SECONDS, f"the verify of {pair.name} to end", interval=0.1)
-    assert (found[-1].phase, found[-1].verdict) == ("done", "OK"), found[-1].line
-    return found[-1]
