@@ -21,6 +21,7 @@ from controller.copy.initials import InitialCopying
 from controller.copy.journals import JournalCopy
 from controller.copy.link import DataLink, LinkMaker
 from controller.copy.loop import OnEvent
+from controller.copy.opened import OpenedJournal
 from controller.copy.orders import CopyOrders
 from controller.copy.pull import JournalPull
 from controller.copy.restoring import Restoring
@@ -30,14 +31,11 @@ from controller.copy.snapshot import Snapshot
 from controller.copy.ways import Ways
 from controller.errors import ConflictError, PeerError
 from controller.journal.layout import BLOCK_BYTES
-from controller.journal.pointers import Pointer, PointerPage, Position
-from controller.journal.recovery import recover
-from controller.journal.volume import JournalVolume
+from controller.journal.pointers import Pointer, Position
 from controller.restore.ends import End
 from controller.restore.gate import RestoreGate
 from controller.restore.inspect import Inspector
 from controller.restore.program import Marker, RestoreProgram
-from controller.restore.space import JournalSpace
 from controller.restore.targets import Targets
 from controller.volume.backing import Backing
 
@@ -85,13 +83,8 @@ class SecondaryGroup:
         self._gate.held = held
         self._copy_orders = threading.Lock()  # no copy begins while images are being opened
         with ExitStack() as undo:
-            self._journal = JournalVolume.open(journal_path, writable=True, group_uuid=uuid)
-            undo.callback(self._journal.close)
-            self._pointers = PointerPage.open(pointers_path)
-            undo.callback(self._pointers.close)
-            self._journal.set_generation(generation)
-            _recover(self._journal, self._pointers)
-            space = JournalSpace(self._journal, self._pointers)
+            opened = OpenedJournal.open(journal_path, pointers_path, uuid, generation, undo)
+            self._journal, self._pointers, space = opened.journal, opened.pointers, opened.space
             self._inspector = Inspector(
                 Path(state_path).with_name("verify.json"),
                 self._targets,
@@ -332,14 +325,3 @@ class SecondaryGroup:
 
 def _shape(position: Position) -> models.Position:
     return models.Position(sequence=position.sequence, data_position=position.data_position, time_ns=position.time_ns)
-
-
-def _recover(journal: JournalVolume, pointers: PointerPage) -> None:
-    """Find the end of what is here, and let already_read say so. All of it is durable then."""
-    restored, read = pointers.read(Pointer.ALREADY_RESTORED), pointers.read(Pointer.ALREADY_READ)
-    tail = recover(journal, restored, read)
-    if tail.sequence > read.sequence:
-        pointers.publish(Pointer.ALREADY_READ, tail)
-    # No request is under way any more.
-    pointers.publish(Pointer.READ_SCHEDULED, tail)
-    pointers.publish(Pointer.RESTORE_SCHEDULED, restored)
