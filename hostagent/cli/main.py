@@ -16,7 +16,8 @@ import typer
 
 from controller.errors import PairvolError
 from hostagent.cli import check, daemons, demo_command, drill, events, journal, marker, pair, pool, tls, top, volume
-from hostagent.cli import life as life  # adds its verbs to `pair`
+from hostagent.cli import giving_up as giving_up  # adds its verbs to `pair`
+from hostagent.cli import life as life  # and these
 from hostagent.cli import members as members  # and these
 from hostagent.cli import policy as policy  # and this
 from hostagent.cli import resize as resize  # and these to `journal` and `volume`
