@@ -77,8 +77,8 @@ def test_a_drill_whose_client_was_killed_ends_by_itself(case: Case, short_path: 
         client.kill()
         client.wait()
         assert states(case) == [DrillState.OPEN]
-        words = f'restore waits for 1 open drill ("pairvol drill stop {case.name}")'
-        wait_until(lambda: words in case.status().line, 20, "the status to say so")
+        held = f'restore waits for 1 open drill ("pairvol drill stop {case.name}")'
+        wait_until(lambda: held in case.status().line, 20, "the status to say so")
         go.touch()
         wait_until(lambda: states(case) == [DrillState.STOPPED], 60, "the drill to end")
         (over,) = case.osaka.drills(case.name).drills
