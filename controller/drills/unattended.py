@@ -59,7 +59,11 @@ def _lapsed(appliance: Appliance, number: int) -> None:
         with suppress(PairvolError), appliance.locks.hold(groups=[group.name]):
             present = appliance.store.document.groups.get(group.name)
             for drill in present.drills if present is not None else []:
-                if drill.number == number and appliance.leases.lapsed(number):
+                if drill.number != number or not appliance.leases.lapsed(number):
+                    continue
+                if drill.lease_seconds is None:  # confirmed, while its agent renewed the lease of the drill it knew
+                    appliance.leases.drop(number)
+                else:
                     finish(appliance, drill, DrillState.STOPPED, UNCONFIRMED)
         return
     appliance.leases.drop(number)
