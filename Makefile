@@ -98,13 +98,19 @@ cd '$(ROOT)'; '$(PYTHON)' -m pip install -qq --editable '.$(3)' </dev/null || { 
 touch $(2)
 endef
 
+# Each daemon and volume server is a process of its own. Where Python may not keep what it compiled, or is told not to,
+# every one of them would compile all modules anew.
+compile = cd '$(ROOT)'; [ ! -w controller ] || '$(PYTHON)' -m compileall -q $(1)
+
 setup: ## install what is missing to run it (Debian packages as root, Python packages into .venv)
 	@$(call debian_packages,$(APT_PACKAGES))
 	@$(call python_packages,$(READY),'$(READY)',)
+	@$(call compile,$(PACKAGES))
 
 tools: ## the same, and what the tests need
 	@$(call debian_packages,$(APT_PACKAGES) $(TEST_PACKAGES))
 	@$(call python_packages,$(TOOLS_READY),'$(READY)' '$(TOOLS_READY)',[dev])
+	@$(call compile,$(PACKAGES) tests)
 	@[ -x '$(PROMTOOL)' ] || command -v promtool >/dev/null || { \
 	  taken=$$(mktemp -d); trap 'rm -rf "$$taken"' EXIT; cd "$$taken"; \
 	  apt-get -qq download prometheus && dpkg -x prometheus_*.deb . && install usr/bin/promtool '$(PROMTOOL)'; \
