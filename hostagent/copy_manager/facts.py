@@ -75,7 +75,7 @@ class Facts:
     peer: SideFacts = field(default_factory=SideFacts)
     asked: Instant | None = None  # when the own controller was last asked, with or without an answer
     contact: Instant | None = None  # when the other agent was last heard
-    answered: Instant | None = None  # when it last answered a question of ours, which cannot be old news
+    answered: Instant | None = None  # when it last answered a question of ours with news of its controller
     contact_failure: Failure | None = None  # why the last request to it failed, if nothing was heard since
     peer_pair: Pair | None = None
     peer_lacks_pair: bool = False  # it answers, and has no such pair
@@ -196,8 +196,10 @@ class Facts:
         """An action that the manager asked for ended with this answer, or with an error."""
         if isinstance(action, ExchangeWithPeer):
             if isinstance(result, ExchangeAnswer):
+                known = self.peer.state
                 self.heard(now, result)
-                self.answered = now
+                if self.peer.state is result.state and _made_since(result.state, known):
+                    self.answered = now
             elif isinstance(result, PairvolError):
                 self.not_heard(now, result)
             return
@@ -319,6 +321,15 @@ def _take(side: SideFacts, now: Instant, state: JournalState) -> None:
         side.boots.add(side.state.boot)
     side.state, side.heard = state, now
     side.failure, side.absent = None, False
+
+
+def _made_since(state: JournalState | None, known: JournalState | None) -> bool:
+    """Whether a controller said this later than what was known: an agent whose controller is silent repeats itself."""
+    if state is None or known is None or state.uuid != known.uuid or state.boot != known.boot:
+        return state is not None
+    if state.boot is not None:
+        return (state.steady_seconds or 0.0) > (known.steady_seconds or 0.0)
+    return state.time_ns > known.time_ns
 
 
 def _older(state: JournalState, side: SideFacts) -> bool:

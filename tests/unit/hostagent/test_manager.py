@@ -15,7 +15,7 @@ from controller.api.models import (
     Role,
 )
 from controller.errors import PeerError
-from hostagent.api.models import PairPolicy, Trigger
+from hostagent.api.models import ExchangeAnswer, PairPolicy, Trigger
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import (
     Action,
@@ -31,6 +31,7 @@ from hostagent.copy_manager.actions import (
 )
 from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.manager import CopyManager
+from hostagent.copy_manager.primary import message
 from hostagent.limit import limited
 from tests.simulation.controller import COMPOSITION
 from tests.unit.hostagent.conftest import Scene
@@ -143,6 +144,22 @@ def test_a_primary_that_was_away_serves_when_the_other_site_was_heard(scene: Sce
     actions = asked(scene, facts)
     assert OrderServe not in actions
     assert OrderFence in actions
+
+
+def test_an_answer_with_no_news_of_its_controller_lets_no_primary_serve(scene: Scene) -> None:
+    scene.primary.awaits = True
+    facts = scene.facts()
+    manager = CopyManager(CopySettings())
+
+    def answers(state: JournalState | None) -> bool:
+        answer = ExchangeAnswer(site="osaka", pair=scene.pair, state=state)
+        facts.noted(scene.instant, ExchangeWithPeer(message(facts)), answer)
+        return OrderServe in asked(scene, facts, manager)
+
+    assert not answers(facts.peer.state)  # the agent repeats itself: its controller may have taken over meanwhile
+    assert not answers(None)  # it does not answer its agent
+    scene.now += 2
+    assert answers(scene.secondary.state(scene.now))
 
 
 def test_a_primary_that_hears_of_a_higher_generation_keeps_it_and_is_fenced(scene: Scene) -> None:
