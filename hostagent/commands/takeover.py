@@ -55,7 +55,7 @@ from controller.journal.sizes import BLOCK_BYTES
 from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
 from hostagent.clock import now
-from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.facts import Facts, age
 from hostagent.copy_manager.lag import position
 from hostagent.copy_manager.manager import learnt
 from hostagent.copy_manager.observe import copied
@@ -316,18 +316,19 @@ class _Takeover:
         if planned and (result.from_safe_point or result.journals_dropped):
             # Everything had arrived, and in the middle of a resync it was of no use.
             planned, self._pair = False, self._pair.model_copy(update={"planned_generation": None})
-        self._runner.keep(
-            self._pair.model_copy(update={"generation": result.generation, "taken_over": True})
-        )  # durable; and the other agent hears it at once, if it is there
+        served = self._pair.model_copy(update={"generation": result.generation, "taken_over": True})
+        self._runner.keep(served)  # durable; and the other agent hears it at once, if it is there
         if missing is not None:
             self._fence(result.generation)
         self._runner.look()
         self._runner.exchange(ANSWER_SECONDS)
         report = self._report(result, missing, planned, again)
         remember_takeover(self._host, self._runner, self._pair, report, again=again)
-        if planned and self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state)):
+        quiet = self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state))
+        if planned and quiet and age(self._runner.pair) == age(served):  # and not taken back meanwhile, from there
             # Nothing was lost, so nothing is to be decided: the pair runs in the other direction at once.
-            report = report.model_copy(update={"reversed": turn(self._host, self._runner, now().wall_ns)})
+            reversed_now = turn(self._host, self._runner, self._runner.pair, now().wall_ns)
+            report = report.model_copy(update={"reversed": reversed_now})
         if missing is not None:
             report = report.model_copy(update={"mounted_there": self._mounted_there()})
         self._host.events.emit(

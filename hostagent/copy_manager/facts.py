@@ -23,7 +23,7 @@ from controller.api.models import (
     Position,
     Role,
 )
-from controller.errors import NotFoundError, PairvolError, PeerError
+from controller.errors import ConflictError, NotFoundError, PairvolError, PeerError
 from controller.journal.pointers import Pointer
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.copy_manager.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
@@ -306,6 +306,20 @@ class Facts:
 def age(pair: Pair) -> tuple[int, int, bool]:
     """Which of two records of one pair is the newer: every takeover and every change of direction raises this."""
     return pair.turns, pair.generation, pair.taken_over
+
+
+def refuse_decided(present: Pair, known: Pair) -> None:
+    """ConflictError when a pair's direction, generation or takeover is another than what a command was decided upon."""
+    if age(present) != age(known):
+        raise decided(known.group)
+
+
+def decided(group: str) -> ConflictError:
+    return ConflictError(
+        f"the direction of {group} was decided by another command meanwhile",
+        hint=f'Look at "pairvol pair status {group}"; then give the command again if it is still wanted.',
+        group=group,
+    )
 
 
 def _same_direction(one: Pair, other: Pair) -> bool:

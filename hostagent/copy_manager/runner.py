@@ -26,7 +26,7 @@ from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import Action, QueryGroup, QueryState
 from hostagent.copy_manager.calls import call
 from hostagent.copy_manager.copied_marker import CopiedMarker
-from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.facts import Facts, refuse_decided
 from hostagent.copy_manager.manager import CopyManager
 from hostagent.copy_manager.observe import peer_silent, unknown_since
 from hostagent.copy_manager.primary import message
@@ -69,6 +69,7 @@ class PairRunner:
         self._peer = peer
         self._around = around
         self._changed = threading.Condition()
+        self._keeping = threading.Lock()  # of the pair; taken before that one
         host = around.host or around.site
         self._facts = Facts(around.site, pair, now(), host=host, stands_in=around.stands_in)
         self._manager = CopyManager(around.settings)
@@ -187,12 +188,19 @@ class PairRunner:
         with self._changed:
             self._changed.wait(seconds)
 
-    def keep(self, pair: Pair) -> None:
-        """Keep a changed pair durably and go on with it."""
-        self._around.store.put(pair)
-        with self._changed:
-            self._facts.turn(pair)
-            self.awaken()
+    def keep(self, pair: Pair, instead_of: Pair | None = None) -> None:
+        """Keep a changed pair durably and go on with it.
+
+        `instead_of`: what the change was decided upon; ConflictError when its
+        direction, generation or takeover was decided otherwise meanwhile.
+        """
+        with self._keeping:
+            if instead_of is not None:
+                refuse_decided(self._around.store.get(self.group), instead_of)
+            self._around.store.put(pair)
+            with self._changed:
+                self._facts.turn(pair)
+                self.awaken()
 
     def awaken(self) -> None:
         """A command changed something: look at once."""
@@ -277,7 +285,8 @@ class PairRunner:
 
     def _save(self, pair: Pair) -> Pair:
         try:
-            self._around.store.put(pair)
+            with self._keeping:
+                self._around.store.put(pair)
         except ConflictError:  # a command of this site was faster; what it kept is newer
             return self._around.store.get(self.group)
         self._tell(kept(self.pair, pair))

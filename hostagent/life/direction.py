@@ -21,7 +21,7 @@ from controller.errors import ConflictError, PairvolError
 from controller.journal.pointers import Pointer
 from controller.units import counted, format_size
 from hostagent.api.models import Attachment, Pair, PairResync, PairStatus
-from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.facts import Facts, decided
 from hostagent.copy_manager.lag import Lag, position
 from hostagent.copy_manager.runner import PairRunner
 from hostagent.host import Host
@@ -55,14 +55,17 @@ def swap(host: Host, group: str, order: PairResync, *, forwarded: bool = False) 
             return runner.status()  # the same command, given twice, was faster
         _, old = both(host, runner, pair, "swap")
         _refuse_loss(runner, pair, old, force=order.force)
-        turn(host, runner)
+        turn(host, runner, _taken_over_still(runner, pair))
     return runner.status()
 
 
-def turn(host: Host, runner: PairRunner, handed_ns: int | None = None) -> bool:
-    """Turn the pair that this site took over, and wait a while for both sides to become what it says."""
-    pair = turned(runner.pair, runner.ask(lambda facts: facts.generation_known), handed_ns)
-    runner.keep(pair)  # durable: from here on it happens
+def turn(host: Host, runner: PairRunner, present: Pair, handed_ns: int | None = None) -> bool:
+    """Turn the pair that this site took over, and wait a while for both sides to become what it says.
+
+    `present`: the pair as it was kept when that was decided; ConflictError when it is another by now.
+    """
+    pair = turned(present, runner.ask(lambda facts: facts.generation_known), handed_ns)
+    runner.keep(pair, present)  # durable: from here on it happens
     host.events.emit(
         "info",
         "pair.turned",
@@ -81,8 +84,9 @@ def take_back(host: Host, runner: PairRunner, new: JournalState, *, force: bool)
         attached = [each for each in there.attachments() if each.volume in pair.secondary.volumes]
     if not force:
         refuse_dropping(pair, new, attached, _time_of_last(runner, new))
-    pair = taken_back(pair, runner.ask(lambda facts: facts.generation_known) + 1)
-    runner.keep(pair)  # durable: from here on it happens
+    present = _taken_over_still(runner, pair)
+    pair = taken_back(present, runner.ask(lambda facts: facts.generation_known) + 1)
+    runner.keep(pair, present)  # durable: from here on it happens
     host.events.emit(
         "warning",
         "pair.taken_back",
@@ -123,6 +127,14 @@ def wait_become(runner: PairRunner) -> bool:
         return answered and not runner.ask(becoming)
 
     return wait_begun(runner, become)
+
+
+def _taken_over_still(runner: PairRunner, pair: Pair) -> Pair:
+    """The pair as it is kept now; ConflictError when the other site's command has turned it or taken it back."""
+    present = runner.pair
+    if present.turns != pair.turns or not runner.ask(lambda facts: facts.taken_over):
+        raise decided(pair.group)
+    return present
 
 
 def _refuse_unfenced(runner: PairRunner, pair: Pair, verb: str) -> None:

@@ -16,7 +16,7 @@ from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
 from hostagent.api.models import ExchangeAnswer, Pair, PairStatus
 from hostagent.copy_manager.actions import QueryState
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts, Instant, refuse_decided
 from hostagent.copy_manager.primary import message
 from hostagent.status import pair_status
 from tests.simulation.agent import Agent, MakeManager
@@ -167,7 +167,9 @@ class SimRunner:
     def pause(self, seconds: float) -> None:
         self._history.sleep(self._fiber, seconds)
 
-    def keep(self, pair: Pair) -> None:
+    def keep(self, pair: Pair, instead_of: Pair | None = None) -> None:
+        if instead_of is not None:
+            refuse_decided(self.pair, instead_of)
         self._agent.store.put(pair)
         self._agent.facts.turn(pair)
         self.awaken()

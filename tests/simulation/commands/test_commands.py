@@ -29,6 +29,13 @@ def test_commands_cut_at_any_step_are_safe_and_converge() -> None:
         assert counts[kind] > 0, f"no history had {kind}"
 
 
+def test_one_of_two_commands_that_decide_otherwise_at_once_is_refused() -> None:
+    """The new primary is kept by a takeover given again, while the other site's operator keeps the old one."""
+    history = CommandHistory(99)
+    history.run()
+    assert history.counts["refused"] > 0
+
+
 @pytest.mark.parametrize("cut_short", [False, True])
 def test_a_takeover_that_goes_back_to_a_safe_point_is_forced_and_says_what_it_drops(cut_short: bool) -> None:
     history = CommandHistory(3)
