@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from controller.errors import StorageError
 
 
 def append_line(path: Path, line: str) -> int:
-    """Add a line, durably; how long the file then is. StorageError when the disk refuses."""
+    """Add a line, durably; how long the file then is. StorageError when the disk refuses: the line is not there."""
     try:
         made = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -26,13 +27,17 @@ def append_line(path: Path, line: str) -> int:
             size = os.fstat(descriptor).st_size
             cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             content = (b"\n" if cut else b"") + line.encode() + b"\n"
-            if os.write(descriptor, content) != len(content):
-                raise StorageError(f"cannot write {path}: no space left on device", path=str(path))
-            os.fsync(descriptor)
+            try:
+                if os.write(descriptor, content) != len(content):
+                    raise StorageError(f"cannot write {path}: no space left on device", path=str(path))
+                os.fsync(descriptor)
+                if made:
+                    durable.sync_directory(path.parent)
+            except BaseException:
+                _take_back(path, descriptor, size, made)
+                raise
         finally:
             os.close(descriptor)
-        if made:
-            durable.sync_directory(path.parent)
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {(error.strerror or str(error)).lower()}",
@@ -40,6 +45,17 @@ def append_line(path: Path, line: str) -> int:
             path=str(path),
         ) from error
     return size + len(content)
+
+
+def _take_back(path: Path, descriptor: int, size: int, made: bool) -> None:
+    """A line that was refused must not be read from memory: who tries again would find it there, and not write it.
+
+    A file whose name is not durable goes too, so that the next line makes it anew and syncs the name.
+    """
+    with suppress(OSError):
+        os.ftruncate(descriptor, size)
+        if made:
+            os.unlink(path)
 
 
 def parsed_lines(path: Path) -> Iterator[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,12 @@ from controller.api.drills import Drill, DrillState
 from controller.api.markers import NamedMarker
 from controller.drills import ledger as ledgers
 from controller.drills.ledger import Ledger
+from controller.errors import StorageError
 from controller.groups.marker_list import MarkerList
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.lines import append_line, parsed_lines
 from controller.restore.program import Marker
+from tests.support.disks import directory_sync_fails
 
 
 def marker(sequence: int, name: str = "m") -> Marker:
@@ -54,6 +58,38 @@ def test_markers_that_restore_passes_again_are_listed_once_in_order(tmp_path: Pa
     assert [each.sequence for each in markers.all()] == [3, 4, 9]
     markers.add(NamedMarker(name="other", sequence=12, time_ns=5))
     assert [each.name for each in markers.all()] == ["first", "resumed", "last", "other"]
+
+
+def test_a_line_whose_sync_failed_is_not_found_by_who_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markers = MarkerList(tmp_path / "markers.jsonl")
+    synced: list[int] = []
+    markers.collect([marker(3)])
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", _refuse)
+        with pytest.raises(StorageError, match="input/output error"):
+            markers.collect([marker(9)])
+    assert [each.sequence for each in markers.all()] == [3]
+    monkeypatch.setattr(os, "fsync", synced.append)
+    markers.collect([marker(9)])
+    assert synced
+    assert [each.sequence for each in markers.all()] == [3, 9]
+
+
+def test_a_new_list_whose_name_is_not_durable_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lines"
+    with directory_sync_fails(monkeypatch):
+        for _ in range(2):  # the second would have been taken for one of a file whose name is durable
+            with pytest.raises(StorageError, match="input/output error"):
+                append_line(path, "1")
+    assert not path.exists()
+    append_line(path, "2")
+    assert list(parsed_lines(path)) == [2]
+
+
+def _refuse(_file: int) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_the_ledger_keeps_the_last_word_on_each_drill(tmp_path: Path) -> None:
