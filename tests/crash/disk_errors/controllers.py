@@ -12,16 +12,15 @@ import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from controller.api.models import VolumeCreate
 from controller.errors import StorageError
+from tests.crash.disk_errors.refusing import refusing
 from tests.crash.results import Row
 from tests.support.controllers import ControllerProcess
 from tests.support.processes import VENV_BIN, Processes
-from tests.support.waiting import wait_until
 
 VOLUME_BYTES = 1 << 20
 START_SECONDS = 60
@@ -57,7 +56,9 @@ def _refused_once(
     before = [volume.name for volume in client.volumes()]
     request = VolumeCreate(name=f"v{len(before)}", size_bytes=VOLUME_BYTES)
     row.attempted += 1
-    with _failing(processes, controller, call, what, number):
+    state, log = controller.state_directory, controller.directory / f"{call}-{what.split()[0]}-{number}"
+    path = state if what == DIRECTORY else state / f".state.json.{controller.pid}.new"
+    with refusing(processes, controller.pid, call, path, number, log):
         try:
             client.create_volume(request)
         except StorageError as error:
@@ -70,30 +71,6 @@ def _refused_once(
     if [volume.name for volume in client.volumes()] != before or kept != before:
         row.lose(f"{label}: the state is not as it was before the command")
     client.create_volume(request)  # the disk is well again
-
-
-@contextmanager
-def _failing(processes: Processes, controller: ControllerProcess, call: str, what: str, number: int) -> Iterator[None]:
-    """A system call on the document's temporary, or on its directory, fails, by strace."""
-    name = f"strace-{call}-{what.split()[0]}-{number}-{controller.site}"
-    directory = controller.state_directory
-    document = directory if what == DIRECTORY else directory / f".state.json.{controller.pid}.new"
-    words: list[str | Path] = [
-        "-e",
-        f"trace={call}",
-        "-e",
-        f"inject={call}:error={errno.errorcode[number]}",
-        "-P",
-        document,
-    ]
-    tracer = processes.start(
-        ["strace", "-f", "-o", controller.directory / "strace", *words, "-p", str(controller.pid)], name
-    )
-    wait_until(lambda: "attached" in processes.log(name), 30, "strace to attach")
-    try:
-        yield
-    finally:
-        processes.stop(tracer)
 
 
 def _document(**changes: object) -> Callable[[Path], None]:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import nbd
 
+from tests.crash.disk_errors.refusing import refusing
 from tests.crash.powercut.recording import make_files
 from tests.crash.results import Row
 from tests.crash.server import SiteFiles, VolumeServer
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
-from tests.support.waiting import wait_until
 
 VOLUME_BYTES, REGION_BYTES = 4 << 20, 1 << 20
 
@@ -110,16 +110,10 @@ def _server(processes: Processes, directory: Path) -> Iterator[VolumeServer]:
 @contextmanager
 def _refused(processes: Processes, server: VolumeServer, fault: Fault) -> Iterator[None]:
     """Within this the system call fails."""
-    name, pid = f"strace-{server.name}", server.process.pid
-    injected = f"inject={fault.call}:error={errno.errorcode[fault.number]}"
-    words: list[str | Path] = ["-P", fault.path(server.files, pid), "-e", f"trace={fault.call}", "-e", injected]
-    log = server.directory / "strace"
-    tracer = processes.start(["strace", "-f", "-o", log, *words, "-p", str(pid)], name)
-    wait_until(lambda: "attached" in processes.log(name), 30, "strace to attach")
-    try:
+    pid = server.process.pid
+    path, log = fault.path(server.files, pid), server.directory / "strace"
+    with refusing(processes, pid, fault.call, path, fault.number, log):
         yield
-    finally:
-        processes.stop(tracer)
 
 
 def _order(row: Row, fault: Fault, server: VolumeServer) -> None:
