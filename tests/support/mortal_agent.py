@@ -20,7 +20,7 @@ from controller.api.markers import MarkerOrder, NamedMarker
 from controller.api.models import Group
 from controller.errors import NotFoundError
 from hostagent import daemon
-from hostagent.api.models import Pair
+from hostagent.api.models import Pair, PairDeletion
 from hostagent.api.verify import VerifyReport
 from hostagent.api.volumes import JournalSize, ResizeSide, SideMembers
 from hostagent.attach.devices import Devices
@@ -77,14 +77,15 @@ def forgets(store: PairStore, pairs: object) -> None:
     store._pairs = pairs  # type: ignore[assignment]
 
 
-def forgets_first(host: Host, group: str, *, force: bool) -> None:
+def forgets_first(host: Host, group: str, *, force: bool) -> PairDeletion:
     """Ends a pair in the wrong order: nobody knows any more what is left to be deleted."""
     pair = host.store.get(group)
     sides.forget(host, group, pair.uuid)
     site = pair.secondary.site if pair.primary.site == host.site else pair.primary.site
     host.peers.get(site).remove_side(group, pair.uuid, force=force)
     with sides.at_rest(host, pair):
-        sides.remove_group(host, group, pair.uuid, force=force)
+        dropped = sides.remove_group(host, group, pair.uuid, force=force)
+    return PairDeletion(group=group, dropped=dropped, left=None)
 
 
 def denies(host: Host, pair: Pair, names: Sequence[str], here: SideMembers, there: SideMembers) -> list[int]:

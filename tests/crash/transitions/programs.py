@@ -44,6 +44,7 @@ OF_THE_PRIMARY: Final = (
     "take back: resumed",
 )  # as the pair stands when its command is given
 USUAL: Final = (1, 2)
+CONTROLS: Final = (1, 2, 3)  # what is at one time a marker alone is a write at another
 OFTEN: Final = {"copy of volumes: progress": (1, 2, 3)}
 ONCE: Final = (  # in one activity
     "copy of volumes: window",
@@ -208,7 +209,7 @@ def run(seed: int, count: int, directory: Path, controls: Controls = None) -> Ro
     for name in wanted(MUTANTS, controls):
         found = Row("programs control", seed)
         with two_sites(directory / name[:5], name) as sites:
-            kill_at(sites, [(MUTANTS[name].dies_at, 1, False)], found)
+            kill_at(sites, [(MUTANTS[name].dies_at, number, False) for number in CONTROLS], found)
         row.control(name, found.lost > 0)
     return row
 
