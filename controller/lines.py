@@ -1,4 +1,4 @@
-"""Files of JSON lines that only grow: a line is durable when `append_line` returns.
+"""Files of JSON lines that only grow.
 
 Owns what a crash may leave: a last line that is cut. The next line begins
 after it, and readers pass it over. Knows nothing of what the lines say. One
@@ -18,8 +18,11 @@ from controller import durable
 from controller.errors import StorageError
 
 
-def append_line(path: Path, line: str) -> int:
-    """Add a line, durably; how long the file then is. StorageError when the disk refuses: the line is not there."""
+def append_line(path: Path, line: str, *, synced: bool = True) -> int:
+    """Add a line, durably if `synced`; how long the file then is. StorageError when the disk refuses: it is not there.
+
+    One that is not synced outlives the process, not the machine.
+    """
     try:
         made = not path.exists()
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -30,8 +33,9 @@ def append_line(path: Path, line: str) -> int:
             try:
                 if os.write(descriptor, content) != len(content):
                     raise StorageError(f"cannot write {path}: no space left on device", path=str(path))
-                os.fsync(descriptor)
-                if made:
+                if synced:
+                    os.fsync(descriptor)
+                if synced and made:
                     durable.sync_directory(path.parent)
             except BaseException:
                 _take_back(path, descriptor, size, made)

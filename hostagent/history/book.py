@@ -7,11 +7,11 @@ passed over. For one thread at a time.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 from controller import durable
+from controller.lines import append_line
 from hostagent.history.lines import LINE, LagLine, Line, Spreading, TakeoverLine, end_of
 
 FILE_BYTES_MAX: Final = 2 << 20
@@ -48,20 +48,11 @@ class Book:
         return max(map(end_of, parsed(self.content()[-TAIL_BYTES:])), default=0)
 
     def append(self, line: Line, *, synced: bool = False) -> None:
-        """OSError when the disk refuses."""
-        content = line.model_dump_json(exclude_defaults=False).encode() + b"\n"
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":  # cut by a crash: begin after it
-                content = b"\n" + content
-            os.write(descriptor, content)
-            if synced:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if size + len(content) > self._bytes_max:
+        """StorageError when the disk refuses: then it is not there."""
+        if synced and self._path.exists():
+            durable.sync_directory(self._path.parent)  # it may have been made by a line that was not synced
+        size = append_line(self._path, line.model_dump_json(exclude_defaults=False), synced=synced)
+        if size > self._bytes_max:
             self._compact(line)
 
     def _compact(self, newest: Line) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from controller.errors import StorageError
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairState
 from hostagent.copy_manager.facts import Instant
@@ -174,7 +175,7 @@ class History:
         try:
             self._book(group).append(line, synced=synced)
             self._refused = False
-        except OSError as error:
+        except (OSError, StorageError) as error:
             if not self._refused:
                 _log.error("cannot write the ledger of %s: %s", group, error)
             self._refused = True
