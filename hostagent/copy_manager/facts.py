@@ -29,6 +29,7 @@ from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.copy_manager.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
 from hostagent.copy_manager.lag import Lag, measure, position, tells_all
 from hostagent.copy_manager.looks import Looks
+from hostagent.copy_manager.starts import Starts, said_later
 from hostagent.limit import newest_limit
 
 SAMPLES_MAX: Final = 64
@@ -51,13 +52,18 @@ class SideFacts:
     heard: Instant | None = None  # when that was had
     failure: Failure | None = None  # why there is no answer now; None while it answers
     absent: bool = False  # it answers, and has no such group
-    boots: set[str] = field(default_factory=set)  # starts of its machine that are over
+    starts: Starts = field(default_factory=Starts)
 
     def position(self, pointer: Pointer) -> Position:
         """Where a pointer stood when last heard of; the beginning when it never was."""
         if self.state is None:
             return Position()
         return self.state.pointers.get(pointer.value, Position())
+
+    def takes(self, state: JournalState, begun: Instant | None) -> bool:
+        """Whether this is newer than what is known; `begun`: when the question was asked that it answers."""
+        asked_since = begun is not None and self.heard is not None and begun.seconds > self.heard.seconds
+        return self.starts.takes(self.state, state, asked_since=asked_since)
 
 
 @dataclass(slots=True)
@@ -161,11 +167,11 @@ class Facts:
 
     # -- from the own controller ------------------------------------------------
 
-    def own_state(self, now: Instant, state: JournalState, asked: bool = True) -> None:
-        """The own controller told its state: asked for it, or as the answer to an order."""
+    def own_state(self, now: Instant, state: JournalState, asked: bool = True, begun: Instant | None = None) -> None:
+        """The own controller told its state: asked for it, or as the answer to an order given at `begun`."""
         if asked:
             self.asked = now
-        if _older(state, self.own):
+        if not self.own.takes(state, begun):
             return
         if self.own.state is not None and self.own.state.role is not state.role:
             self.composition = self.links = None  # its servers are set up anew
@@ -192,13 +198,13 @@ class Facts:
         self.own.failure = failure_of(error, now)
         self.own.absent = type(error) is NotFoundError  # and not that a file of the group is gone
 
-    def noted(self, now: Instant, action: Action, result: object) -> None:
-        """An action that the manager asked for ended with this answer, or with an error."""
+    def noted(self, now: Instant, action: Action, result: object, begun: Instant | None = None) -> None:
+        """An action that the manager asked for, begun then, ended with this answer, or with an error."""
         if isinstance(action, ExchangeWithPeer):
             if isinstance(result, ExchangeAnswer):
                 known = self.peer.state
-                self.heard(now, result)
-                if self.peer.state is result.state and _made_since(result.state, known):
+                self.heard(now, result, begun)
+                if self.peer.state is result.state and said_later(result.state, known):
                     self.answered = now
             elif isinstance(result, PairvolError):
                 self.not_heard(now, result)
@@ -213,7 +219,7 @@ class Facts:
         elif isinstance(result, JournalState):
             if isinstance(action, QueryState) and action.wait_seconds > 0 and self.is_primary:
                 self._waited(action.after or 0, result)
-            self.own_state(now, result, asked=isinstance(action, QueryState))
+            self.own_state(now, result, isinstance(action, QueryState), begun)
         elif isinstance(result, Group):
             self.own_group(now, result)
         elif isinstance(result, PairvolError):
@@ -230,8 +236,11 @@ class Facts:
 
     # -- from the other agent ---------------------------------------------------
 
-    def heard(self, now: Instant, message: Exchange | ExchangeAnswer) -> None:
-        """The other agent told, or answered, what it knows. Late and repeated messages do no harm."""
+    def heard(self, now: Instant, message: Exchange | ExchangeAnswer, begun: Instant | None = None) -> None:
+        """The other agent told, or answered a question of `begun`, what it knows.
+
+        Late and repeated messages do no lasting harm.
+        """
         self.contact, self.contact_failure = now, None
         self.peer_host, self.peer_stands_in, self.peer_drives = message.host, message.stands_in, message.drives
         # Another pair of that name is as good as none.
@@ -248,7 +257,7 @@ class Facts:
             self.peer.failure = message.failure or failure_of(silent, now)
             self.peer.absent = self.peer.failure.error == NotFoundError.__name__
             return
-        fresh = self.peer_state(now, message.state)
+        fresh = self.peer_state(now, message.state, begun)
         self.divided_generation = max(self.divided_generation, message.divided_generation, self._divided())
         if message.regions is not None and not self.is_primary:
             self.regions = message.regions
@@ -267,9 +276,9 @@ class Facts:
         served = old.role is Role.PRIMARY and old.serving and old.generation < new.generation
         return new.generation if served else 0
 
-    def peer_state(self, now: Instant, state: JournalState) -> bool:
+    def peer_state(self, now: Instant, state: JournalState, begun: Instant | None = None) -> bool:
         """The other site's controller told its state; whether that was news."""
-        fresh = not _older(state, self.peer)
+        fresh = self.peer.takes(state, begun)
         if fresh:
             _take(self.peer, now, state)
         if fresh and not self.is_primary:
@@ -331,42 +340,5 @@ def failure_of(error: PairvolError, now: Instant) -> Failure:
 
 
 def _take(side: SideFacts, now: Instant, state: JournalState) -> None:
-    if side.state is not None and side.state.boot is not None and side.state.boot != state.boot:
-        side.boots.add(side.state.boot)
     side.state, side.heard = state, now
     side.failure, side.absent = None, False
-
-
-def _made_since(state: JournalState | None, known: JournalState | None) -> bool:
-    """Whether a controller said this later than what was known: an agent whose controller is silent repeats itself."""
-    if state is None or known is None or state.uuid != known.uuid or state.boot != known.boot:
-        return state is not None
-    if state.boot is not None:
-        return (state.steady_seconds or 0.0) > (known.steady_seconds or 0.0)
-    return state.time_ns > known.time_ns
-
-
-def _older(state: JournalState, side: SideFacts) -> bool:
-    """Whether this was said before what is known of a side, and overtaken on its way.
-
-    The sender's steady clock tells, and which start of its machine that counts
-    from. Of a sender without one the wall clock alone does not tell, since it
-    may step; nor do pointers alone, since after a power cut some are found
-    again. Both together do, mostly.
-    """
-    known = side.state
-    if known is None or known.uuid != state.uuid:
-        return False
-    if known.generation != state.generation:
-        return state.generation < known.generation
-    if state.boot is not None and known.boot is not None:
-        if state.boot != known.boot:
-            return state.boot in side.boots
-        return (state.steady_seconds or 0.0) < (known.steady_seconds or 0.0)
-    return state.time_ns < known.time_ns and (
-        any(
-            position.sequence < known.pointers.get(name, Position()).sequence
-            for name, position in state.pointers.items()
-        )
-        or (known.consistent_sequence is not None and state.consistent_sequence is None)
-    )

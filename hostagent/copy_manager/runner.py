@@ -117,6 +117,7 @@ class PairRunner:
         """Exchange with the other agent now; its controller's state, None when that does not answer."""
         with self._changed:
             told = message(self._facts)
+        begun = now()
         try:
             answer = self._peer.exchange(told, seconds)
         except PairvolError as error:
@@ -124,7 +125,7 @@ class PairRunner:
                 self._facts.not_heard(now(), error)
             return None
         with self._changed:
-            self._facts.heard(now(), answer)
+            self._facts.heard(now(), answer, begun)
             self._wake()
         self._look_for_two()
         return answer.state and self._facts.peer.state
@@ -148,10 +149,10 @@ class PairRunner:
             stale = own.failure is not None or own.heard is None or now().seconds - own.heard.seconds > limit
             failed = self._facts.contact_failure
             just_tried = failed is not None and now().wall_ns - failed.time_ns < JUST_NS
-            silent = not just_tried and peer_silent(self._facts, now(), self._around.settings)
+            unsure = self._facts.peer.starts.doubted or peer_silent(self._facts, now(), self._around.settings)
         if stale:
             self.look()
-        if silent:
+        if unsure and not just_tried:
             self.exchange()
         with self._changed:
             return pair_status(self._facts, now(), self._around.settings)
@@ -264,7 +265,7 @@ class PairRunner:
     def _carry_out(self, action: Action, worker: CopyManager | Watch | None = None) -> None:
         """Do it, and note how it ended."""
         result: object
-        moved = False
+        moved, begun = False, now()
         try:
             result = None if self._stopping else self._call(action)
         except PairvolError as error:
@@ -274,7 +275,7 @@ class PairRunner:
             result = PairvolError(f"mistake in the program: {error!r}", hint="See the log of the host agent.")
         with self._changed:
             if not moved:
-                self._facts.noted(now(), action, result)
+                self._facts.noted(now(), action, result, begun)
             if worker is not None:
                 worker.ended(now(), action, not isinstance(result, PairvolError))
         if isinstance(result, ExchangeAnswer):

@@ -63,7 +63,8 @@ class SecondaryRole:
         if self.pace.reached(looked) and self.pace.due(QueryState):
             actions.append(QueryState())
         spoken = max([moment.seconds for moment in (facts.contact, self._told) if moment], default=None)
-        if (spoken is None or self.pace.reached(spoken + silence)) and self.pace.due(ExchangeWithPeer):
+        calls = spoken is None or self.pace.reached(spoken + silence) or facts.peer.starts.doubted
+        if calls and self.pace.due(ExchangeWithPeer, every=REORDER_SECONDS):
             self._told = now
             actions.append(ExchangeWithPeer(message(facts)))
         state = facts.own.state

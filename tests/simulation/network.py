@@ -85,7 +85,7 @@ class Network(Timeline, Generic[AgentT, SiteT]):
             return
         site = self.sites[receiver.site]
         if site.up:
-            receiver.facts.own_state(self.instant, site.state(self.now))
+            receiver.facts.own_state(self.instant, site.state(self.now), begun=self.instant)
         else:
             receiver.facts.own_failed(self.instant, PeerError("connection refused"))
         receiver.facts.heard(self.instant, told)
@@ -126,7 +126,7 @@ class Network(Timeline, Generic[AgentT, SiteT]):
 
     def _carry_out(self, agent: AgentT, action: Action) -> None:
         agent.busy = True
-        life, ended = agent.life, [False]
+        life, ended, begun = agent.life, [False], self.instant
         kind = type(action).__name__
         self.counts[kind] += 1
 
@@ -135,7 +135,7 @@ class Network(Timeline, Generic[AgentT, SiteT]):
             if ended[0] or agent.life != life or not agent.up:
                 return
             ended[0], agent.busy = True, False
-            agent.facts.noted(self.instant, action, result)
+            agent.facts.noted(self.instant, action, result, begun)
             agent.manager.ended(self.instant, action, not isinstance(result, PairvolError))
             self.turn(agent)
 

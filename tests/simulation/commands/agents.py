@@ -126,24 +126,24 @@ class SimRunner:
         return self._agent.facts.pair
 
     def look(self) -> JournalState | None:
-        agent, action = self._agent, QueryState()
+        agent, action, begun = self._agent, QueryState(), self._history.instant
         try:
             result: object = SimController(agent, self._fiber).state("db")
         except PairvolError as error:
             result = error
-        agent.facts.noted(self._history.instant, action, result)
+        agent.facts.noted(self._history.instant, action, result, begun)
         return agent.facts.own.state if agent.facts.own.failure is None else None
 
     def exchange(self, seconds: float = 1.0) -> JournalState | None:
         history, agent = self._history, self._agent
-        told = message(agent.facts)
+        told, begun = message(agent.facts), history.instant
         try:
             answer = history.call(self._fiber, seconds, lambda finish: history.send(agent, told, finish))
         except PairvolError as error:
             agent.facts.not_heard(history.instant, error)
             return None
         assert isinstance(answer, ExchangeAnswer)
-        agent.facts.heard(history.instant, answer)
+        agent.facts.heard(history.instant, answer, begun)
         history.wake(agent)
         return agent.facts.peer.state if answer.state is not None else None
 

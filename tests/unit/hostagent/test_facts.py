@@ -8,9 +8,11 @@ import pytest
 
 from controller.api.models import Role
 from controller.errors import ConflictError, MissingFileError, NotFoundError, PeerError
+from controller.journal.pointers import Pointer
 from hostagent.api.models import ExchangeAnswer, TakeoverReport
-from hostagent.copy_manager.actions import OrderPurge, QueryGroup, QueryRegions, QueryState
+from hostagent.copy_manager.actions import ExchangeWithPeer, OrderPurge, QueryGroup, QueryRegions, QueryState
 from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.primary import message
 from hostagent.history.takeovers import _loss
 from tests.unit.hostagent.conftest import Scene
 
@@ -57,6 +59,48 @@ def test_not_even_when_it_lost_journals_or_its_copy_began_anew(scene: Scene, boo
         facts.heard(scene.instant, late)
         assert facts.peer.state is not None
         assert facts.peer.state.pointers["already_restored"].sequence == 4
+
+
+def test_a_late_word_of_an_earlier_start_does_not_silence_the_one_that_runs(scene: Scene) -> None:
+    late = told(scene)  # a start that is over when this comes, and was never heard before
+    scene.now, scene.secondary.boots = scene.now + 1, 2
+    facts = scene.facts()
+    scene.now += 1
+    facts.heard(scene.instant, late)
+    scene.writes(7)
+    scene.copies(7)
+    facts.heard(scene.instant, told(scene))
+    assert facts.peer.starts.doubted
+    before = Instant(scene.now + 1, 0)
+    scene.now += 2
+    facts.noted(scene.instant, ExchangeWithPeer(message(facts)), told(scene), before)
+    assert not facts.peer.starts.doubted
+    assert facts.peer.position(Pointer.ALREADY_READ).sequence == 7
+    facts.heard(scene.instant, late)
+    assert facts.peer.position(Pointer.ALREADY_READ).sequence == 7
+
+
+def test_an_answer_to_a_question_of_before_the_known_word_settles_nothing(scene: Scene) -> None:
+    late, facts = told(scene), scene.facts()
+    before = scene.instant
+    scene.now, scene.secondary.boots = scene.now + 1, 2
+    facts.heard(scene.instant, told(scene))
+    facts.noted(scene.instant, ExchangeWithPeer(message(facts)), late, before)
+    assert facts.peer.starts.doubted
+    assert facts.peer.state is not None
+    assert facts.peer.state.boot == "boot 2"
+
+
+def test_a_question_to_the_own_controller_tells_which_start_runs(scene: Scene) -> None:
+    late = scene.primary.state(scene.now)
+    scene.now, scene.primary.boots = scene.now + 1, 2
+    facts = scene.facts()
+    facts.noted(scene.instant, QueryState(), late, Instant(0.0, 0))
+    before = Instant(scene.now + 1, 0)
+    scene.now += 2
+    facts.noted(scene.instant, QueryState(), scene.primary.state(scene.now), before)
+    assert facts.own.state is not None
+    assert facts.own.state.boot == "boot 2"
 
 
 def test_pointers_that_a_power_cut_set_back_are_believed(scene: Scene) -> None:

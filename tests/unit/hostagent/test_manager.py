@@ -309,6 +309,16 @@ def test_a_silent_primary_is_called(scene: Scene) -> None:
     assert ExchangeWithPeer in asked(scene, facts, manager)
 
 
+def test_a_primary_is_called_when_its_words_leave_a_doubt_and_not_without_pause(scene: Scene) -> None:
+    manager, facts = CopyManager(CopySettings()), secondary(scene)
+    facts.peer.starts.doubted = True
+    call = asked(scene, facts, manager)[ExchangeWithPeer]
+    manager.ended(scene.instant, call, True)  # without a state: that agent's controller is silent
+    assert ExchangeWithPeer not in asked(scene, facts, manager)
+    scene.now += 0.6
+    assert ExchangeWithPeer in asked(scene, facts, manager)
+
+
 def test_an_idle_primary_waits_at_its_controller_and_a_busy_one_looks_again_within_a_beat(scene: Scene) -> None:
     scene.writes(1)
     scene.copies(1)

@@ -1,44 +1,48 @@
-"""What a pair's runner keeps: a direction is decided once, upon what was known when it was decided."""
+"""What a person is told by an agent that has heard words which do not fit together."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import pytest
-
-from controller.errors import ConflictError
-from hostagent.api.models import PairPolicy
+from controller.api.models import JournalState
+from hostagent.api.models import Exchange, ExchangeAnswer
 from hostagent.config import CopySettings
 from hostagent.copy_manager.runner import PairRunner, Surroundings
-from hostagent.life.turn import taken_back, turned
 from hostagent.pairs import PairStore
-from tests.simulation.agent import pair_of
+from tests.unit.hostagent.conftest import Scene
 
 
-@pytest.fixture
-def runner(tmp_path: Path) -> PairRunner:
-    nobody: Any = None
-    store = PairStore(tmp_path / "pairs.json")
-    pair = pair_of("3af27f80-2dc5-fd3d-9974-d75b333824fe", PairPolicy())
-    store.put(pair)
-    return PairRunner(pair, nobody, Surroundings("tokyo", CopySettings(), nobody, store, nobody, nobody))
+class Other:
+    """The agent of osaka, and the controller of tokyo."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.asked = scene, 0
+
+    def exchange(self, told: Exchange, seconds: float) -> ExchangeAnswer:
+        self.asked += 1
+        return self.word()
+
+    def word(self) -> ExchangeAnswer:
+        return ExchangeAnswer(site="osaka", pair=self.scene.pair, state=self.scene.secondary.state(self.scene.now))
+
+    def driving(self, token: str | None) -> Other:
+        return self
+
+    def state(self, group: str, after: int | None, wait_seconds: float) -> JournalState:
+        return self.scene.primary.state(self.scene.now)
 
 
-def test_a_direction_that_was_decided_meanwhile_is_not_decided_again(runner: PairRunner) -> None:
-    first = runner.pair
-    served = first.model_copy(update={"taken_over": True, "generation": 2})
-    runner.keep(served, first)
-    runner.keep(turned(served, 2), served)
-    for late in (turned(served, 2), taken_back(served, 3)):
-        with pytest.raises(ConflictError, match="decided by another command"):
-            runner.keep(late, served)
-    assert runner.pair == turned(served, 2)
-
-
-def test_what_the_manager_has_kept_and_not_yet_noted_counts(runner: PairRunner) -> None:
-    first = runner.pair
-    served = first.model_copy(update={"taken_over": True, "generation": 2})
-    runner._around.store.put(served)
-    with pytest.raises(ConflictError, match="decided by another command"):
-        runner.keep(first, first)
+def test_a_status_asks_when_words_of_the_other_site_leave_a_doubt(scene: Scene, tmp_path: Path) -> None:
+    other = cast(Any, Other(scene))
+    around = Surroundings("tokyo", CopySettings(), other, PairStore(tmp_path / "pairs.json"), *cast(Any, (None, None)))
+    runner = PairRunner(scene.pair, other, around)
+    late = other.word()
+    scene.now, scene.secondary.boots = scene.now + 1, 2
+    runner.status()
+    for word in (other.word(), late, other.word()):
+        runner.heard(Exchange(**dict(word)))
+    asked = other.asked
+    runner.status()
+    runner.status()
+    assert other.asked == asked + 1
