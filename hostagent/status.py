@@ -59,7 +59,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
         line=line,
         cause=cause,
         next_command=command,
-        lag_seconds=behind.seconds if behind else None,
+        lag_seconds=behind.known_seconds if behind else None,
         lag_bytes=behind.total_bytes if behind else None,
         last_restored_ns=facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns or None,
         last_contact_ns=facts.contact.wall_ns if facts.contact else None,
@@ -107,6 +107,9 @@ def _protected(facts: Facts, now: Instant, settings: CopySettings, observed: Obs
             cause = f"{facts.pair.primary.site} writes more than the limit of {limit_words(limit)} lets over"
         elif facts.pair.policy.trigger.value != "notification":
             cause = f"journals are copied on {facts.pair.policy.trigger.value}"
+        return Verdict.WARN, f"{group} is behind: {tail}", cause, f"pairvol journal status {group}"
+    if behind is not None and behind.lower_bound:
+        cause = f"the clock of {facts.pair.primary.site} was set back, so since when journals are missing is not known"
         return Verdict.WARN, f"{group} is behind: {tail}", cause, f"pairvol journal status {group}"
     return Verdict.OK, f"{group} is protected: {tail}", None, None
 
@@ -260,7 +263,7 @@ def _side(
         journal_percent=known.fill_percent if known else None,
         journal_bytes=known.data_capacity_bytes if known else None,
         copy_percent=percent if known else None,
-        lag_seconds=behind.seconds if known and behind else None,
+        lag_seconds=behind.known_seconds if known and behind else None,
         lag_bytes=behind.total_bytes if known and behind else None,
         unknown_since_ns=lost.since_ns if lost else None,
         failure=(lost.failure if lost else None) or (known.failure if known else None),

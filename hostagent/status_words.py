@@ -26,7 +26,13 @@ def direction(facts: Facts) -> str:
 
 
 def lag_words(behind: Lag | None) -> str:
-    return "unknown" if behind is None else f"{format_duration(behind.seconds)} ({format_size(behind.total_bytes)})"
+    """`0.2 s (1.1 MiB)`; with `at least` when nobody knows since when, and `unknown` when that would be nearly none."""
+    if behind is None:
+        return "unknown"
+    seconds = format_duration(behind.seconds)
+    if behind.lower_bound:
+        seconds = f"at least {seconds}" if behind.seconds >= 1 else "unknown"
+    return f"{seconds} ({format_size(behind.total_bytes)})"
 
 
 def last(facts: Facts, now: Instant, behind: Lag | None) -> str:

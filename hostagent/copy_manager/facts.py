@@ -184,7 +184,7 @@ class Facts:
         if self.is_primary:
             self._sample(now)
             if ended:
-                self._measure(now)  # what was behind in changed regions has been brought over
+                self._measure()  # what was behind in changed regions has been brought over
 
     def own_group(self, now: Instant, group: Group) -> None:
         """The own controller told its group: at the primary, where the journal is read."""
@@ -283,14 +283,14 @@ class Facts:
             _take(self.peer, now, state)
         if fresh and not self.is_primary:
             self._sample(now)
-        self._measure(now)
+        self._measure()
         return fresh
 
-    def _measure(self, now: Instant) -> None:
-        primary, secondary = self.primary.state, self.secondary.state
-        if primary is not None and secondary is not None:
-            seen_seconds = self.looks.missing_seconds(position(secondary, Pointer.ALREADY_READ).sequence, now.seconds)
-            self.behind = measure(primary, secondary, self.covered, self.pair.created_ns, seen_seconds)
+    def _measure(self) -> None:
+        primary, secondary, heard = self.primary.state, self.secondary.state, self.primary.heard
+        if primary is not None and secondary is not None and heard is not None:
+            seen = self.looks.missing(position(secondary, Pointer.ALREADY_READ).sequence, heard.seconds)
+            self.behind = measure(primary, secondary, self.covered, self.pair.created_ns, seen)
 
     def not_heard(self, now: Instant, error: PairvolError) -> None:
         """A request to the other agent failed."""
@@ -304,12 +304,14 @@ class Facts:
     def _sample(self, now: Instant) -> None:
         """Remember that at this moment of the primary's clock, journals ended here: see `lag.measure`."""
         state = self.primary.state
-        if state is not None and tells_all(state):
-            sequence = self.primary.position(Pointer.JOURNAL_IN).sequence
+        if state is None:
+            return
+        sequence, whole = self.primary.position(Pointer.JOURNAL_IN).sequence, tells_all(state)
+        self.looks.add(sequence, now.seconds, whole=whole)
+        if whole:
             if self.covered and self.covered[-1][0] == sequence:
                 self.covered.pop()
             self.covered.append((sequence, state.time_ns))
-            self.looks.add(sequence, now.seconds)
 
 
 def age(pair: Pair) -> tuple[int, int, bool]:

@@ -9,6 +9,7 @@ from typing import Final
 from controller.api.models import AcquisitionMode, JournalState, Position, Role
 from controller.journal.pointers import Pointer
 from controller.journal.sizes import BLOCK_BYTES
+from hostagent.copy_manager.looks import UNSEEN, Missing
 
 NANOSECONDS: Final = 1_000_000_000
 
@@ -21,6 +22,12 @@ class Lag:
     data_bytes: int  # of journals
     journals: int
     changed_bytes: int = 0  # in regions that changed without journals
+    lower_bound: bool = False  # nothing tells since when: the seconds are what the agent saw of it, maybe none
+
+    @property
+    def known_seconds(self) -> float | None:
+        """None when that is not known."""
+        return None if self.lower_bound else self.seconds
 
     @property
     def total_bytes(self) -> int:
@@ -32,7 +39,7 @@ def measure(
     secondary: JournalState,
     covered: Iterable[tuple[int, int]],
     created_ns: int,
-    seen_seconds: float = 0.0,
+    seen: Missing = UNSEEN,
 ) -> Lag:
     """The lag at the moment of `primary`; `secondary` should have been asked after that one.
 
@@ -43,24 +50,24 @@ def measure(
     large by the time since the last look, never too small. What changed while
     the primary wrote no journals counts until a resync has brought it over.
 
-    When that moment lies ahead of the primary's clock, the clock was set, and
-    nothing is known from it: then it is `seen_seconds`, how long the agent
-    itself has seen that journals are missing (`looks.py`).
+    Never fewer than the agent itself has `seen` something to be missing
+    (`looks.py`). When that moment lies ahead of the primary's clock, the clock
+    was set, and nothing is known from it: then they are what the agent has seen
+    at most, and when it has seen too little to say that, a lower bound.
     """
     newest, read = position(primary, Pointer.JOURNAL_IN), position(secondary, Pointer.ALREADY_READ)
     changed = primary.dirty_bytes if primary.role is Role.PRIMARY else 0
     if read.sequence >= newest.sequence and not changed:
         return Lag(0.0, 0, 0)
+    age = (primary.time_ns - reached_ns(secondary, covered, created_ns)) / NANOSECONDS
+    most = age if age >= 0 else seen.at_most
     return Lag(
-        seconds=_age_seconds(primary.time_ns, reached_ns(secondary, covered, created_ns), seen_seconds),
+        seconds=max(seen.at_least, most or 0.0),
         data_bytes=max(0, newest.data_position - read.data_position) * BLOCK_BYTES,
         journals=max(0, newest.sequence - read.sequence),
         changed_bytes=changed,
+        lower_bound=most is None,
     )
-
-
-def _age_seconds(now_ns: int, reached_ns: int, seen_seconds: float) -> float:
-    return (now_ns - reached_ns) / NANOSECONDS if reached_ns <= now_ns else seen_seconds
 
 
 def tells_all(primary: JournalState) -> bool:

@@ -48,12 +48,14 @@ def _loss(report: TakeoverReport, facts: Facts, now: Instant) -> tuple[float | N
     if secondary is None:
         return None, None
     reached = reached_ns(secondary, facts.covered, facts.pair.created_ns)
-    bound = (now.wall_ns - reached) / NANOSECONDS
-    if bound < 0:  # the clock was set since: how long the agent saw that journals are missing
-        bound = facts.looks.missing_seconds(position(secondary, Pointer.ALREADY_READ).sequence, now.seconds)
-    bound = round(bound, 3)
+    bound: float | None = (now.wall_ns - reached) / NANOSECONDS
+    if reached > now.wall_ns:  # the clock was set since: what the agent saw of it, when it saw enough
+        bound = facts.looks.missing(position(secondary, Pointer.ALREADY_READ).sequence, now.seconds).at_most
+    bound = None if bound is None else round(bound, 3)
     if report.missing_journals is None or primary is None or report.changed_bytes_missing:
         return None, bound  # changed regions carry no time
     newest = position(primary, Pointer.JOURNAL_IN).time_ns
-    known = round(max(0.0, (newest - reached) / NANOSECONDS), 3)
+    if newest < reached:  # the clock was set back, and the journals that are missing tell nothing
+        return None, bound
+    known = round((newest - reached) / NANOSECONDS, 3)
     return known, known

@@ -224,6 +224,56 @@ def test_an_agent_that_begins_while_the_clock_is_behind_the_journals_counts_from
     assert behind(scene, facts) == 300.0
 
 
+def test_a_takeover_does_not_know_the_loss_when_the_agent_began_after_a_clock_was_set_back(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(5)
+    scene.primary.step_ns = -3600 * 10**9
+    scene.now += 1
+    facts = scene.facts("osaka")
+    scene.now += 1
+    fields: dict[str, Any] = {"missing_journals": 5, "changed_bytes_missing": 0}
+    moment = Instant(scene.now, scene.instant.wall_ns - 3600 * 10**9)
+    facts.covered.append((0, scene.instant.wall_ns))
+    assert _loss(TakeoverReport.model_construct(**fields), facts, moment) == (None, None)
+
+
+def test_what_was_missing_while_a_primary_was_suspended_is_no_news_when_its_journals_go_on(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(5)
+    scene.primary.step_ns = -3600 * 10**9
+    scene.primary.suspended, scene.primary.epoch = True, "e"
+    facts = scene.facts("osaka")
+    scene.now += 12
+    scene.primary.suspended, scene.primary.epoch = False, None
+    assert behind(scene, facts) == 12.0
+    assert facts.behind is not None
+    assert facts.behind.lower_bound
+
+
+def test_a_look_at_a_suspended_primary_does_not_say_that_nothing_was_missing(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(10)
+    scene.primary.step_ns = -3600 * 10**9
+    scene.primary.suspended, scene.primary.epoch = True, "e"
+    facts = scene.facts("osaka")
+    scene.now += 12
+    scene.look(facts)
+    assert facts.behind is not None
+    assert (facts.behind.seconds, facts.behind.lower_bound) == (12.0, True)
+
+
+def test_what_is_missing_is_no_news_when_the_primary_lost_journals_behind_it(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(5)
+    facts = scene.facts("osaka")
+    scene.primary.step_ns = -3600 * 10**9
+    scene.now += 12
+    scene.primary.host_writes(scene.now, 1)
+    scene.look(facts)
+    scene.primary.volume_server_crashes()
+    assert behind(scene, facts) == 12.0
+
+
 def test_a_takeover_does_not_call_the_loss_small_after_a_clock_was_set_back(scene: Scene) -> None:
     scene.writes(5)
     scene.copies(5)

@@ -95,6 +95,28 @@ def test_behind_is_a_warning(scene: Scene) -> None:
     assert said.cause == "osaka reads more slowly than tokyo writes"
 
 
+def test_a_lag_that_nobody_knows_is_not_called_nothing(scene: Scene) -> None:
+    scene.writes(10)
+    scene.copies(5)
+    scene.primary.step_ns = -3600 * 10**9  # the times in the journals tell nothing, and the agent has just begun
+    facts = scene.facts("osaka")
+    said = status(scene, facts)
+    assert (said.verdict, said.lag_seconds, said.sides[1].lag_seconds) == (Verdict.WARN, None, None)
+    assert said.line.startswith("db is behind: tokyo -> osaka, lag unknown (20 KiB)")
+    assert said.cause == "the clock of tokyo was set back, so since when journals are missing is not known"
+    scene.now += 12
+    scene.look(facts)
+    said = status(scene, facts)
+    assert (said.verdict, said.lag_seconds, said.lag_bytes) == (Verdict.WARN, None, 5 * 8 * 512)
+    assert said.line.startswith("db is behind: tokyo -> osaka, lag at least 12 s (20 KiB)")
+    scene.writes(5)
+    scene.copies(10)
+    scene.now += 1
+    scene.look(facts)
+    said = status(scene, facts)
+    assert (said.verdict, said.lag_seconds) == (Verdict.OK, 1.0)  # since the last look, which showed no more
+
+
 def test_copying(scene: Scene) -> None:
     scene.secondary.consistent = None
     facts = scene.facts()
