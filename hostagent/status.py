@@ -60,6 +60,7 @@ def pair_status(facts: Facts, now: Instant, settings: CopySettings) -> PairStatu
         cause=cause,
         next_command=command,
         lag_seconds=behind.known_seconds if behind else None,
+        lag_seconds_min=behind.seconds if behind else None,
         lag_bytes=behind.total_bytes if behind else None,
         last_restored_ns=facts.secondary.position(Pointer.ALREADY_RESTORED).time_ns or None,
         last_contact_ns=facts.contact.wall_ns if facts.contact else None,

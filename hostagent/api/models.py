@@ -157,6 +157,7 @@ class PairStatus(Shape):
     cause: str | None = None
     next_command: str | None = None
     lag_seconds: float | None = None  # None: not known, or more is missing than journals and changed regions
+    lag_seconds_min: float | None = None  # it is at least this; told also when only so much is known
     lag_bytes: Count | None = None
     last_restored_ns: Count | None = None  # None also while the secondary is unknown, as all that it tells
     last_contact_ns: Count | None = None

@@ -40,6 +40,11 @@ PAIRS: Final[tuple[Figure[PairStatus], ...]] = (
         lambda status: status.lag_seconds,
     ),
     Figure(
+        "pairvol_pair_lag_seconds_min",
+        "How far the secondary is behind at least: the lag, or what is known of it after a clock was set back.",
+        lambda status: status.lag_seconds_min,
+    ),
+    Figure(
         "pairvol_pair_lag_bytes",
         "Journal data that the secondary does not have; absent while that is not known.",
         lambda status: status.lag_bytes,

@@ -108,6 +108,7 @@ def test_a_lag_that_nobody_knows_is_not_called_nothing(scene: Scene) -> None:
     scene.look(facts)
     said = status(scene, facts)
     assert (said.verdict, said.lag_seconds, said.lag_bytes) == (Verdict.WARN, None, 5 * 8 * 512)
+    assert said.lag_seconds_min == 12.0
     assert said.line.startswith("db is behind: tokyo -> osaka, lag at least 12 s (20 KiB)")
     scene.writes(5)
     scene.copies(10)
