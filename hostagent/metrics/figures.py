@@ -40,7 +40,7 @@ PAIRS: Final[tuple[Figure[PairStatus], ...]] = (
         lambda status: status.lag_seconds,
     ),
     Figure(
-        "pairvol_pair_lag_seconds_min",
+        "pairvol_pair_lag_at_least_seconds",
         "How far the secondary is behind at least: the lag, or what is known of it after a clock was set back.",
         lambda status: status.lag_seconds_min,
     ),
