@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from hostagent.copy_manager import lag
+from hostagent.copy_manager import facts, lag
+from hostagent.copy_manager.looks import Missing
 from hostagent.pairs import PairEvent
 from tests.simulation.history import History
 from tests.simulation.mutants import MUTANTS
@@ -64,7 +65,7 @@ def test_mutant_is_caught(name: str) -> None:
 
 
 def test_a_lag_that_believes_the_times_in_journals_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lag, "_age_seconds", lambda now_ns, reached_ns, seen: max(0.0, (now_ns - reached_ns) / 1e9))
+    monkeypatch.setattr(facts, "measure", lambda *known: lag.measure(*known[:4], Missing(0.0, 0.0)))
 
     def run_all() -> None:
         for seed in range(MUTANT_HISTORIES):
