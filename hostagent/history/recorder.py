@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from controller.errors import StorageError
+from controller.errors import PairvolError
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairState
 from hostagent.copy_manager.facts import Instant
@@ -175,7 +175,7 @@ class History:
         try:
             self._book(group).append(line, synced=synced)
             self._refused = False
-        except (OSError, StorageError) as error:
+        except (OSError, PairvolError) as error:  # of a line, or of the ledger that it made too long
             if not self._refused:
                 _log.error("cannot write the ledger of %s: %s", group, error)
             self._refused = True
