@@ -104,6 +104,7 @@ class PointerPage:
         self._file = file
         self._map = mmap.mmap(file, PAGE_BYTES)
         self._serials: dict[Pointer, int] = {}
+        self._asked = False  # whether the disk was asked for this page since it was opened
 
     @classmethod
     def create(cls, path: str) -> PointerPage:
@@ -162,16 +163,29 @@ class PointerPage:
 
         Whose sync failed before, here or in a process before us, left a clean
         page that the disk may not have: the page is made one to be written.
+        That is why the first error after opening says nothing yet: the kernel
+        keeps that of a page it wrote back by itself, on a disk that was bad
+        then, for the next who opens the file.
         """
-        self._map[-1:] = self._map[-1:]  # no pointer's: two processes publish in this page
         try:
-            os.fdatasync(self._file)
+            try:
+                self._write()
+            except OSError:
+                if self._asked:
+                    raise
+                self._write()
+            finally:
+                self._asked = True
         except OSError as error:
             raise StorageError(
                 f"cannot write pointer page {self.path}: {(error.strerror or str(error)).lower()}",
                 hint="Look at that disk; what is journaled is kept.",
                 path=self.path,
             ) from error
+
+    def _write(self) -> None:
+        self._map[-1:] = self._map[-1:]  # no pointer's: two processes publish in this page
+        os.fdatasync(self._file)
 
     def close(self) -> None:
         """Unmap; published values stay in the file."""

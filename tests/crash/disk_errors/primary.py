@@ -7,6 +7,7 @@ was promised before, between and after is there when power is cut at the end.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import random
@@ -118,6 +119,7 @@ def run_suspend_case(row: Row, processes: Processes, directory: Path, case: Case
                 with disks.failing(case.disk, case.what, case.number):
                     row.reached += _suspended(row, case, server, history, chooser, str(paths[case.disk]))
                     work(server, history, chooser, 10)
+                    _written_back_untold(server)
                 server.kill()
                 server.start()
                 work(server, history, chooser, 10)
@@ -144,6 +146,17 @@ def _suspended(row: Row, case: Case, server: VolumeServer, history: History, cho
             return True
     row.lose(f"{case}: never suspended: {status}")
     return False
+
+
+def _written_back_untold(server: VolumeServer) -> None:
+    """The page of pointers is written back by the kernel itself; if the disk refuses, nobody has heard of it yet."""
+    with closing(PointerPage.open(str(server.files.pointers))) as page:
+        page.publish(Pointer.CONFIRMED, page.read(Pointer.CONFIRMED))
+    directory = os.open(server.files.pointers.parent, os.O_RDONLY)
+    try:
+        ctypes.CDLL(None).syncfs(directory)  # for the file system, not for the file: the file's error stays to be told
+    finally:
+        os.close(directory)
 
 
 def _resume(row: Row, case: Case, server: VolumeServer) -> None:
