@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 from typing import Any, Final
 
-import crc32c
 import numpy as np
 import numpy.typing as npt
 
+from controller.checksum import crc32c
 from controller.errors import IntegrityError
 from controller.journal.sizes import BLOCK_BYTES as BLOCK_BYTES
 from controller.journal.sizes import DATA_BYTES_MAX as DATA_BYTES_MAX
@@ -90,7 +90,7 @@ class Flag(IntFlag):
 
 def group_tag(group_uuid: str) -> int:
     """The four bytes that tie a record to its group."""
-    return crc32c.crc32c(uuid.UUID(group_uuid).bytes)
+    return crc32c(uuid.UUID(group_uuid).bytes)
 
 
 def pack_record(
@@ -124,7 +124,7 @@ def pack_record(
         tag,
         0,
     )
-    return body + _U32.pack(crc32c.crc32c(body))
+    return body + _U32.pack(crc32c(body))
 
 
 def _crc_table() -> npt.NDArray[np.uint32]:
@@ -148,7 +148,7 @@ def records_valid(records: Records) -> npt.NDArray[np.bool_]:
     stored = records["record_crc"]
     if count < _VECTOR_FROM:
         raw = memoryview(records.tobytes())
-        found = [crc32c.crc32c(raw[start : start + 60]) for start in range(0, count * RECORD_BYTES, RECORD_BYTES)]
+        found = [crc32c(raw[start : start + 60]) for start in range(0, count * RECORD_BYTES, RECORD_BYTES)]
         return np.asarray(np.asarray(found, dtype=np.uint32) == stored, dtype=np.bool_)
     columns = np.ascontiguousarray(np.ascontiguousarray(records).view(np.uint8).reshape(count, RECORD_BYTES)[:, :60].T)
     crc = np.full(count, 0xFFFFFFFF, dtype=np.uint32)
@@ -197,7 +197,7 @@ class Header:
             "record_bytes": RECORD_BYTES,
         }
         body = _HEADER.pack(*(values[name] for name, _ in HEADER_FIELDS)).ljust(BLOCK_BYTES - 4, b"\0")
-        return body + _U32.pack(crc32c.crc32c(body))
+        return body + _U32.pack(crc32c(body))
 
     @classmethod
     def unpack(cls, block: bytes, path: str) -> Header:
@@ -205,7 +205,7 @@ class Header:
         values = dict(zip((name for name, _ in HEADER_FIELDS), _HEADER.unpack_from(block), strict=True))
         if values.pop("magic") != MAGIC:
             raise IntegrityError(f"{path} is not a journal volume: no magic", hint="Check the path.", path=path)
-        if _U32.unpack_from(block, BLOCK_BYTES - 4)[0] != crc32c.crc32c(block[: BLOCK_BYTES - 4]):
+        if _U32.unpack_from(block, BLOCK_BYTES - 4)[0] != crc32c(block[: BLOCK_BYTES - 4]):
             raise IntegrityError(
                 f"journal header of {path} fails its checksum", hint="Look at its disk; nothing was changed.", path=path
             )

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import crc32c
-
 from controller import durable
+from controller.checksum import crc32c
 from controller.errors import IntegrityError, MissingFileError, StorageError
 
 PAGE_BYTES: Final = 4096
@@ -64,7 +63,7 @@ class Position:
 
 def _parse_line(line: bytes) -> tuple[int, Position] | None:
     serial, sequence, data_position, time_ns = _BODY.unpack_from(line)
-    if serial == 0 or _CRC.unpack_from(line, 60)[0] != crc32c.crc32c(line[:60]):
+    if serial == 0 or _CRC.unpack_from(line, 60)[0] != crc32c(line[:60]):
         return None
     return serial, Position(sequence, data_position, time_ns)
 
@@ -155,7 +154,7 @@ class PointerPage:
         serial += 1
         body = _BODY.pack(serial, position.sequence, position.data_position, position.time_ns)
         start = (INDEX[pointer] * 2 + serial % 2) * LINE_BYTES
-        self._map[start : start + LINE_BYTES] = body + _CRC.pack(crc32c.crc32c(body))
+        self._map[start : start + LINE_BYTES] = body + _CRC.pack(crc32c(body))
         self._serials[pointer] = serial
 
     def persist(self) -> None:

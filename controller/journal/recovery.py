@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import crc32c
 import numpy as np
 
+from controller.checksum import crc32c
 from controller.errors import IntegrityError
 from controller.journal.layout import Records, group_tag, records_valid
 from controller.journal.pointers import Position
@@ -92,7 +92,7 @@ def data_crc(journal: JournalVolume, position: int, blocks: int) -> int:
     """CRC-32C of data as it lies in the journal; 0 for none."""
     crc = 0
     for view in journal.data_views(position, blocks):
-        crc = crc32c.crc32c(view, crc)
+        crc = crc32c(view, crc)
     return crc
 
 

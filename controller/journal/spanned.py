@@ -21,11 +21,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
-import crc32c
 import numpy as np
 from typing_extensions import Buffer
 
 from controller import durable
+from controller.checksum import crc32c
 from controller.errors import CapacityError, IntegrityError, MissingFileError, StorageError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
 from controller.journal.store import SET_MAGIC, allocate, lock, read_header, volume_size_bytes, write_fully
@@ -282,14 +282,14 @@ def _label(header: Header, number: int, members: Sequence[Member]) -> bytes:
         uuid.UUID(header.group_uuid).bytes,
         members[number].size_bytes,
     ).ljust(LABEL_BYTES - 4, b"\0")
-    return body + _CRC.pack(crc32c.crc32c(body))
+    return body + _CRC.pack(crc32c(body))
 
 
 def _check_label(file: int, member: Member, header: Header, number: int, members: Sequence[Member]) -> None:
     found = os.pread(file, LABEL_BYTES, 0)
     if found == _label(header, number, members):
         return
-    whole = len(found) == LABEL_BYTES and _CRC.unpack_from(found, LABEL_BYTES - 4)[0] == crc32c.crc32c(found[:-4])
+    whole = len(found) == LABEL_BYTES and _CRC.unpack_from(found, LABEL_BYTES - 4)[0] == crc32c(found[:-4])
     words = "carries no label of a journal volume"
     if whole and found.startswith(LABEL_MAGIC):
         _, _, is_number, count, *_ = _LABEL.unpack_from(found)

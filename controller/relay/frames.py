@@ -9,9 +9,9 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-import crc32c
 import zstandard
 
+from controller.checksum import crc32c
 from controller.errors import IntegrityError
 
 MAGIC: Final = b"PVZSTD1\n"
@@ -81,7 +81,7 @@ class Packing(Plain):
             return b""
         packed = self._zstd.compress(raw)
         body = packed if len(packed) < len(raw) else raw
-        return BLOCK.pack(len(raw), len(body), crc32c.crc32c(raw)) + body
+        return BLOCK.pack(len(raw), len(body), crc32c(raw)) + body
 
 
 class Unpacking(Plain):
@@ -108,7 +108,7 @@ class Unpacking(Plain):
             body = bytes(view[BLOCK.size : end])
         del self._held[:end]
         raw = body if packed_bytes == raw_bytes else self._unpacked(body, raw_bytes)
-        if len(raw) != raw_bytes or crc32c.crc32c(raw) != checksum:
+        if len(raw) != raw_bytes or crc32c(raw) != checksum:
             raise _damage("its checksum is wrong")
         return raw
 

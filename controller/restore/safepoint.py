@@ -43,9 +43,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import crc32c
-
 from controller import durable
+from controller.checksum import crc32c
 from controller.errors import CapacityError, IntegrityError, NotDurableError, NotFoundError, StorageError
 from controller.journal.pointers import Position
 from controller.volume import regions
@@ -73,7 +72,7 @@ class _Entry:
 
     def pack(self) -> bytes:
         body = _ENTRY.pack(self.volume, self.flags, self.data_crc, self.offset, self.length, self.position, 0)
-        return body + _CRC.pack(crc32c.crc32c(body))
+        return body + _CRC.pack(crc32c(body))
 
 
 class SafePoint:
@@ -234,7 +233,7 @@ class SafePoint:
         while view:
             written = os.pwrite(self._data, view, position + length - len(view))
             view = view[written:]
-        return _Entry(volume, 0, crc32c.crc32c(content), offset, length, position)
+        return _Entry(volume, 0, crc32c(content), offset, length, position)
 
     def _take(self, entry: _Entry) -> None:
         first, last = entry.offset // UNIT_BYTES, -(-(entry.offset + entry.length) // UNIT_BYTES)
@@ -249,7 +248,7 @@ class SafePoint:
             at += len(raw)
             for start in range(0, len(raw), ENTRY_BYTES):
                 entry = raw[start : start + ENTRY_BYTES]
-                if len(entry) < ENTRY_BYTES or _CRC.unpack_from(entry, 36)[0] != crc32c.crc32c(entry[:36]):
+                if len(entry) < ENTRY_BYTES or _CRC.unpack_from(entry, 36)[0] != crc32c(entry[:36]):
                     return
                 volume, flags, data_crc, offset, length, position, _ = _ENTRY.unpack_from(entry)
                 yield _Entry(volume, flags, data_crc, offset, length, position)
@@ -258,7 +257,7 @@ class SafePoint:
         if entry.flags & ZERO:
             return b""
         content = os.pread(self._data, entry.length, entry.position)
-        if len(content) != entry.length or crc32c.crc32c(content) != entry.data_crc:
+        if len(content) != entry.length or crc32c(content) != entry.data_crc:
             raise IntegrityError(
                 f"safe point {self.directory}: saved content of volume {entry.volume} at {entry.offset} is damaged",
                 hint="Nothing was changed. Let the resync end instead: it needs no safe point.",

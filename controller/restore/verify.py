@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import crc32c
 import numpy as np
 import numpy.typing as npt
 
+from controller.checksum import crc32c
 from controller.journal.layout import (
     BLOCK_BYTES,
     DATA_BYTES_MAX,
@@ -141,7 +141,7 @@ def check_bytes(records: Records, views: Sequence[memoryview]) -> tuple[int, Dam
 def _check_sums(
     records: Records, starts: Sequence[int], lengths: Sequence[int], views: Sequence[memoryview]
 ) -> tuple[int, Damage]:
-    checksum, head = crc32c.crc32c, views[0]
+    checksum, head = crc32c, views[0]
     for index, (start, length, stored) in enumerate(zip(starts, lengths, records["data_crc"].tolist(), strict=True)):
         stop = start + length
         if stop <= len(head):

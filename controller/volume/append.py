@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Union
 
-import crc32c
 from typing_extensions import Buffer
 
+from controller.checksum import crc32c
 from controller.journal.layout import BLOCK_BYTES, DATA_BYTES_MAX, Flag, Kind, group_tag, pack_record
 from controller.journal.pointers import Position
 from controller.journal.volume import JournalVolume
@@ -97,7 +97,7 @@ class Appender(_Newest):
         """Append a write of `blocks` blocks; the data position that its data is at."""
         position = self.data_position
         self._journal.write_data(position, data)
-        self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c.crc32c(data))
+        self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c(data))
         return position
 
     def clear(self, volume: int, lba: int, blocks: int, flag: Flag) -> None:
@@ -108,7 +108,7 @@ class Appender(_Newest):
         """Append what a range holds; as `write`."""
         position = self.data_position
         self._journal.write_data(position, data)
-        self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c.crc32c(data), Kind.BASE)
+        self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c(data), Kind.BASE)
         return position
 
     def base_clear(self, volume: int, lba: int, blocks: int, flag: Flag) -> None:
@@ -118,7 +118,7 @@ class Appender(_Newest):
     def marker(self, data: Buffer, blocks: int) -> None:
         """Append control information of `blocks` blocks."""
         self._journal.write_data(self.data_position, data)
-        self._record(0, 0, 0, blocks, Flag.NONE, crc32c.crc32c(data), Kind.MARKER)
+        self._record(0, 0, 0, blocks, Flag.NONE, crc32c(data), Kind.MARKER)
 
     def detach(self) -> None:
         """Let go of the journal's map; nothing may be appended any more."""
@@ -176,7 +176,7 @@ if _Append is not None:
                 sequence=tail.sequence,
                 data_position=tail.data_position,
                 time_ns=tail.time_ns,
-                crc32c=crc32c.crc32c,
+                crc32c=crc32c,
                 clock=clock,
             )
             self._journal = journal

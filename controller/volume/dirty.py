@@ -50,10 +50,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-import crc32c
-
 from controller import durable
 from controller.api.words import SuspendedCause
+from controller.checksum import crc32c
 from controller.errors import IntegrityError, NotDurableError, NotFoundError, StorageError
 from controller.journal.pointers import Position
 from controller.journal.store import write_fully
@@ -337,12 +336,12 @@ def _compose(group_uuid: str, head: MapHead, bits: Mapping[int, _VolumeBits]) ->
         header += _VOLUME.pack(index, volume.size_bytes, volume.file_offset)
     header = header.ljust(NOTE_OFFSET, b"\0") + len(note).to_bytes(2, "little") + note
     header = header.ljust(HEADER_BYTES - 4, b"\0")
-    return header + _CRC.pack(crc32c.crc32c(header)) + b"".join(regions.pack(each.durable) for each in bits.values())
+    return header + _CRC.pack(crc32c(header)) + b"".join(regions.pack(each.durable) for each in bits.values())
 
 
 def _read(file: int, path: str, group_uuid: str) -> tuple[MapHead, dict[int, _VolumeBits]]:
     header = os.pread(file, HEADER_BYTES, 0)
-    if len(header) < HEADER_BYTES or _CRC.unpack_from(header, HEADER_BYTES - 4)[0] != crc32c.crc32c(header[:-4]):
+    if len(header) < HEADER_BYTES or _CRC.unpack_from(header, HEADER_BYTES - 4)[0] != crc32c(header[:-4]):
         raise IntegrityError(
             f"header of dirty map {path} fails its checksum",
             hint="Which regions changed is not known; the pair needs a whole new copy.",
