@@ -15,8 +15,8 @@ from controller.api.models import Role, Volume
 from controller.appliance import Appliance
 from controller.errors import CapacityError, ConflictError, StorageError, UsageError
 from controller.groups.steady import refuse_unsteady
+from controller.journal.access import volume_size_bytes
 from controller.journal.layout import BLOCK_BYTES
-from controller.journal.volume import volume_size_bytes
 from controller.state import VolumeRecord
 from controller.volume.backing import Backing
 

@@ -15,8 +15,8 @@ from controller import durable
 from controller.api.models import PoolAdd, PoolVolume
 from controller.appliance import Appliance
 from controller.errors import CapacityError, ConflictError, UsageError
+from controller.journal.access import volume_size_bytes
 from controller.journal.layout import SIZE_BYTES_MIN
-from controller.journal.volume import volume_size_bytes
 from controller.state import Phase, PoolRecord, StateDocument
 from controller.volumes import check_backing, refuse_shared
 

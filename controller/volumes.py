@@ -19,8 +19,8 @@ from controller import durable, plans, serving
 from controller.api.models import ServerState, Volume, VolumeCreate
 from controller.appliance import Appliance
 from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, StorageError, UsageError
+from controller.journal.access import volume_size_bytes
 from controller.journal.layout import BLOCK_BYTES
-from controller.journal.volume import volume_size_bytes
 from controller.state import Phase, StateDocument, VolumeRecord
 from controller.units import format_size
 

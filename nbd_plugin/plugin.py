@@ -24,6 +24,7 @@ from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
 from nbd_plugin.boundary import refuse, speak_shortly
 from nbd_plugin.control import Commands, ControlSocket
 from nbd_plugin.exports import Exports, Session
+from nbd_plugin.rest import Rest
 from nbd_plugin.threads import keep_state, release_state
 
 API_VERSION = 2
@@ -36,6 +37,7 @@ _write_path: WritePath
 _exports: Exports
 _control: ControlSocket | None = None
 _ending: Ending | None = None
+_rest: Rest | None = None
 _config_path = ""
 
 speak_shortly()
@@ -68,7 +70,7 @@ def get_ready() -> None:
 
 
 def after_fork() -> None:
-    global _control, _ending
+    global _control, _ending, _rest
     try:
         _control = ControlSocket(_settings.control, Commands(_write_path, _exports))
         _control.start()
@@ -76,6 +78,8 @@ def after_fork() -> None:
         _give_up(error)
     _ending = Ending(nbdkit.shutdown)
     _ending.start()
+    _rest = Rest()
+    _rest.start()
 
 
 def cleanup() -> None:
@@ -83,6 +87,8 @@ def cleanup() -> None:
         _ending.over()
     if _control is not None:
         _control.close()
+    if _rest is not None:
+        _rest.wait()
     try:
         _write_path.close()
     except PairvolError as error:

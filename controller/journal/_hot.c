@@ -11,7 +11,7 @@
 
    read_at(): a read of a file. Data in the page cache is there in less time
    than it takes to hand the interpreter lock over and wait for its return
-   beside threads that want it too; controller/journal/reading.py has its
+   beside threads that want it too; controller/journal/access.py has its
    reference.
 
    No locks, no pointers, no policy. Numbers are those of FORMAT.md. */

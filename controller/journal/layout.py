@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 import uuid
 from dataclasses import dataclass, replace
-from enum import IntEnum, IntFlag
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +16,8 @@ import numpy.typing as npt
 
 from controller.checksum import crc32c
 from controller.errors import IntegrityError
+from controller.journal.kinds import Flag as Flag
+from controller.journal.kinds import Kind as Kind
 from controller.journal.sizes import BLOCK_BYTES as BLOCK_BYTES
 from controller.journal.sizes import DATA_BYTES_MAX as DATA_BYTES_MAX
 from controller.journal.sizes import MARKER_BYTES_MAX as MARKER_BYTES_MAX
@@ -70,22 +71,6 @@ HEADER_FIELDS: Final = (
     ("created_ns", "Q"),
 )
 _HEADER: Final = struct.Struct("<" + "".join(code for _, code in HEADER_FIELDS))
-
-
-class Kind(IntEnum):
-    """What a journal is."""
-
-    UPDATE = 1  # a host write
-    BASE = 2  # initial data
-    MARKER = 3  # control information carried in band
-
-
-class Flag(IntFlag):
-    """How the described range was written when there is no data."""
-
-    NONE = 0
-    ZERO = 1
-    TRIM = 2
 
 
 def group_tag(group_uuid: str) -> int:

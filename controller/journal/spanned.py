@@ -27,8 +27,9 @@ from typing_extensions import Buffer
 from controller import durable
 from controller.checksum import crc32c
 from controller.errors import CapacityError, IntegrityError, MissingFileError, StorageError
+from controller.journal.access import volume_size_bytes, write_fully
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
-from controller.journal.store import SET_MAGIC, allocate, lock, read_header, volume_size_bytes, write_fully
+from controller.journal.store import SET_MAGIC, allocate, lock, read_header
 from controller.journal.volume import JournalVolume
 
 LABEL_BYTES: Final = 4096

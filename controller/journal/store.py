@@ -12,17 +12,11 @@ import stat
 from typing import Final
 
 from controller.errors import CapacityError, ConflictError, IntegrityError
+from controller.journal.access import volume_size_bytes
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, SIZE_BYTES_MIN, Header
 
 SET_MAGIC: Final = b"PVOLJSET\n"
 SET_BYTES_MAX: Final = 1 << 20
-
-
-def volume_size_bytes(file: int) -> int:
-    """Length of an open file or block device."""
-    if stat.S_ISBLK(os.fstat(file).st_mode):
-        return os.lseek(file, 0, os.SEEK_END)
-    return os.fstat(file).st_size
 
 
 def allocate(file: int, path: str, size_bytes: int) -> int:
@@ -83,10 +77,3 @@ def set_document(file: int) -> bytes | None:
     if os.pread(file, len(SET_MAGIC), 0) != SET_MAGIC:
         return None
     return os.pread(file, SET_BYTES_MAX, len(SET_MAGIC))
-
-
-def write_fully(file: int, view: memoryview, offset: int) -> None:
-    """pwrite until all is written."""
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written

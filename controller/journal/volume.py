@@ -19,6 +19,7 @@ from typing_extensions import Buffer
 
 from controller import durable
 from controller.errors import ConflictError, IntegrityError, MissingFileError, StorageError
+from controller.journal.access import read_at, volume_size_bytes, write_fully
 from controller.journal.layout import (
     BLOCK_BYTES,
     HEADER_SLOT_LBAS,
@@ -28,10 +29,7 @@ from controller.journal.layout import (
     Records,
     compose,
 )
-from controller.journal.reading import read_at
 from controller.journal.store import allocate, lock, read_header, set_document
-from controller.journal.store import volume_size_bytes as volume_size_bytes
-from controller.journal.store import write_fully as write_fully
 
 MADV_POPULATE_READ: Final = 22  # Linux 5.14; the mmap module has no name for it
 

@@ -11,14 +11,14 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from typing import Final
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING, Final
 
 from controller import durable
 from controller.errors import CapacityError, MissingFileError, StorageError
-from controller.journal.reading import read_at
-from controller.journal.volume import volume_size_bytes, write_fully
+from controller.journal.access import read_at, volume_size_bytes, write_fully
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 FALLOC_KEEP_SIZE: Final = 0x01
 FALLOC_PUNCH_HOLE: Final = 0x02

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from controller import durable
 from controller.errors import CapacityError, ConflictError, NotFoundError, PairvolError, StorageError
-from controller.journal import moving
+from controller.journal.access import volume_size_bytes
 from controller.journal.pointers import Position
-from controller.journal.volume import JournalVolume, volume_size_bytes
-from controller.volume.journaled import JournaledPath
 from controller.volume.modes import Modes
-from controller.volume.opening import open_journaled, open_resting
 from controller.volume.settings import JournalSettings
+
+if TYPE_CHECKING:
+    from controller.volume.journaled import JournaledPath
 
 
 class Changes(Modes):
@@ -90,6 +91,9 @@ class Changes(Modes):
     def _carry_rest(
         self, path: JournaledPath, settings: JournalSettings, laid_out: str, carried: Position, tail: Position
     ) -> None:
+        from controller.journal import moving
+        from controller.journal.volume import JournalVolume
+
         new = JournalVolume.open(laid_out, writable=True, group_uuid=settings.group_uuid)
         try:
             moving.carry(path.journal, new, carried, tail, lambda: path.destager.out)
@@ -100,6 +104,8 @@ class Changes(Modes):
 
     def _go_on_with(self, settings: JournalSettings, old: JournaledPath, active: bool) -> None:
         """What follows the switch; a failure from here on is the path's, until the server starts anew."""
+        from controller.volume.opening import open_journaled, open_resting
+
         try:
             old.halt()
             durable.sync_directory(Path(settings.path).parent)

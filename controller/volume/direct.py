@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from controller.api.words import AcquisitionMode
 from controller.errors import StorageError
-from controller.journal.layout import Flag
+from controller.journal.kinds import Flag
 from controller.volume.dirty import DirtyMap
 from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
 

@@ -54,8 +54,8 @@ from controller import durable
 from controller.api.words import SuspendedCause
 from controller.checksum import crc32c
 from controller.errors import IntegrityError, NotDurableError, NotFoundError, StorageError
+from controller.journal.access import write_fully
 from controller.journal.pointers import Position
-from controller.journal.store import write_fully
 from controller.volume import regions
 from controller.volume.regions import REGION_BYTES
 

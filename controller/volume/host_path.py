@@ -16,7 +16,8 @@ from typing import Final
 
 from controller.api.words import AcquisitionMode
 from controller.errors import PairvolError
-from controller.journal.layout import BLOCK_BYTES, Flag
+from controller.journal.kinds import Flag
+from controller.journal.sizes import BLOCK_BYTES
 from controller.volume.backing import Backing
 
 VOLUME_BLOCKS_BITS: Final = 43  # 4 PiB: each volume has its own range of block numbers in the overlay

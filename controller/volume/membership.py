@@ -10,17 +10,19 @@ volume that left is in no journal after that, and its store holds all of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from controller.api.words import SuspendedCause
 from controller.errors import ConflictError
-from controller.journal.changes import everything
 from controller.journal.pointers import Position
 from controller.volume.changes import Changes
 from controller.volume.dirty import MapHead, MapState
 from controller.volume.host_path import ServedVolume
-from controller.volume.journaled import JournaledPath
-from controller.volume.opening import open_volumes
 from controller.volume.settings import VolumeSettings
+from controller.volume.stores import open_volumes
+
+if TYPE_CHECKING:
+    from controller.volume.journaled import JournaledPath
 
 
 class Membership(Changes):
@@ -28,6 +30,8 @@ class Membership(Changes):
 
     def join(self, settings: Sequence[VolumeSettings]) -> list[ServedVolume]:
         """Serve more volumes, journaled; the whole of each is to be copied. Those served already, and marked, stay."""
+        from controller.journal.changes import everything
+
         with self._change:
             wanted = {volume.index: volume.size_bytes for volume in settings}
             served = {volume.index for volume in self.volumes.values()}
@@ -95,9 +99,9 @@ class Membership(Changes):
         return path
 
     def _path_of_journal(self, doing: str) -> JournaledPath:
-        path = self._path
-        path.check_failure()
-        if not isinstance(path, JournaledPath) or path.broken is not None:
+        self._path.check_failure()
+        path = self._journaling
+        if path is None or path.broken is not None:
             raise ConflictError(
                 f"volumes cannot {doing}: no journal is written ({self.mode})",
                 hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',

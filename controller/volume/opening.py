@@ -6,7 +6,6 @@ recovery included. Knows nothing of requests.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -23,29 +22,9 @@ from controller.volume.backing import Backing
 from controller.volume.dirty import DirtyMap, MapHead, MapState
 from controller.volume.host_path import ServedVolume, log
 from controller.volume.journaled import JournaledPath
-from controller.volume.settings import ErrorPolicy, JournalSettings, VolumeSettings
+from controller.volume.settings import ErrorPolicy, JournalSettings
 
 REPLAY_RECORDS: Final = 16384
-
-
-def open_volumes(settings: Sequence[VolumeSettings]) -> list[ServedVolume]:
-    """Open the backing stores, each for this server alone."""
-    with ExitStack() as undo:
-        volumes = []
-        for volume in settings:
-            backing = Backing.open(volume.path, volume.size_bytes)
-            undo.callback(backing.close)
-            try:
-                fcntl.flock(backing.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ConflictError(
-                    f"backing store {volume.path} is in use by another process",
-                    hint="One server serves a volume; end the other one first.",
-                    path=volume.path,
-                ) from None
-            volumes.append(ServedVolume(volume.index, volume.name, volume.size_bytes, backing, volume.writable))
-        undo.pop_all()
-        return volumes
 
 
 OnBroken = Callable[[JournaledPath], None]

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 from controller import durable
 from controller.api.words import SuspendedCause
 from controller.errors import CapacityError, ConflictError, NotFoundError, StorageError, UsageError
-from controller.journal.layout import BLOCK_BYTES, DATA_BYTES_MAX, Flag
+from controller.journal.kinds import Flag
 from controller.journal.pointers import Position
+from controller.journal.sizes import BLOCK_BYTES, DATA_BYTES_MAX
 from controller.volume.direct import DirectPath
 from controller.volume.dirty import MapState
 from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
-from controller.volume.journaled import JournaledPath
 from controller.volume.membership import Membership
-from controller.volume.opening import open_volumes
 from controller.volume.settings import JournalSettings, ServerSettings
+from controller.volume.stores import open_volumes
 
 if TYPE_CHECKING:
     from controller.api.runs import RunOrder, RunState
@@ -149,17 +149,17 @@ class WritePath(Membership):
 
     def checkpoint(self) -> Position:
         """Bring everything acknowledged to the stores, durably, and free the journal space that may be freed."""
-        path = self._path
-        if isinstance(path, JournaledPath):
-            return path.take_checkpoint()
+        journaling = self._journaling
+        if journaling is not None:
+            return journaling.take_checkpoint()
         self.flush_all()
         return self._journaled.destager.checkpoint if self._journaled else Position()
 
     def mark(self, payload: bytes) -> Position:
         """Put a marker behind everything acknowledged by now; durable when this returns."""
         with self._change:
-            path = self._path
-            if not isinstance(path, JournaledPath):
+            path = self._journaling
+            if path is None:
                 raise ConflictError(
                     f"cannot put a marker: no journal is written ({self.mode})",
                     hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',
@@ -219,8 +219,8 @@ class WritePath(Membership):
             try:
                 if path.failure is not None:
                     pass  # what is in the stores and in the journal stays as it is
-                elif isinstance(path, JournaledPath) and path.broken is not None:
-                    self._give_up_journal(path)
+                elif self._journaling is not None and path.broken is not None:
+                    self._give_up_journal(self._journaling)
                 else:
                     self.checkpoint()
             finally:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from controller.errors import PairvolError
 from controller.journal.pointers import Position
-from controller.volume.opening import open_journaled, open_volumes
+from controller.volume.opening import open_journaled
+from controller.volume.stores import open_volumes
 from tests.crash.log_disk.rebuild import Images
 from tests.crash.powercut.history import History
 from tests.crash.powercut.recording import VOLUME_BYTES, files_in

@@ -9,7 +9,8 @@ from pathlib import Path
 from controller.journal.layout import Flag
 from controller.volume.host_path import ServedVolume
 from controller.volume.journaled import JournaledPath
-from controller.volume.opening import open_journaled, open_volumes
+from controller.volume.opening import open_journaled
+from controller.volume.stores import open_volumes
 from tests.crash.log_disk.disks import LogDisks
 from tests.crash.log_disk.rebuild import Cut, Images
 from tests.crash.powercut.history import Action, History, Operation

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.journal.reading import read_at, read_plainly
+from controller.journal.access import read_at, read_plainly
 
 SIZE = 1 << 20
 
