@@ -132,7 +132,7 @@ class Keeper:
                 running = None
             adopted = running is not None
             if running is None:
-                running = self._spawn()
+                running = spawn(self.plan)
             self._await_ready(running)
         except (PairvolError, OSError) as error:
             if running is not None:
@@ -148,15 +148,6 @@ class Keeper:
             "info", f"server.{verb}", f"{verb} {self.plan.id}", {"server": self.plan.id, "pid": running.pid}
         )
         return running
-
-    def _spawn(self) -> ServerProcess:
-        command = self.plan.command()
-        for path in (self.plan.pidfile, *self.plan.leftovers):
-            path.unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            if self.plan.log.stat().st_size > LOG_BYTES_MAX:
-                self.plan.log.rename(self.plan.log.with_name(self.plan.log.name + ".1"))
-        return process.spawn(command, {**os.environ, **self.plan.environment}, self.plan.log)
 
     def _await_ready(self, running: ServerProcess) -> None:
         deadline = time.monotonic() + self.plan.start_seconds
@@ -223,6 +214,17 @@ class Keeper:
         with self._changed:
             self.state, self.pid, self.failure = state, pid, failure
             self._changed.notify_all()
+
+
+def spawn(plan: ServerPlan, *words: str) -> ServerProcess:
+    """Start what a plan says, with more words in its command line; a keeper of the same plan adopts it."""
+    command = plan.command()
+    for path in (plan.pidfile, *plan.leftovers):
+        path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        if plan.log.stat().st_size > LOG_BYTES_MAX:
+            plan.log.rename(plan.log.with_name(plan.log.name + ".1"))
+    return process.spawn([*command, *words], {**os.environ, **plan.environment}, plan.log)
 
 
 def last_words(log: Path) -> str:

@@ -57,6 +57,8 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
     group = document.group(name)
     generation = group.next_generation or group.generation + 1
     way = group.way or Way.RESTORE
+    if group.split is SplitMode.OFF:  # else there is one, that serves
+        serving.prepare(appliance, plans.group_server(group))
     journals = 0
     if way in (Way.RESTORE, Way.FORCED):
         journals = _restore(appliance, group, way)
@@ -120,6 +122,7 @@ def _refuse(group: GroupRecord, request: TakeoverRequest) -> None:
 
 
 def _call_off(appliance: Appliance, name: str, error: PairvolError) -> None:
+    serving.drop_prepared(appliance, plans.group_server(appliance.store.document.group(name)))
     with appliance.store.change() as draft:
         draft.group(name).phase, draft.group(name).next_generation = Phase.READY, None
     # A worker that was told to finish takes no more journals; a fresh one goes on from the durable point.

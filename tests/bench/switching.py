@@ -66,7 +66,7 @@ def takeovers(bench: Bench, rounds: int) -> Row:
             report = bench.second.take_over(group, force=True)
         seconds = time.perf_counter() - started
         assert report.journals_restored > 0, report
-        served = max(each.time_ns for each in bench.second.events() if each.name == "server.started")
+        served = max(each.time_ns for each in bench.second.events() if each.name == "server.adopted")
         stages["ms until it is restored"] = round((restored[0] - started) * 1e3)
         stages["ms until its volume server answers"] = round((served - began) / 1e6)
         stages["ms until the answer"] = round(seconds * 1e3)

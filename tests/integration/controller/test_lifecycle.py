@@ -15,7 +15,9 @@ from controller.api.models import (
     TakeoverRequest,
 )
 from controller.errors import ConflictError, NotFoundError
+from controller.process import servers_under
 from tests.integration.controller.living import MIB, SIZE, fill_journal, image, in_step, write
+from tests.support.controllers import ControllerProcess
 from tests.support.lifecycle import GROUP, Life, scribble
 from tests.support.waiting import wait_until
 
@@ -139,6 +141,7 @@ def test_takeover_in_the_middle_of_a_resync_goes_back_to_the_safe_point(life: Li
     assert osaka.client.state(GROUP).safe_point.open is False
     with pytest.raises(ConflictError, match="wait for a copy of changed regions"):
         osaka.client.take_over(GROUP, TakeoverRequest(generation=2))
+    wait_until(lambda: not _volume_servers(osaka), what="the server that was prepared to go")
     life.pair.follow()
 
     # The copy begins and cannot end: its source is gone after the order.
@@ -161,6 +164,7 @@ def test_takeover_in_the_middle_of_a_resync_goes_back_to_the_safe_point(life: Li
     result = osaka.client.take_over(GROUP, TakeoverRequest(generation=2, force=True))
     os.kill(tokyo.server_pid("p-db"), signal.SIGCONT)
     assert (result.from_safe_point, result.restored.sequence) == (True, changed.sequence)
+    assert [each.name for each in osaka.client.events() if each.name.startswith("server.")] == ["server.adopted"]
     assert result.journals_dropped == dirtied.pointers["already_read"].sequence - changed.sequence
     assert image(osaka) == before
 
@@ -172,3 +176,7 @@ def test_takeover_in_the_middle_of_a_resync_goes_back_to_the_safe_point(life: Li
     after = life.join()
     assert after.initial_copy.bytes_copied > 0
     in_step(life)
+
+
+def _volume_servers(controller: ControllerProcess) -> list[int]:
+    return [pid for pid, pidfile in servers_under(controller.run_directory) if pidfile.name.startswith("v-")]

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbd
 import pytest
 
+from controller.durable import write_json
 from controller.errors import ConflictError, NotFoundError, UsageError
 from tests.integration.volume_server.conftest import MIB
 from tests.support.nbdkit import connected
@@ -38,6 +39,36 @@ def test_status_counts_what_happened(paired: GroupFiles) -> None:
     assert status["failure"] is None
     wait_until(lambda: paired.command("status")["volumes"][0]["connections"] == 0)
     assert paired.command("status")["writes"] == 1, "counts outlive the connection"
+
+
+def test_a_server_may_be_started_before_it_is_known_what_it_serves(short_path: Path, processes: Processes) -> None:
+    files = GroupFiles(short_path, {"data": MIB}).create()
+    config = files.directory / "server.json"
+    server = processes.start([*server_words(config, files.socket), "wait=60"], "server", server_environment())
+    wait_until(lambda: _loaded(server.pid), what="its program to be loaded")
+    assert not files.socket.exists()
+    write_json(config, files.document)
+    wait_until(files.control.exists, what="the server to serve")
+    with connected(files.uri("data")) as handle:
+        handle.pwrite(b"x" * 4096, 0)
+    assert processes.stop(server) == 0, processes.log("server")
+
+
+def test_one_that_is_told_nothing_ends(short_path: Path, processes: Processes) -> None:
+    files = GroupFiles(short_path, {"data": MIB}).create()
+    words = server_words(files.directory / "server.json", files.socket)
+    over = processes.start([*words, "wait=0.1"], "over", server_environment())
+    assert over.wait(20) == 1
+    assert "nothing to serve came within 0.1 s" in processes.log("over")
+    asked = processes.start([*words, "wait=60"], "asked", server_environment())
+    wait_until(lambda: _loaded(asked.pid), what="its program to be loaded")
+    assert processes.stop(asked) == 0
+
+
+def _loaded(pid: int) -> bool:
+    """Whether it holds back SIGTERM, as the plugin does first of all."""
+    blocked = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk"))
+    return bool(int(blocked.split()[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
 def test_flush_and_checkpoint(paired: GroupFiles) -> None:
