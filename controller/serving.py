@@ -7,17 +7,16 @@ does less than the last command said. Must not decide what is to be served.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from contextlib import suppress
 from typing import Any, Final
 
-from controller import control_client, durable, plans, process
+from controller import control_client, durable, plans
 from controller.addresses import free_port, port_is_free
 from controller.appliance import Appliance
 from controller.errors import ConflictError, NotFoundError, PairvolError
-from controller.keeper import ServerPlan, spawn
+from controller.keeper import ServerPlan
 from controller.state import GroupRecord
 from controller.tls import End
 
@@ -50,36 +49,11 @@ def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> 
     """Begin to keep a volume server; returns at once."""
     appliance.paths.check_server(server)
     tell(appliance, server, document)
-    appliance.servers.keep(_volume_plan(appliance, server))
+    appliance.servers.keep(volume_plan(appliance, server))
 
 
-def prepare(appliance: Appliance, server: str) -> None:
-    """Start a volume server that nobody keeps: it loads its program and waits for its document.
-
-    Whoever calls `serve` meanwhile has volumes served the sooner. One that is
-    told nothing ends by itself, after the time that a start may take. When it
-    cannot be started, `serve` starts one, and says what hinders it.
-    """
-    running = process.adopt(appliance.paths.pidfile(server))
-    if running is not None:
-        running.close()
-        return
-    durable.remove(appliance.paths.server_document(server))
-    with suppress(PairvolError):
-        spawn(_volume_plan(appliance, server), f"wait={appliance.config.servers.start_seconds:.1f}").close()
-
-
-def drop_prepared(appliance: Appliance, server: str) -> None:
-    """End a prepared server that is not to serve; it has opened nothing."""
-    if appliance.servers.find(server) is not None:
-        return
-    running = process.adopt(appliance.paths.pidfile(server))
-    if running is not None:
-        running.send(signal.SIGKILL)
-        running.close()
-
-
-def _volume_plan(appliance: Appliance, server: str) -> ServerPlan:
+def volume_plan(appliance: Appliance, server: str) -> ServerPlan:
+    """How a volume server is started, and when it is there."""
     paths, config = appliance.paths, appliance.config
 
     def ready() -> bool:

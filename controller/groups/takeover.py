@@ -17,6 +17,7 @@ from controller.drills import commands as drills
 from controller.errors import ConflictError, PairvolError
 from controller.groups import standing
 from controller.groups.ways import choose
+from controller.prepared import PreparedServer
 from controller.state import GroupRecord, Phase, Way
 
 
@@ -57,19 +58,25 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
     group = document.group(name)
     generation = group.next_generation or group.generation + 1
     way = group.way or Way.RESTORE
-    if group.split is SplitMode.OFF:  # else there is one, that serves
-        serving.prepare(appliance, plans.group_server(group))
-    journals = 0
+    server, journals = plans.group_server(group), 0
+    prepared = PreparedServer(appliance, server) if group.split is SplitMode.OFF else None  # else one is there, serving
     if way in (Way.RESTORE, Way.FORCED):
-        journals = _restore(appliance, group, way)
+        try:
+            journals = _restore(appliance, group, way)
+        except PairvolError:
+            if prepared is not None:
+                prepared.drop()
+            raise
     appliance.workers.stop(name)
-    serving.retire(appliance, plans.group_server(group))
+    serving.retire(appliance, server)
     appliance.open_groups.drop(group)
     standing.make(appliance, group, generation, way)
     with appliance.store.change() as draft:
         record = draft.group(name)
         record.role, record.generation, record.split = Role.TAKEN_OVER, generation, SplitMode.OFF
         record.phase, record.next_generation = Phase.READY, None
+    if prepared is not None:
+        prepared.wait()
     _serve(appliance, name)
     result = _result(appliance, name, way, journals, began)
     appliance.events.emit(
@@ -122,7 +129,6 @@ def _refuse(group: GroupRecord, request: TakeoverRequest) -> None:
 
 
 def _call_off(appliance: Appliance, name: str, error: PairvolError) -> None:
-    serving.drop_prepared(appliance, plans.group_server(appliance.store.document.group(name)))
     with appliance.store.change() as draft:
         draft.group(name).phase, draft.group(name).next_generation = Phase.READY, None
     # A worker that was told to finish takes no more journals; a fresh one goes on from the durable point.
