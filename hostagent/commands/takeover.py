@@ -321,8 +321,8 @@ class _Takeover:
         if missing is not None:
             self._fence(result.generation)
         self._runner.look()
-        self._runner.exchange(ANSWER_SECONDS)
-        report = self._report(result, missing, planned, again)
+        old = self._runner.exchange(ANSWER_SECONDS)
+        report = self._report(result, missing, planned, old if again else None)
         remember_takeover(self._host, self._runner, self._pair, report, again=again)
         quiet = self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state))
         if planned and quiet and age(self._runner.pair) == age(served):  # and not taken back meanwhile, from there
@@ -350,16 +350,24 @@ class _Takeover:
                     points += attachment.facts.get("mounted_at", [])
         return points
 
-    def _report(self, result: TakeoverResult, missing: Missing | None, planned: bool, again: bool) -> TakeoverReport:
-        """`missing`: what had not arrived; None when nobody could tell."""
+    def _report(
+        self, result: TakeoverResult, missing: Missing | None, planned: bool, old: JournalState | None
+    ) -> TakeoverReport:
+        """`missing`: what had not arrived; None when nobody could tell.
+
+        `old`: what the old primary says now, of a takeover that was done before. What it said earlier, while it was
+        still written, is not what is missing.
+        """
         journals: int | None = None
         size: int | None = None
+        if missing is None and old is not None:
+            self._changed_bytes, self._untold = old.dirty_bytes, not old.acquisition
         if self._untold:
             pass
         elif missing is not None:
             journals, size = missing.journals, missing.data_bytes
-        elif again:  # what the old primary says now, if it does
-            behind = self._runner.ask(lambda facts: None if facts.peer.failure else facts.behind)
+        elif old is not None:
+            behind = self._runner.ask(lambda facts: facts.behind)
             journals, size = (behind.journals, behind.data_bytes) if behind else (None, None)
         return TakeoverReport(
             group=self._group,
