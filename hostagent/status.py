@@ -23,6 +23,7 @@ from hostagent.known import answering, bytes_to_copy, copy_percent, lag, seconds
 from hostagent.life.alone import Alone, takeover_alone
 from hostagent.life.missing import overwritten
 from hostagent.life.resync import automatic
+from hostagent.life.served import takeover_command
 from hostagent.limit import limit_words
 from hostagent.pairs import PairEvent, next_state
 from hostagent.status_words import (
@@ -198,7 +199,7 @@ def _silent(facts: Facts, now: Instant, observed: Observed, alone: Alone) -> Wor
     if alone is Alone.FORCE_BACK and (held := facts.secondary.state) is not None:
         line += f"; a takeover goes back to {clock(held.safe_point.time_ns, now)}"
     force = "" if alone is Alone.NOTHING else " --force"
-    return Verdict.CRIT, line, observed.cause, f"pairvol pair takeover {group}{force}"
+    return Verdict.CRIT, line, observed.cause, f"{takeover_command(facts.pair, now.wall_ns)}{force}"
 
 
 def _served_there(facts: Facts, now: Instant, settings: CopySettings, observed: Observed, behind: Lag | None) -> Words:

@@ -36,16 +36,30 @@ def refuse_blind_return(pair: Pair, order: TakeoverOrder, now_ns: int) -> None:
     It may be the one that did that, cut short and given again.
     """
     goal, serving = pair.secondary.site, pair.primary.site
-    if order.named or order.to not in (None, goal) or pair.taken_over or pair.handed_ns is None:
+    if order.named or order.to not in (None, goal):
         return
-    seconds = max(0.0, (now_ns - pair.handed_ns) / 1e9)
-    if seconds < BLIND_SECONDS:
+    seconds = _just_handed(pair, now_ns)
+    if seconds is not None:
         raise ConflictError(
             f"cannot take over {pair.group} again without a site's name: {serving} took over {seconds:.0f} s ago",
             hint=f'To go back say "pairvol pair takeover {pair.group} --to {goal}"; --to {serving} leaves it there.',
             group=pair.group,
             site=serving,
         )
+
+
+def takeover_command(pair: Pair, now_ns: int) -> str:
+    """What lets the secondary site take over now: it is named while a command that names none would be refused."""
+    to = f" --to {pair.secondary.site}" if _just_handed(pair, now_ns) is not None else ""
+    return f"pairvol pair takeover {pair.group}{to}"
+
+
+def _just_handed(pair: Pair, now_ns: int) -> float | None:
+    """Seconds since the last takeover, when the next one must name its site; else None."""
+    if pair.taken_over or pair.handed_ns is None:
+        return None
+    seconds = max(0.0, (now_ns - pair.handed_ns) / 1e9)
+    return seconds if seconds < BLIND_SECONDS else None
 
 
 def silent(pair: Pair) -> PeerError:

@@ -360,6 +360,14 @@ def test_a_takeover_of_volumes_that_hosts_write_or_that_drops_journals_needs_for
     assert alone(scene, lambda state: None).next_command == "pairvol pair takeover db"
 
 
+def test_a_takeover_soon_after_another_names_its_site(scene: Scene) -> None:
+    """Without the name it would be refused: it may be the one that was just given."""
+    scene.pair = scene.pair.model_copy(update={"handed_ns": scene.instant.wall_ns - 20 * 10**9})
+    assert alone(scene, lambda state: None).next_command == "pairvol pair takeover db --to osaka"
+    scene.pair = scene.pair.model_copy(update={"handed_ns": scene.instant.wall_ns - 60 * 10**9})
+    assert alone(scene, lambda state: None).next_command == "pairvol pair takeover db"
+
+
 def test_a_primary_whose_agent_answers_is_not_taken_over_in_passing(scene: Scene) -> None:
     """Hosts may be writing there; the command would be refused."""
     facts = scene.facts("osaka")
