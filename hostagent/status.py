@@ -94,6 +94,9 @@ def _copying(facts: Facts, now: Instant, settings: CopySettings, observed: Obser
     held = facts.secondary.state
     if held is not None and held.safe_point.open:
         line += f"; a takeover now goes back to {clock(held.safe_point.time_ns, now)}"
+    if held is not None and held.drills:  # waiting would have no end
+        cause = f"the copy waits for {counted(held.drills, 'open drill')}"
+        return Verdict.WARN, f"{line}; {cause}", cause, f"pairvol drill stop {group}"
     return Verdict.WARN, line, observed.cause, f"pairvol pair wait {group} --state PAIR"
 
 

@@ -205,6 +205,19 @@ def test_while_it_copies(scene: Scene, change: Change, words: str, site: str) ->
 
 
 @pytest.mark.parametrize("site", ["tokyo", "osaka"])
+@pytest.mark.parametrize("change", [copying, resyncing])
+def test_a_copy_that_a_drill_holds_up_names_the_drill_and_its_end(scene: Scene, change: Change, site: str) -> None:
+    def held(scene: Scene, facts: Facts) -> None:
+        change(scene, facts)
+        drilling(scene, facts)
+
+    status = told(scene, held, site)
+    assert (status.verdict, status.state) == (Verdict.WARN, PairState.COPY)
+    assert status.line.endswith("; the copy waits for 2 open drills")
+    assert status.next_command == "pairvol drill stop db"
+
+
+@pytest.mark.parametrize("site", ["tokyo", "osaka"])
 @pytest.mark.parametrize("change", [silent, halved])
 def test_of_a_side_that_is_unknown_no_figure_is_told(scene: Scene, change: Change, site: str) -> None:
     scene.writes(20)
