@@ -51,6 +51,11 @@ def group_server(group: GroupRecord) -> str:
     return f"v-{group.volumes[0].name}" if len(group.volumes) == 1 else f"g-{group.name}"
 
 
+def group_served(document: StateDocument, server: str) -> GroupRecord | None:
+    """The group whose volumes that volume server has; None for that of a volume in no group."""
+    return next((group for group in document.groups.values() if group_server(group) == server), None)
+
+
 def new_group_server(document: StateDocument, volumes: list[GroupVolume], group: str) -> str:
     """Id of the volume server of a group that is made: that of its only volume, which serves on."""
     if len(volumes) > 1:

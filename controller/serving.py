@@ -19,6 +19,7 @@ from controller.errors import ConflictError, NotFoundError, PairvolError
 from controller.keeper import ServerPlan
 from controller.state import GroupRecord
 from controller.tls import End
+from controller.volume.refusals import named
 
 READY_PROBE_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 0.5
@@ -97,6 +98,9 @@ def command(appliance: Appliance, server: str, name: str, **arguments: Any) -> d
     """Command a live volume server."""
     try:
         return control_client.command(appliance.paths.control(server), name, **arguments)
+    except PairvolError as error:
+        group = plans.group_served(appliance.store.document, server)
+        raise named(error, group.name if group is not None else server) from error
     finally:
         appliance.statuses.forget(server)
 

@@ -28,6 +28,7 @@ from controller.journal.markers import MarkerKind, pack_marker
 from controller.journal.pointers import Position
 from controller.volume.host_path import HostPath, ServedVolume
 from controller.volume.journaled import JournaledPath
+from controller.volume.refusals import START_HINT
 
 SHARE_MAX: Final = 0.5  # of the journal: a run appends while no more is in use
 ROOM_SECONDS: Final = 0.25
@@ -104,7 +105,7 @@ class Runs:
         with self._changed:
             generation, present = self._generation(), self._record
             if generation is None:
-                raise ConflictError("cannot run: no journal is written", hint="Start acquisition first.")
+                raise ConflictError("cannot run: no journal is written", hint=START_HINT)
             present = None if present is None else present.of_generation(generation)
             if present is not None and present.state.run == order.run:
                 if present.state.phase is RunPhase.FAILED:

@@ -17,6 +17,7 @@ from controller.errors import CapacityError, ConflictError, NotFoundError, Pairv
 from controller.journal.access import volume_size_bytes
 from controller.journal.pointers import Position
 from controller.volume.modes import Modes
+from controller.volume.refusals import BACK_HINT
 from controller.volume.settings import JournalSettings
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Changes(Modes):
             if self._marks is not None and size_bytes > volume.size_bytes:
                 raise ConflictError(
                     f"cannot grow volume {name}: changed regions are tracked in its old length",
-                    hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',
+                    hint=BACK_HINT,
                 )
             if volume_size_bytes(volume.backing.file) < size_bytes:
                 raise CapacityError(

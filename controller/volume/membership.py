@@ -18,6 +18,7 @@ from controller.journal.pointers import Position
 from controller.volume.changes import Changes
 from controller.volume.dirty import MapHead, MapState
 from controller.volume.host_path import ServedVolume
+from controller.volume.refusals import GROUP, WAIT_HINT, no_journal
 from controller.volume.settings import VolumeSettings
 from controller.volume.stores import open_volumes
 
@@ -66,7 +67,7 @@ class Membership(Changes):
             if not gone:
                 return self._path_of_journal("leave the group").appender.tail
             if len(gone) == len(self.volumes):
-                raise ConflictError("the last volume does not leave its group", hint="Delete the pair instead.")
+                raise ConflictError("the last volume does not leave its group", hint='Delete the pair instead: "pairvol pair delete {group}".')
             path = self._steady("leave the group")
             path.close_gate()
             try:
@@ -94,7 +95,7 @@ class Membership(Changes):
         if self._marks is not None:
             raise ConflictError(
                 f"volumes cannot {doing}: changed regions are not copied yet",
-                hint="Wait until the pair is in state PAIR.",
+                hint=WAIT_HINT,
             )
         return path
 
@@ -102,10 +103,7 @@ class Membership(Changes):
         self._path.check_failure()
         path = self._journaling
         if path is None or path.broken is not None:
-            raise ConflictError(
-                f"volumes cannot {doing}: no journal is written ({self.mode})",
-                hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',
-            )
+            raise no_journal(f"volumes of {GROUP} cannot {doing}", self.mode)
         return path
 
     def _marked(self, sizes: dict[int, int]) -> bool:

@@ -42,6 +42,7 @@ from controller.volume import dirty
 from controller.volume.direct import DirectPath
 from controller.volume.dirty import DirtyMap, MapHead, MapState
 from controller.volume.host_path import HostPath, Refusal, ServedVolume, log
+from controller.volume.refusals import BACK_HINT, START_HINT, no_journal
 from controller.volume.settings import JournalSettings, ServerSettings
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 RESUME_WAIT_SECONDS: Final = 2.0  # for space that was just confirmed to be freed
 RESUME_USED_MAX: Final = 0.5  # of the journal: one fuller than this would soon be full again
-START_HINT: Final = 'Start acquisition first: "pairvol journal start GROUP".'
 
 
 class Modes:
@@ -118,12 +118,12 @@ class Modes:
                     return self._journaled.appender.tail
                 raise ConflictError(
                     f"cannot start acquisition: it is {self.mode}, with journal {self._journaled.journal.path}",
-                    hint="Stop it first.",
+                    hint='Stop it first: "pairvol journal stop {group}".',
                 )
             if dirty.exists(settings.dirty_map):
                 raise ConflictError(
                     f"cannot start acquisition: the group is suspended, see {settings.dirty_map}",
-                    hint="Resume it: the changed regions must be copied.",
+                    hint=BACK_HINT,
                 )
             old.check_failure()
             old.close_gate()
@@ -164,7 +164,7 @@ class Modes:
             if journaling is not None:
                 self._suspend(journaling, cause)
             elif self._marks is None:
-                raise ConflictError("cannot suspend: no journal is written", hint=START_HINT)
+                raise no_journal("cannot suspend", self.mode)
             elif cause is SuspendedCause.OPERATOR and self._marks.head.cause is SuspendedCause.FULL:
                 self._marks.change(replace(self._marks.head, cause=cause))
 
@@ -179,7 +179,7 @@ class Modes:
                     return journaling.appender.tail
                 raise ConflictError(
                     f"cannot resume: the journal in use is {journaling.journal.path}",
-                    hint='Give the command again; "pairvol journal status GROUP" says which journal is in use.',
+                    hint='Give the command again; "pairvol journal status {group}" says which journal is in use.',
                 )
             if marks is None:
                 raise ConflictError("cannot resume: the group is not suspended", hint=START_HINT)

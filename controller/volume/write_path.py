@@ -23,6 +23,7 @@ from controller.volume.direct import DirectPath
 from controller.volume.dirty import MapState
 from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
 from controller.volume.membership import Membership
+from controller.volume.refusals import GROUP, no_journal
 from controller.volume.settings import JournalSettings, ServerSettings
 from controller.volume.stores import open_volumes
 
@@ -119,7 +120,7 @@ class WritePath(Membership):
             return self._runs.cancel(order.run)
         settings = self._journal_settings
         if settings is None:
-            raise ConflictError("cannot run: no journal is written", hint="Start acquisition first.")
+            raise no_journal("cannot run", self.mode)
         opened = self._open_runs(settings)
         return opened.cancel(order.run) if order.cancel else opened.order(order)
 
@@ -160,10 +161,7 @@ class WritePath(Membership):
         with self._change:
             path = self._journaling
             if path is None:
-                raise ConflictError(
-                    f"cannot put a marker: no journal is written ({self.mode})",
-                    hint='Bring the pair back in step first, with "pairvol pair resync GROUP".',
-                )
+                raise no_journal(f"cannot put a marker into {GROUP}", self.mode)
             return path.put_marker(payload)
 
     def set_writable(self, name: str, writable: bool) -> None:

@@ -38,7 +38,8 @@ def takeover(
     # Named here, so that the command cannot turn the pair back when it is carried out twice.
     goal = to or next((pair.secondary.site for pair in session.agent.pairs() if pair.group == group), None)
     look = Journals(session, group, f"takeover of {group}")
-    left = goes_on("the takeover", f"pair status {group}", f"give it again with --to {goal or 'SITE'}")
+    again = f"give it again with --to {goal}" if goal is not None else ""
+    left = goes_on("the takeover", f"pair status {group}", again)
     try:
         named = to is not None
         report = watched(lambda: session.agent.take_over(group, force=force, to=goal, named=named), look, left)

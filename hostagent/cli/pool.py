@@ -53,7 +53,7 @@ def list_(session: Session) -> None:
                 right=("SIZE",),
             )
             if volumes
-            else 'the pool is empty; "pairvol pool add NAME SIZE" fills it'
+            else 'the pool is empty; "pairvol pool add journal-1 8G" fills it'
         ),
     )
 

@@ -117,8 +117,8 @@ def _refuse_behind(moment: Moment, own: JournalState) -> None:
         raise ConflictError(
             f"cannot start a drill of {own.group} at {moment.words}: it is behind, "
             f"journals up to {restored.sequence} are restored",
-            hint=f'Start a drill first and put the marker then: "pairvol drill start {own.group} --marker NAME" '
-            "does both; or leave --at out for the present moment.",
+            hint=f'Open one at the present moment: "pairvol drill start {own.group}"; with --marker and a new name it '
+            "puts that marker and is exactly there.",
             group=own.group,
             restored=restored.sequence,
         )

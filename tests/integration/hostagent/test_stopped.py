@@ -45,6 +45,24 @@ def test_writes_of_a_stopped_acquisition_are_never_lost_without_a_word(case: Cas
     assert case.number_at(case.linked.first) == 1
 
 
+def test_a_marker_is_refused_with_the_rule_and_the_command_that_helps(case: Case) -> None:
+    """The volume server refuses it, which does not know what its group is called."""
+    case.pair()
+    for stopped, reason, command in (
+        (lambda: case.tokyo.stop_journal(case.name), "acquisition is stopped", "pairvol journal start"),
+        (lambda: case.tokyo.split_pair(case.name), "changed regions are tracked instead", "pairvol pair resync"),
+    ):
+        stopped()
+        for agent in (case.tokyo, case.osaka):
+            with pytest.raises(ConflictError) as caught:
+                agent.put_marker(case.name, "m")
+            begin = f"cannot put a marker into {case.name}: no journal is written, "
+            assert caught.value.message == begin + reason
+            assert f'"{command} {case.name}"' in caught.value.hint
+        case.tokyo.resync_pair(case.name)
+        case.wait_state(PairState.PAIR)
+
+
 def test_after_a_new_copy_a_planned_takeover_copies_nothing_again(case: Case) -> None:
     case.pair()
     case.write(1)
