@@ -74,6 +74,31 @@ def test_the_rules_fire_when_they_should() -> None:
     subprocess.run([PROMTOOL, "test", "rules", Path(__file__).with_name("alerts_test.yml")], check=True)
 
 
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not there: run make tools, or install Debian's prometheus")
+def test_a_lag_that_is_not_known_is_drawn_dashed_as_at_least(tmp_path: Path) -> None:
+    """One site tells the lag for two minutes, then that it is at least a minute; the line goes on, dashed."""
+    [panel] = [panel for panel in scrapes.dashboard()["panels"] if panel["title"] == "Lag, seconds"]
+    known, bound = (target["expr"].replace("$group", "db") for target in panel["targets"])
+    dashed = {each["matcher"]["options"]: each["properties"][0]["value"] for each in panel["fieldConfig"]["overrides"]}
+    assert [target["refId"] for target in panel["targets"] if target["refId"] in dashed] == ["B"]
+    assert dashed["B"]["fill"] == "dash"
+    series = {"pairvol_pair_lag_seconds": "1 2 stale", "pairvol_pair_lag_at_least_seconds": "1 2 60 61"}
+    wanted = [(known, "1m", "2"), (bound, "1m", None), (known, "3m", None), (bound, "3m", "61")]
+    rules = ["rule_files: []", "tests:", "  - interval: 1m", "    input_series:"]
+    for name, values in series.items():
+        rules += [f"      - series: '{name}{{group=\"db\",instance=\"tokyo\"}}'", f"        values: {values}"]
+    rules.append("    promql_expr_test:")
+    for expression, moment, value in wanted:
+        rules += [f"      - expr: '{expression}'", f"        eval_time: {moment}"]
+        if value is not None:
+            rules += ["        exp_samples:", "          - labels: '{group=\"db\"}'", f"            value: {value}"]
+    file = tmp_path / "panel.yml"
+    file.write_text("\n".join(rules) + "\n")
+    assert PROMTOOL is not None
+    done = subprocess.run([PROMTOOL, "test", "rules", file], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_scrapes_go_where_the_agent_listens() -> None:
     """Of the configuration that is shipped."""
     agent = tomllib.loads((PROJECT / "systemd" / "agent.toml").read_text())
