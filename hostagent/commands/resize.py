@@ -5,8 +5,9 @@ is settled, is its controller's business (controller/LIFECYCLE.md).
 
 | command | step | a crash or failure after it leaves | the same command again |
 |---|---|---|---|
-| journal | 1 the secondary's has the size | journals of different size | goes on with 2 |
-| | 2 the primary's has the size | | done |
+| journal | 1 the primary answers, and journals are written | nothing | begins anew |
+| | 2 the secondary's has the size | journals of different size | goes on with 3 |
+| | 3 the primary's has the size | | done |
 | volume | 1 both sides could do it | nothing | begins anew |
 | | 2 the secondary's grows | an SVOL that is longer than its PVOL: journals never reach beyond it | goes on with 3 |
 | | 3 the primary's grows | | done |
@@ -19,9 +20,11 @@ from typing import Final
 
 from controller.api.lifecycle import JournalResize, VolumeResize
 from controller.api.models import Group, Volume
-from controller.errors import ConflictError, NotFoundError, UsageError
+from controller.errors import ConflictError, NotFoundError, PairvolError, PeerError, UsageError
+from controller.units import format_size
 from hostagent.api.models import Pair
 from hostagent.api.volumes import JournalSize, JournalSizes, ResizeSide, SideResize, VolumeSize, VolumeSizes
+from hostagent.commands.journals import journal_sides
 from hostagent.host import Host
 
 LINK_SECONDS: Final = 5.0
@@ -39,13 +42,38 @@ def resize_journal(host: Host, group: str, order: JournalSize) -> JournalSizes:
             f"the journals of {group} cannot both lie on {order.journal_volumes[0]}",
             hint="Say which side with --side primary or --side secondary.",
         )
+    refuse_taken_over(pair, "resize the journals of")
+    if order.side is ResizeSide.BOTH:
+        _refuse_half(host, pair)
     sizes: dict[str, int] = {}
     for side in (ResizeSide.SECONDARY, ResizeSide.PRIMARY):
         if order.side in (side, ResizeSide.BOTH):
-            moved = _journal_at(host, pair, side, order)
-            sizes[side.value] = moved.journal_bytes
+            try:
+                sizes[side.value] = _journal_at(host, pair, side, order).journal_bytes
+            except PairvolError as error:
+                if sizes:
+                    done = f"The journal of {pair.secondary.site} has {format_size(sizes['secondary'])} already"
+                    error.hint = f"{error.hint} {done}; the same command goes on from there.".strip()
+                raise
     _wait_linked(host, pair)
     return JournalSizes(group=group, **sizes)
+
+
+def _refuse_half(host: Host, pair: Pair) -> None:
+    """Refuse before anything is done what the primary, which comes last, would refuse."""
+    group, site, primary = pair.group, pair.primary.site, journal_sides(host, pair.group).primary
+    if primary is None:
+        raise PeerError(
+            f"cannot resize the journals of {group}: {site} does not answer",
+            hint=f'Nothing was changed; see "pairvol pair status {group}".',
+            group=group,
+        )
+    if not primary.acquisition:
+        raise ConflictError(
+            f"cannot resize the journals of {group}: acquisition at {site} is stopped",
+            hint=f'Nothing was changed; start it first: "pairvol journal start {group}".',
+            group=group,
+        )
 
 
 def _wait_linked(host: Host, pair: Pair) -> None:
@@ -67,7 +95,6 @@ def resize_own_journal(host: Host, group: str, order: JournalResize) -> Group:
 
 def _journal_at(host: Host, pair: Pair, side: ResizeSide, order: JournalSize) -> Group:
     site = (pair.primary if side is ResizeSide.PRIMARY else pair.secondary).site
-    refuse_taken_over(pair, "resize the journals of")
     resize = JournalResize(size_bytes=order.size_bytes, journal_volumes=order.journal_volumes)
     if site == host.site:
         return resize_own_journal(host, pair.group, resize)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.errors import ConflictError, UsageError
+from controller.errors import ConflictError, PeerError, UsageError
 from hostagent.api.models import PairSplit, PairState
 from hostagent.api.volumes import JournalSize, ResizeSide
 from tests.integration.hostagent.conftest import BLOCK, JOURNAL_BYTES, VOLUME_BYTES, Case
@@ -27,6 +27,25 @@ def test_both_journals_from_the_secondarys_host(case: Case) -> None:
     case.wait_restored(3, 19)
     with pytest.raises(UsageError, match="cannot both lie"):
         case.tokyo.resize_journal(case.name, JournalSize(journal_volumes=["fast"]))
+
+
+def test_both_journals_or_neither_where_the_primary_is_known_to_refuse(case: Case) -> None:
+    case.pair()
+    before = case.osaka.journal(case.name).secondary
+    size = JournalSize(size_bytes=8 * JOURNAL_BYTES)
+    case.tokyo.stop_journal(case.name)
+    for agent in (case.tokyo, case.osaka):
+        with pytest.raises(ConflictError, match="acquisition at tokyo is stopped") as stopped:
+            agent.resize_journal(case.name, size)
+        assert f'"pairvol journal start {case.name}"' in stopped.value.hint
+    case.linked.first.kill_site()
+    case.wait_state(PairState.PSUE, case.osaka)
+    with pytest.raises(PeerError, match="tokyo does not answer"):
+        case.osaka.resize_journal(case.name, size)
+    kept = case.osaka.journal(case.name).secondary
+    assert before is not None
+    assert kept is not None
+    assert kept.journal_uuid == before.journal_uuid
 
 
 def test_a_paired_volume_grows_at_both_sites(case: Case) -> None:
