@@ -17,7 +17,7 @@ from typing import Final
 
 import psutil
 
-from controller.errors import ConflictError, NotFoundError, PairvolError
+from controller.errors import ConflictError, IntegrityError, NotFoundError, PairvolError, UsageError
 from hostagent.cli.demo import devices
 from hostagent.cli.demo.processes import MARK, ended, marked_processes
 from hostagent.cli.demo.sites import Site, TwoSites
@@ -46,22 +46,29 @@ class Workspace:
     @classmethod
     def create(cls, directory: Path | None) -> Workspace:
         """A new directory, or an empty one of the user's; the record is in it when this returns."""
-        made = directory is None or not directory.exists()
-        if directory is None:
-            directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PARENT))
-        else:
-            directory = directory.resolve()
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if (directory / RECORD).exists():
-            raise ConflictError(
-                f"{directory} holds a demonstration already",
-                hint=f'End it with "pairvol demo --stop --dir {directory}", or choose another --dir.',
-            )
-        if any(directory.iterdir()):
-            raise ConflictError(f"{directory} is not empty", hint="Give --dir an empty or a new directory.")
-        workspace = cls(directory, TwoSites.create(directory), made)
-        workspace.logs.mkdir()
-        workspace.record(os.getpid())
+        try:
+            made = directory is None or not directory.exists()
+            if directory is None:
+                directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PARENT))
+            else:
+                directory = directory.resolve()
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if (directory / RECORD).exists():
+                raise ConflictError(
+                    f"{directory} holds a demonstration already",
+                    hint=f'End it with "pairvol demo --stop --dir {directory}", or choose another --dir.',
+                )
+            if any(directory.iterdir()):
+                raise ConflictError(f"{directory} is not empty", hint="Give --dir an empty or a new directory.")
+            workspace = cls(directory, TwoSites.create(directory), made)
+            workspace.logs.mkdir()
+            workspace.record(os.getpid())
+        except OSError as error:
+            words = (error.strerror or str(error)).lower()
+            raise UsageError(
+                f"cannot make a demonstration in {directory or PARENT}: {words}",
+                hint="Give --dir a new directory in a place where one can be made.",
+            ) from error
         return workspace
 
     @classmethod
@@ -69,12 +76,18 @@ class Workspace:
         """An existing demonstration, told by its record."""
         try:
             record = json.loads((directory / RECORD).read_text())
-        except FileNotFoundError:
+            primary, secondary = (
+                Site(entry["name"], directory / entry["name"], entry["agent_port"]) for entry in record["sites"]
+            )
+            made = bool(record["made"])
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(f"no demonstration in {directory}", hint="Name its directory with --dir.") from None
-        primary, secondary = (
-            Site(entry["name"], directory / entry["name"], entry["agent_port"]) for entry in record["sites"]
-        )
-        return cls(directory, TwoSites(directory, primary, secondary), record["made"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"cannot read {directory / RECORD}, the record of a demonstration: {error}",
+                hint="Remove that directory by hand when nothing in it is of use.",
+            ) from error
+        return cls(directory, TwoSites(directory, primary, secondary), made)
 
     def record(self, owner: int | None) -> None:
         """Write the record; `owner` is the program that runs the demonstration, None once it is kept."""
