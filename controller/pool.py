@@ -18,7 +18,7 @@ from controller.errors import CapacityError, ConflictError, UsageError
 from controller.journal.access import volume_size_bytes
 from controller.journal.layout import SIZE_BYTES_MIN
 from controller.state import Phase, PoolRecord, StateDocument
-from controller.volumes import check_backing, refuse_shared
+from controller.volumes import check_backing, refuse_shared, refuse_too_long
 
 
 def show_all(appliance: Appliance) -> list[PoolVolume]:
@@ -117,6 +117,7 @@ def _new_record(appliance: Appliance, request: PoolAdd) -> PoolRecord:
         path, size_bytes, phase = str(appliance.paths.pool_image(request.name)), request.size_bytes or 0, Phase.CREATING
         if os.path.lexists(path):
             raise ConflictError(f"{path} is there but belongs to no pool volume", hint="Move that file away.")
+        refuse_too_long(path, size_bytes)
     if size_bytes < SIZE_BYTES_MIN:
         raise CapacityError(
             f"pool volume {request.name} of {size_bytes} bytes is too small for a journal",

@@ -19,6 +19,7 @@ from controller.errors import ConflictError, NotFoundError, PairvolError
 from controller.keeper import ServerPlan
 from controller.state import GroupRecord
 from controller.tls import End
+from controller.units import counted
 from controller.volume.refusals import named
 
 READY_PROBE_SECONDS: Final = 1.0
@@ -122,8 +123,9 @@ def refuse_connected(appliance: Appliance, server: str, doing: str, volume: str 
             return
         if time.monotonic() > deadline:
             raise ConflictError(
-                f"cannot {doing}: {connected['connections']} client(s) are connected to volume {connected['name']}",
-                hint=f'Unmount it and detach it ("pairvol volume detach {connected["name"]}"), then try again.',
+                f"cannot {doing}: {counted(connected['connections'], 'client')} connected to volume "
+                f"{connected['name']} at {appliance.config.site}",
+                hint=f'Unmount it there and detach it, "pairvol volume detach {connected["name"]}", then try again.',
                 volume=connected["name"],
                 connections=connected["connections"],
             )

@@ -130,7 +130,9 @@ def check_backing(path: str, size_bytes: int) -> None:
         # O_EXCL on a block device is refused while a file system or another owner has it.
         file = os.open(path, flags | (os.O_EXCL if stat.S_ISBLK(kind) else 0))
     except FileNotFoundError as error:
-        raise NotFoundError(f"backing {path} does not exist", hint="Make it first, or leave --backing out.") from error
+        raise NotFoundError(
+            f"backing {path} does not exist", hint="Make it first, or give a size alone to have one made."
+        ) from error
     except OSError as error:
         raise ConflictError(
             f"cannot use backing {path}: {os.strerror(error.errno or 0).lower()}",
@@ -171,7 +173,7 @@ def refuse_too_long(path: str, size_bytes: int) -> None:
         return
     raise CapacityError(
         f"no file at {Path(path).parent} can be {format_size(size_bytes)} long",
-        hint="Give a smaller size, or a block device with --backing.",
+        hint="Give a smaller size, or an existing block device.",
         path=path,
         size_bytes=size_bytes,
     )
