@@ -54,8 +54,9 @@ def parse_address(text: str) -> Address:
         return Address(path=path)
     tls = stripped.startswith("https://")
     host, colon, port = stripped.removeprefix("https://" if tls else "http://").rstrip("/").rpartition(":")
+    whole = host.startswith("[") == host.endswith("]")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not whole or not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UsageError(
             f"{text!r} is not an address", hint="Write unix:/run/pairvol/controller.sock or 127.0.0.1:7801."
         )

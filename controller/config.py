@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from controller.addresses import WILDCARDS, Address, check_loopback, parse_listener
 from controller.api.models import Name
+from controller.durable import hint_for
 from controller.errors import NotFoundError, UsageError
 from controller.tls import Certificates, TlsSettings
 from controller.units import parse_size
@@ -199,7 +200,8 @@ def load_settings(kind: type[Settings], path: str | os.PathLike[str]) -> Setting
             f"configuration {path} does not exist", hint="Name an existing file with --config."
         ) from error
     except OSError as error:
-        raise UsageError(f"cannot read configuration {path}: {os.strerror(error.errno or 0).lower()}") from error
+        words = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"cannot read configuration {path}: {words}", hint=hint_for(error)) from error
     except ValueError as error:  # TOML and UTF-8 errors both are
         raise UsageError(
             f"configuration {path} is not TOML: {_lowered(str(error))}", hint="Mend that line and try again."

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.durable import hint_for
 from controller.errors import StorageError
 from controller.journal.layout import BLOCK_BYTES, Flag, Kind, group_tag, records_valid
 from controller.journal.markers import parse_marker
@@ -88,5 +89,6 @@ def _extract(journal: JournalVolume, record: np.void, directory: Path) -> str:
             for view in journal.data_views(int(record["data_position"]), int(record["data_blocks"])):
                 out.write(view)
     except OSError as error:
-        raise StorageError(f"cannot write {file}: {(error.strerror or str(error)).lower()}", path=str(file)) from error
+        words = (error.strerror or str(error)).lower()
+        raise StorageError(f"cannot write {file}: {words}", hint=hint_for(error), path=str(file)) from error
     return str(file)

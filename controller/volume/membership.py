@@ -67,7 +67,10 @@ class Membership(Changes):
             if not gone:
                 return self._path_of_journal("leave the group").appender.tail
             if len(gone) == len(self.volumes):
-                raise ConflictError("the last volume does not leave its group", hint='Delete the pair instead: "pairvol pair delete {group}".')
+                raise ConflictError(
+                    "the last volume does not leave its group",
+                    hint='Delete the pair instead: "pairvol pair delete {group}".',
+                )
             path = self._steady("leave the group")
             path.close_gate()
             try:

@@ -14,7 +14,7 @@ import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from controller.errors import ConflictError, PeerError
+from controller.errors import ConflictError, NotFoundError, PeerError
 from hostagent.api.routes.dependencies import Here
 from hostagent.client import TAKEOVER_SECONDS
 from hostagent.copy_manager.runner import PairRunner
@@ -65,7 +65,7 @@ def relay(host: Host, name: str, request: Request, body: bytes) -> httpx.Respons
     channel = host.hosts.get(name)
     if channel is None:
         known = ", ".join(sorted([host.config.host_name, *host.hosts]))
-        raise ConflictError(
+        raise NotFoundError(
             f"host {name} is not known at {host.config.host_name}",
             hint=f"Known are {known}; add [hosts.{name}] to the agent's configuration.",
             host=name,

@@ -7,7 +7,7 @@ Keys are only ever added.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -73,9 +73,9 @@ class PairPolicy(Shape):
     trigger: Trigger = Trigger.NOTIFICATION
     schedule_seconds: Annotated[float, Field(gt=0)] = 60.0
     fill_percent: Annotated[float, Field(gt=0, lt=100)] = 50.0
-    restore: Annotated[str, Field(pattern="^(at_once|later)$")] = "at_once"
-    purge: Annotated[str, Field(pattern="^(at_once|command)$")] = "at_once"
-    resync: Annotated[str, Field(pattern="^(auto|command)$")] = "auto"  # after a full journal
+    restore: Literal["at_once", "later"] = "at_once"
+    purge: Literal["at_once", "command"] = "at_once"
+    resync: Literal["auto", "command"] = "auto"  # after a full journal
     on_full: OnFull = OnFull.SUSPEND
     limit_bytes_per_second: Limit | None = None  # of the transfer; None: no limit
     limit_serial: Count = 0  # how often that was changed; the higher of two records says it
@@ -89,9 +89,9 @@ class PairCreate(Shape):
     group: Name
     primary: SiteVolumes
     secondary: SiteVolumes
-    journal_bytes: Count | None = None
+    journal_bytes: Annotated[int, Field(gt=0)] | None = None
     journal_volumes: list[Name] = Field(default_factory=list)
-    secondary_journal_bytes: Count | None = None
+    secondary_journal_bytes: Annotated[int, Field(gt=0)] | None = None
     secondary_journal_volumes: list[Name] = Field(default_factory=list)
     journal_visible: bool = False
     initial_copy: InitialCopyMethod = InitialCopyMethod.DIRECT

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from controller.errors import UsageError
 from controller.units import parse_duration, parse_size, parse_time
 from hostagent.cli import pair_options as options
 from hostagent.cli.pair_options import GroupArgument
@@ -150,7 +152,10 @@ def _history(session: Session, group: str | None, since: str | None, *, watch: b
 
     if group is None or watch:
         raise typer.BadParameter("give one GROUP, and no --watch", param_hint="--history")
-    past = session.agent.pair_history(group, max(0, parse_time(since or "-24h")))
+    begin = max(0, parse_time(since or "-24h"))
+    if begin > time.time_ns():
+        raise UsageError(f"{since} has not come yet", hint="Give a time that is past, such as --since -7d.")
+    past = session.agent.pair_history(group, begin)
     session.show(past, lambda: history_text(past))
 
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from controller.addresses import callable_address
+from controller.addresses import callable_address, parse_address
+from controller.durable import hint_for
 from controller.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -117,14 +118,21 @@ def plain(data: Any) -> Any:
 
 def checked_address(text: str) -> str:
     """An agent's address as the client takes it; a bare HOST:PORT is HTTP."""
-    if text.startswith(("unix:/", "http://", "https://")):
+    if text.startswith("unix:/"):
         return text
     if text.startswith("/"):
         return f"unix:{text}"
-    if "/" not in text and text.rpartition(":")[2].isdigit():
-        return f"http://{text}"
+    try:
+        if text.startswith(("http://", "https://")):
+            parse_address(text)
+            return text
+        if "/" not in text:
+            return parse_address(text).url
+    except UsageError:
+        pass
     raise UsageError(
-        f"{text!r} is not an agent's address", hint="Write https://HOST:PORT, http://HOST:PORT or unix:/PATH."
+        f"{text!r} is not an agent's address",
+        hint="Write it as https://tokyo.example:7811, 127.0.0.1:7811 or unix:/run/pairvol/agent.sock.",
     )
 
 
@@ -148,8 +156,14 @@ def _configured(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise NotFoundError(f"configuration file {path} does not exist", hint="Check --config.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read configuration {path}: {error}", hint='Run "pairvol check".') from None
+    except OSError as error:
+        words = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"cannot read configuration {path}: {words}", hint=hint_for(error)) from None
+    except ValueError as error:  # TOML and UTF-8 errors both are
+        words = str(error)
+        raise UsageError(
+            f"configuration {path} is not TOML: {words[:1].lower()}{words[1:]}", hint="Mend that line and try again."
+        ) from None
 
 
 OPTIONS: Final = {  # of an order's part, where it is not called as the option is
@@ -191,9 +205,8 @@ def wrong_usage(error: ValidationError) -> UsageError:
     option = OPTIONS.get(part, f"--{part.replace('_', '-')}")
     if first.get("ctx", {}).get("pattern") == NAME.pattern:
         return UsageError(f"{first['input']!r} is not a name, as {option} must be", hint=NAME_HINT)
-    return UsageError(
-        f"{first['input']!r} is not a valid {option}: {first['msg'].lower()}", hint="Correct it; nothing was done."
-    )
+    words = first["msg"].lower().replace("_", "-")  # as the option's words are written
+    return UsageError(f"{first['input']!r} is not a valid {option}: {words}", hint="Correct it; nothing was done.")
 
 
 def verb(app: typer.Typer, name: str, *, data: bool = True) -> Callable[[Verb], Verb]:

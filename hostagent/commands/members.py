@@ -159,7 +159,11 @@ def _volume(side: SideMembers, name: str) -> Volume:
     for volume in side.volumes:
         if volume.name == name:
             return volume
-    raise NotFoundError(f"volume {name} does not exist at the primary site", hint="Create it first.", volume=name)
+    raise NotFoundError(
+        f"volume {name} does not exist at the primary site",
+        hint=f'Create it there first, such as "pairvol volume create {name} 10G".',
+        volume=name,
+    )
 
 
 def _indices_of(host: Host, pair: Pair, names: Sequence[str], here: SideMembers, there: SideMembers) -> list[int]:

@@ -82,7 +82,10 @@ def _check_volumes(host: Host, order: SideOrder, role: Role) -> list[GroupVolume
         if volume is None:
             if role is Role.SECONDARY:
                 continue
-            raise NotFoundError(f"volume {wanted.name} does not exist at {host.site}", hint="Create it first.")
+            raise NotFoundError(
+                f"volume {wanted.name} does not exist at {host.site}",
+                hint=f'Create it there first, such as "pairvol volume create {wanted.name} 10G".',
+            )
         if volume.group not in (None, order.pair.group):
             raise ConflictError(
                 f"volume {wanted.name} of {host.site} is already in group {volume.group}",
@@ -97,9 +100,10 @@ def _check_volumes(host: Host, order: SideOrder, role: Role) -> list[GroupVolume
                 volume=wanted.name,
             )
         if wanted.name in attached and volume.group is None and (role is Role.SECONDARY or len(order.volumes) > 1):
+            rule = "replication is to write to it" if role is Role.SECONDARY else "volumes of one pair get one server"
             raise ConflictError(
-                f"volume {wanted.name} of {host.site} is attached",
-                hint=f'Unmount it, then "pairvol volume detach {wanted.name}".',
+                f"volume {wanted.name} of {host.site} is attached, and {rule}",
+                hint=f'Unmount it, then "pairvol volume detach {wanted.name}" at {host.site}.',
                 volume=wanted.name,
             )
         found.append(wanted.model_copy(update={"size_bytes": volume.size_bytes}))

@@ -86,7 +86,7 @@ def test_a_lag_that_is_not_known_is_drawn_dashed_as_at_least(tmp_path: Path) -> 
     wanted = [(known, "1m", "2"), (bound, "1m", None), (known, "3m", None), (bound, "3m", "61")]
     rules = ["rule_files: []", "tests:", "  - interval: 1m", "    input_series:"]
     for name, values in series.items():
-        rules += [f"      - series: '{name}{{group=\"db\",instance=\"tokyo\"}}'", f"        values: {values}"]
+        rules += [f'      - series: \'{name}{{group="db",instance="tokyo"}}\'', f"        values: {values}"]
     rules.append("    promql_expr_test:")
     for expression, moment, value in wanted:
         rules += [f"      - expr: '{expression}'", f"        eval_time: {moment}"]
