@@ -32,10 +32,11 @@ class Ledger:
                 self._drills[drill.number] = drill
 
     def write(self, drill: Drill) -> Drill:
-        """Durable when this returns."""
+        """Durable when this returns. StorageError: what is known of the drill is what was known before."""
         with self._lock:
-            self._drills[drill.number] = drill
-            if append_line(self._path, drill.model_dump_json()) > FILE_BYTES_MAX:
+            size = append_line(self._path, drill.model_dump_json())
+            self._drills[drill.number] = drill  # what a restart finds is told
+            if size > FILE_BYTES_MAX:
                 self._compact()
         return drill
 

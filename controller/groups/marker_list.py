@@ -57,13 +57,23 @@ class MarkerList:
         durable.write_bytes(self._path, b"".join(each.model_dump_json().encode() + b"\n" for each in markers))
 
     def collect(self, markers: Iterable[Marker]) -> None:
-        """Restore comes past these: keep those that are listed and not known yet."""
-        named = [found for marker in markers if (found := _listed(marker)) is not None]
-        if named:
-            known = {(marker.sequence, marker.time_ns) for marker in self.all()}
-            for marker in named:
-                if (marker.sequence, marker.time_ns) not in known:
-                    self.add(marker)
+        """Restore comes past these: keep those that are listed; durable when this returns.
+
+        One that is known is written again: who wrote it may have died before its sync.
+        """
+        for marker in _named(markers):
+            self.add(marker)
+
+    def complete(self, markers: Iterable[Marker]) -> None:
+        """Keep those of these that are listed and not known yet."""
+        known = {(marker.sequence, marker.time_ns) for marker in self.all()}
+        for marker in _named(markers):
+            if (marker.sequence, marker.time_ns) not in known:
+                self.add(marker)
+
+
+def _named(markers: Iterable[Marker]) -> list[NamedMarker]:
+    return [found for marker in markers if (found := _listed(marker)) is not None]
 
 
 def _listed(marker: Marker) -> NamedMarker | None:

@@ -52,7 +52,7 @@ def listed(appliance: Appliance, name: str) -> list[NamedMarker]:
     known = marker_list(appliance, name)
     if group.role is Role.PRIMARY:
         with suppress(PairvolError):  # the list is as good as it was
-            known.collect(_of_suspension(appliance, group))
+            known.complete(_of_suspension(appliance, group))
     return known.all()
 
 

@@ -49,9 +49,6 @@ class Book:
 
     def append(self, line: Line, *, synced: bool = False) -> None:
         """StorageError when the disk refuses: then it is not there."""
-        with durable.refusals(self._path):
-            if synced and self._path.exists():
-                durable.sync_directory(self._path.parent)  # it may have been made by a line that was not synced
         size = append_line(self._path, line.model_dump_json(exclude_defaults=False), synced=synced)
         if size > self._bytes_max:
             self._compact(line)

@@ -12,7 +12,7 @@ from controller.api.drills import Drill, DrillState
 from controller.api.markers import NamedMarker
 from controller.drills import ledger as ledgers
 from controller.drills.ledger import Ledger
-from controller.errors import StorageError
+from controller.errors import DiskFullError, StorageError
 from controller.groups.marker_list import MarkerList
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.lines import append_line, parsed_lines
@@ -47,6 +47,83 @@ def test_a_line_that_a_crash_cut_is_passed_over_and_the_next_one_is_whole(tmp_pa
     assert list(parsed_lines(tmp_path / "none")) == []
 
 
+def _fail(number: int) -> None:
+    raise OSError(number, os.strerror(number))
+
+
+def refuse(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sync fails from here on."""
+    monkeypatch.setattr(os, "fsync", lambda file: _fail(number))
+
+
+@pytest.mark.parametrize(("number", "expected"), [(errno.EIO, StorageError), (errno.ENOSPC, DiskFullError)])
+def test_a_line_that_the_disk_refused_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[StorageError]
+) -> None:
+    path = tmp_path / "lines"
+    append_line(path, '{"a":1}')
+    before = path.read_bytes()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", lambda file: None if os.path.isdir(f"/proc/self/fd/{file}") else _fail(number))
+        with pytest.raises(expected, match=r"cannot write .*lines"):
+            append_line(path, '{"a":2}')
+    assert path.read_bytes() == before
+
+
+def test_a_file_whose_name_is_not_durable_takes_no_line_however_often_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lines"
+    with directory_sync_fails(monkeypatch):
+        for _ in range(2):
+            with pytest.raises(StorageError, match=r"cannot write .*lines"):
+                append_line(path, '{"a":1}')
+    assert list(parsed_lines(path)) == []
+    append_line(path, '{"a":2}')
+    assert list(parsed_lines(path)) == [{"a": 2}]
+
+
+def test_a_line_whose_sync_failed_is_not_found_by_who_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markers = MarkerList(tmp_path / "markers.jsonl")
+    synced: list[int] = []
+    markers.collect([marker(3)])
+    with monkeypatch.context() as broken:
+        refuse(errno.EIO, broken)
+        with pytest.raises(StorageError, match="input/output error"):
+            markers.collect([marker(9)])
+    assert [each.sequence for each in markers.all()] == [3]
+    monkeypatch.setattr(os, "fsync", synced.append)
+    markers.collect([marker(9)])
+    assert synced
+    assert [each.sequence for each in markers.all()] == [3, 9]
+
+
+def test_a_marker_that_restore_passes_again_is_synced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wrote it may have been killed before its sync: being readable says nothing."""
+    markers = MarkerList(tmp_path / "markers.jsonl")
+    markers.collect([marker(3)])
+    with monkeypatch.context() as broken:
+        refuse(errno.EIO, broken)
+        with pytest.raises(StorageError):
+            markers.collect([marker(3)])
+    assert [each.sequence for each in markers.all()] == [3]
+
+
+def test_a_ledger_that_the_disk_refused_tells_what_a_restart_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path / "drills.jsonl")
+    ledger.write(drill(1))
+    with monkeypatch.context() as broken:
+        refuse(errno.EIO, broken)
+        for each in (drill(1, state=DrillState.STOPPED), drill(2)):
+            with pytest.raises(StorageError):
+                ledger.write(each)
+    assert ledger.all() == Ledger(tmp_path / "drills.jsonl").all() == [drill(1)]
+
+
 def test_markers_that_restore_passes_again_are_listed_once_in_order(tmp_path: Path) -> None:
     markers = MarkerList(tmp_path / "markers.jsonl")
     markers.collect([marker(3, "first"), Marker(4, 1, pack_marker(MarkerKind.RESUMED, epoch="e")), marker(9, "last")])
@@ -58,38 +135,6 @@ def test_markers_that_restore_passes_again_are_listed_once_in_order(tmp_path: Pa
     assert [each.sequence for each in markers.all()] == [3, 4, 9]
     markers.add(NamedMarker(name="other", sequence=12, time_ns=5))
     assert [each.name for each in markers.all()] == ["first", "resumed", "last", "other"]
-
-
-def test_a_line_whose_sync_failed_is_not_found_by_who_tries_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    markers = MarkerList(tmp_path / "markers.jsonl")
-    synced: list[int] = []
-    markers.collect([marker(3)])
-    with monkeypatch.context() as broken:
-        broken.setattr(os, "fsync", _refuse)
-        with pytest.raises(StorageError, match="input/output error"):
-            markers.collect([marker(9)])
-    assert [each.sequence for each in markers.all()] == [3]
-    monkeypatch.setattr(os, "fsync", synced.append)
-    markers.collect([marker(9)])
-    assert synced
-    assert [each.sequence for each in markers.all()] == [3, 9]
-
-
-def test_a_new_list_whose_name_is_not_durable_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "lines"
-    with directory_sync_fails(monkeypatch):
-        for _ in range(2):  # the second would have been taken for one of a file whose name is durable
-            with pytest.raises(StorageError, match="input/output error"):
-                append_line(path, "1")
-    assert not path.exists()
-    append_line(path, "2")
-    assert list(parsed_lines(path)) == [2]
-
-
-def _refuse(_file: int) -> None:
-    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_the_ledger_keeps_the_last_word_on_each_drill(tmp_path: Path) -> None:
