@@ -48,14 +48,14 @@ def start(appliance: Appliance, name: str, order: DrillStart) -> Drill:
             document = appliance.store.document
             stores = [(image, document.volume(image.volume).backing) for image in drill.images]
             appliance.images.start(stores)
-        except (PairvolError, OSError) as error:
+            drill = drill.model_copy(update={"state": DrillState.OPEN, "ready_seconds": time.monotonic() - began})
+            _keep(appliance, drill)
+            if drill.lease_seconds is not None:
+                appliance.leases.renew(drill.number, drill.lease_seconds)
+            appliance.ledger.write(drill)
+        except (PairvolError, OSError) as error:  # who is told of an error must not find restore held
             finish(appliance, drill, DrillState.FAILED, str(error))
             raise
-        drill = drill.model_copy(update={"state": DrillState.OPEN, "ready_seconds": time.monotonic() - began})
-        _keep(appliance, drill)
-        if drill.lease_seconds is not None:
-            appliance.leases.renew(drill.number, drill.lease_seconds)
-        appliance.ledger.write(drill)
     words = f"group {name}: drill {drill.number} open at sequence {drill.sequence}, restore waits"
     appliance.events.emit("info", "drill.started", words, {"number": drill.number}, group=name)
     return drill
