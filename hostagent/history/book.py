@@ -7,10 +7,12 @@ passed over. For one thread at a time.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from controller import durable
+from controller.errors import StorageError
 from controller.lines import append_line
 from hostagent.history.lines import LINE, LagLine, Line, Spreading, TakeoverLine, end_of
 
@@ -29,11 +31,12 @@ class Book:
         self._bytes_max = bytes_max
 
     def content(self) -> bytes:
-        """The file as it is; `parsed` understands it, and takes longer."""
-        try:
-            return self._path.read_bytes()
-        except FileNotFoundError:
-            return b""
+        """The file as it is; `parsed` understands it, and takes longer. StorageError when it cannot be read."""
+        with durable.refusals(self._path):
+            try:
+                return self._path.read_bytes()
+            except FileNotFoundError:
+                return b""
 
     def lines(self) -> list[Line]:
         """Everything that is remembered, in the order in which it was written."""
@@ -49,9 +52,9 @@ class Book:
 
     def append(self, line: Line, *, synced: bool = False) -> None:
         """StorageError when the disk refuses: then it is not there."""
-        size = append_line(self._path, line.model_dump_json(exclude_defaults=False), synced=synced)
-        if size > self._bytes_max:
-            self._compact(line)
+        if append_line(self._path, line.model_dump_json(exclude_defaults=False), synced=synced) > self._bytes_max:
+            with suppress(StorageError):  # the line is there; the next one tries again
+                self._compact(line)
 
     def _compact(self, newest: Line) -> None:
         """Old minutes become hours, old hours days; then what is oldest goes, until half of the room is free."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from controller.errors import PairvolError
+from controller.errors import PairvolError, StorageError
 from hostagent.api.drills import DrillReport
 from hostagent.api.history import PairHistory, TakeoverEntry
 from hostagent.api.models import Pair, TakeoverReport
@@ -55,9 +55,13 @@ def history(host: Host, group: str, since_ns: int) -> PairHistory:
 
 
 def remember_takeover(host: Host, runner: PairRunner, pair: Pair, report: TakeoverReport, *, again: bool) -> None:
-    """Durable when this returns. `again`: the command found the takeover done."""
+    """Durable when this returns, or told as an event. `again`: the command found the takeover done."""
     entry = runner.ask(lambda facts: takeover_entry(host.site, report, facts, now(), again=again))
-    host.history.took_over(pair, entry)
+    try:
+        host.history.took_over(pair, entry)
+    except StorageError as error:  # must not make a takeover look as if it had failed
+        words = f"the takeover of {pair.group} is missing from its past: {error.message}"
+        host.events.emit("error", "history.failed", words, {"hint": error.hint}, group=pair.group)
 
 
 def takeovers_here(host: Host, group: str, since_ns: int) -> list[TakeoverEntry]:

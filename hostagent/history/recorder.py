@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from controller.errors import PairvolError
+from controller.errors import StorageError
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairState
 from hostagent.copy_manager.facts import Instant
@@ -108,12 +108,15 @@ class History:
             self._marks.set(pair.group, now.wall_ns if known.minute.quiet else known.minute.at_ns)
 
     def took_over(self, pair: Pair, entry: TakeoverEntry) -> None:
-        """Durable when this returns; a generation is taken once, so the first entry of it counts."""
+        """Durable when this returns; a generation is taken once, so the first entry of it counts.
+
+        StorageError when the disk refuses: the takeover is as done as it was.
+        """
         with self._lock:
             known = {(line.pair, line.takeover.generation) for line in self._book(pair.group).takeovers()}
             if (pair.uuid, entry.generation) not in known:
                 line = TakeoverLine(pair=pair.uuid, at_ns=entry.ended_ns, takeover=entry)
-                self._write(pair.group, line, synced=True)
+                self._book(pair.group).append(line, synced=True)
 
     def lines(self, pair: Pair) -> tuple[list[Line], int]:
         """What is remembered of a pair, the minute under way too; and up to when it is known to last."""
@@ -171,13 +174,14 @@ class History:
             self._write(group, known.minute.line(known.pair))
         known.minute = Minute(now.wall_ns, now.wall_ns)
 
-    def _write(self, group: str, line: Line, *, synced: bool = False) -> None:
+    def _write(self, group: str, line: Line) -> None:
+        """A disk that refuses costs a line of the past, and stops nobody."""
         try:
-            self._book(group).append(line, synced=synced)
+            self._book(group).append(line)
             self._refused = False
-        except (OSError, PairvolError) as error:  # of a line, or of the ledger that it made too long
+        except StorageError as error:
             if not self._refused:
-                _log.error("cannot write the ledger of %s: %s", group, error)
+                _log.error("the past of %s has a gap: %s", group, error.message)
             self._refused = True
 
     def _book(self, group: str) -> Book:

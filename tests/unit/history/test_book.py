@@ -46,3 +46,14 @@ def test_the_name_of_a_file_is_durable_with_its_first_durable_line(
     assert synced == []
     book.append(line(2), synced=True)
     assert synced == [tmp_path]
+
+
+def test_a_line_is_there_though_the_file_cannot_be_made_shorter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book(tmp_path / "db.jsonl", bytes_max=1)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "rename", lambda *_: refuse(0))
+        for at_ns in (1, 2):
+            book.append(line(at_ns), synced=True)
+    assert book.lines() == [line(1), line(2)]

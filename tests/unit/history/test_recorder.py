@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.api.models import InitialCopyMethod
+from controller.errors import StorageError
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairPolicy, PairState, SiteVolumes
 from hostagent.copy_manager.facts import Instant
@@ -19,6 +20,7 @@ from hostagent.history.book import Book
 from hostagent.history.lines import LagLine, StateLine
 from hostagent.history.recorder import History
 from hostagent.history.report import Figures, figures
+from tests.support.disks import directory_sync_fails
 
 EPOCH_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -222,6 +224,19 @@ def test_a_takeover_given_again_is_remembered_once(agent: Agent) -> None:
     agent.history.took_over(agent.pair, entry(3, 0.8))
     agent.see(PairState.SSWS, 1, None)
     assert [(each.generation, each.seconds) for each in agent.figures().takeovers] == [(2, 0.4), (3, 0.8)]
+
+
+def test_a_takeover_that_the_disk_refused_is_not_remembered_until_it_is_given_again(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by a sync of the file that failed, nor by one of its name."""
+    with directory_sync_fails(monkeypatch):
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                agent.history.took_over(agent.pair, entry(2, 0.4))
+    assert agent.history.lines(agent.pair)[0] == []
+    agent.history.took_over(agent.pair, entry(2, 0.4))
+    assert len(agent.history.lines(agent.pair)[0]) == 1
 
 
 def test_a_line_that_a_crash_cut_is_passed_over(agent: Agent) -> None:
