@@ -152,6 +152,7 @@ class PairStore:
         self._lock = threading.Lock()
         pairs = documents.read(path, "pairs", list[Pair], "ask for help")
         self._pairs: dict[str, Pair] = {pair.group: pair for pair in pairs or []}
+        self._certain = True  # that the document of now survives a power cut
 
     def all(self) -> list[Pair]:
         with self._lock:
@@ -190,7 +191,7 @@ class PairStore:
                     hint="An agent with old information is at work; it learns the newer generation by itself.",
                 )
             pair = newest_limit(pair, known)
-            if known != pair:
+            if known != pair or not self._certain:
                 self._write(self._pairs | {pair.group: pair})
 
     def remove(self, group: str) -> None:
@@ -202,6 +203,6 @@ class PairStore:
         try:
             documents.write(self._path, "pairs", [pair.model_dump(mode="json") for pair in pairs.values()])
         except NotDurableError:
-            self._pairs = pairs  # what a restart finds is in force
+            self._pairs, self._certain = pairs, False  # what a restart finds is in force
             raise
-        self._pairs = pairs
+        self._pairs, self._certain = pairs, True

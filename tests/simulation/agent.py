@@ -44,6 +44,7 @@ class MemoryStore(PairStore):
     def __init__(self, pair: Pair) -> None:
         self._lock = threading.Lock()
         self._pairs = {pair.group: pair}
+        self._certain = True
 
     def _write(self, pairs: dict[str, Pair]) -> None:
         self._pairs = pairs

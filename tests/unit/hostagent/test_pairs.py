@@ -78,6 +78,19 @@ def test_what_the_agent_goes_by_is_what_a_restart_finds(
     assert store.all() == PairStore(tmp_path / "pairs.json").all()
 
 
+def test_a_sync_that_failed_is_made_good_when_the_same_is_given_again(
+    tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PairStore(tmp_path / "pairs.json")
+    with directory_sync_fails(monkeypatch):
+        for _ in range(2):
+            with pytest.raises(NotDurableError):
+                store.put(scene.pair)
+    store.put(scene.pair)
+    with directory_sync_fails(monkeypatch):
+        store.put(scene.pair)  # known, and durable: nothing is written
+
+
 def test_a_generation_never_goes_down(tmp_path: Path, scene: Scene) -> None:
     store = PairStore(tmp_path / "pairs.json")
     store.put(scene.pair.model_copy(update={"generation": 3}))
