@@ -43,8 +43,12 @@ def told(appliance: Appliance, server: str) -> plans.ServerDocument | None:
 
 def tell(appliance: Appliance, server: str, document: plans.ServerDocument) -> None:
     """Make what a volume server is told durable."""
+    path = appliance.paths.server_document(server)
     if told(appliance, server) != document:
-        durable.write_json(appliance.paths.server_document(server), document)
+        durable.write_json(path, document)
+    else:  # whoever told it may have failed, or died, before its name was durable
+        with durable.refusals(path):
+            durable.sync_directory(path.parent)
 
 
 def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> None:
