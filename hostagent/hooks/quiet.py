@@ -66,8 +66,8 @@ class Quiet:
                 raise ConflictError(
                     f"a moment of {group} is under way at this host already", hint="Wait for it and try again."
                 )
-            self._moments[group] = moment
             self._note(group, moment, points)
+            self._moments[group] = moment
         try:
             run_all(self._settings.before, self._settings.timeout_seconds, self._with(moment, "before"))
             if points:
@@ -109,9 +109,12 @@ class Quiet:
             self._run_after(moment, result)
         except PairvolError as error:
             first = first or error
-        with self._lock:
-            self._moments.pop(group, None)
-            self._forget(group)
+        try:
+            with self._lock:
+                self._moments.pop(group, None)
+                self._forget(group)
+        except PairvolError as error:
+            first = first or error
         if first is not None:
             self._events.emit("error", "hooks.failed", first.message, group=group)
             if raising is None:
