@@ -69,6 +69,8 @@ class Inspector:
     def since(self, sequence: int) -> VerifyState | None:
         """What was found, as far as it is not of volumes that were copied anew, whole, up to a sequence."""
         state = self.state
+        if state is not None and state.ended and state is not self._kept:
+            state = state.model_copy(update={"ended": False})  # a result that is not durable is none
         if state is None or not any(each.sequence < sequence for each in (*state.different, *state.unsure)):
             return state
         different, unsure = (

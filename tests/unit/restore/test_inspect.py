@@ -189,6 +189,28 @@ def test_what_was_found_is_durable_before_the_pointer_passes(group: Group, monke
     assert places(group.restore(), "unsure") == [(0, 64 * KIB)]  # looked at again; nothing is lost
 
 
+def test_the_end_of_a_run_is_told_when_it_is_durable(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    group.begin()
+    group.primary.digest("r", 0, 0, VOLUME_BYTES)
+    group.end()
+
+    def refuse(*_: object) -> None:
+        raise StorageError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("controller.restore.inspect.durable.write_json", refuse)
+        with pytest.raises(StorageError):
+            group.restore()
+        told = group.inspector.since(0)
+        assert told is not None
+        assert not told.ended, "a result that no restart finds is none"
+    group.program.reset()
+    group.restore()
+    told = group.inspector.since(0)
+    assert told is not None
+    assert told.ended
+
+
 def test_a_repair_takes_off_what_it_mended(group: Group) -> None:
     group.begin()
     group.restore()
