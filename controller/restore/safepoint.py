@@ -92,8 +92,6 @@ class SafePoint:
         for entry in self._entries():
             self._index_end += ENTRY_BYTES
             self._take(entry)
-        for file in (self._data, self._index):  # a process before us may have died before its sync
-            os.fdatasync(file)
 
     @classmethod
     def begin(
@@ -116,11 +114,13 @@ class SafePoint:
         }
         try:
             durable.write_json(directory / "point.json", document)
-        except NotDurableError:
+            return cls(directory, backings, document)
+        except (NotDurableError, OSError) as error:
             with suppress(StorageError):  # else a restart would find it, when more was overwritten unsaved
                 durable.remove(directory / "point.json")
+            if isinstance(error, OSError):
+                raise refused(directory, error) from error
             raise
-        return cls(directory, backings, document)
 
     @classmethod
     def open(cls, directory: Path, backings: Mapping[int, Backing]) -> SafePoint | None:
@@ -131,7 +131,14 @@ class SafePoint:
             durable.remove(directory / "point.json")  # who dropped it may have died before that was durable
             shutil.rmtree(directory, ignore_errors=True)
             return None
-        return cls(directory, backings, document)
+        point = cls(directory, backings, document)
+        try:
+            for file in (point._data, point._index):  # a process before us may have died before its sync
+                os.fdatasync(file)
+        except OSError as error:
+            point.close()
+            raise refused(directory, error) from error
+        return point
 
     @property
     def bytes_saved(self) -> int:

@@ -201,6 +201,32 @@ def test_what_cannot_be_saved_is_refused_each_time(
     point.close()
 
 
+def test_a_safe_point_that_cannot_be_opened_when_it_is_begun_is_none_after_a_restart(
+    volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SafePoint, "__init__", refuse)
+        with pytest.raises(StorageError, match=r"cannot save what a resync overwrites in .*safepoint: input/output"):
+            volumes.begin()
+    assert SafePoint.open(volumes.directory / "safepoint", volumes.backings) is None
+
+
+def test_an_open_safe_point_that_cannot_be_synced_is_refused_by_name(
+    volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes.begin().close()
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    with pytest.raises(StorageError, match=r"cannot save what a resync overwrites in .*safepoint: input/output error"):
+        SafePoint.open(volumes.directory / "safepoint", volumes.backings)
+
+
 def test_damaged_content_is_found_before_anything_is_changed(volumes: Volumes) -> None:
     point = volumes.begin()
     for offset in (0, MIB):
