@@ -322,6 +322,7 @@ class Said(Shape):
     host: str = ""  # the agent that says this
     stands_in: bool = False  # it speaks for a site whose own agent is silent
     drives: bool = True  # its orders are the ones that count there
+    refusal: Failure | None = None  # of its orders to its controller: what a disk there refuses
     divided_generation: Count = 0  # of the newest takeover after which the old primary was seen to serve on
 
 

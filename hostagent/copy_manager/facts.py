@@ -23,7 +23,15 @@ from controller.api.models import (
     Position,
     Role,
 )
-from controller.errors import ConflictError, NotFoundError, PairvolError, PeerError
+from controller.errors import (
+    ConflictError,
+    DiskFullError,
+    NotDurableError,
+    NotFoundError,
+    PairvolError,
+    PeerError,
+    StorageError,
+)
 from controller.journal.pointers import Pointer
 from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.copy_manager.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
@@ -33,6 +41,7 @@ from hostagent.copy_manager.starts import Starts, said_later
 from hostagent.limit import newest_limit
 
 SAMPLES_MAX: Final = 64
+DISK_ERRORS: Final = {kind.__name__ for kind in (StorageError, DiskFullError, NotDurableError)}
 WATCH_NS: Final = 200_000_000  # a watching controller looks at least every 200 ms
 
 
@@ -95,6 +104,7 @@ class Facts:
     source_generation: int = 0  # of the records behind those links
     regions: ChangedRegions | None = None  # of the primary's present set
     refusals: dict[str, Failure] = field(default_factory=dict)  # by kind of action: why it was refused last
+    peer_refusal: Failure | None = None  # of the orders of the other agent: what a disk of its site refuses
     covered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
     looks: Looks = field(default_factory=Looks)  # the same, by the agent's own clock
     behind: Lag | None = None  # as of the last exchange, when both sides were asked one after the other
@@ -130,6 +140,11 @@ class Facts:
         )
 
     @property
+    def refused_by_disk(self) -> Failure | None:
+        """Of the refusals, the first one that the other agent is told: the rest settles between orders."""
+        return next((failure for failure in self.refusals.values() if failure.error in DISK_ERRORS), None)
+
+    @property
     def taken_over(self) -> bool:
         """Whether the secondary site is known to serve the volumes.
 
@@ -163,6 +178,7 @@ class Facts:
             self.covered.clear()
             self.looks.clear()
             self.refusals.clear()
+            self.peer_refusal = None
         self.pair = newest_limit(pair, self.pair)
 
     # -- from the own controller ------------------------------------------------
@@ -243,6 +259,7 @@ class Facts:
         """
         self.contact, self.contact_failure = now, None
         self.peer_host, self.peer_stands_in, self.peer_drives = message.host, message.stands_in, message.drives
+        self.peer_refusal = message.refusal
         # Another pair of that name is as good as none.
         self.peer_lacks_pair = message.pair is None or message.pair.uuid != self.pair.uuid
         if message.pair is None or self.peer_lacks_pair:

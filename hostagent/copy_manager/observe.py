@@ -22,11 +22,10 @@ from controller.api.models import (
     SuspendedCause,
 )
 from controller.api.runs import RunKind
-from controller.errors import DiskFullError, NotDurableError, StorageError
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import OrderCompression
-from hostagent.copy_manager.facts import Facts, Instant, SideFacts
+from hostagent.copy_manager.facts import DISK_ERRORS, Facts, Instant, SideFacts
 from hostagent.copy_manager.lag import NANOSECONDS
 from hostagent.limit import limit_words
 from hostagent.pairs import PairEvent
@@ -206,7 +205,6 @@ def _suspended(facts: Facts, unknown: tuple[Unknown, ...]) -> Observed | None:
     return None
 
 
-DISK_ERRORS: Final = {StorageError.__name__, DiskFullError.__name__, NotDurableError.__name__}
 _SUSPENDED: Final[dict[SuspendedCause | None, tuple[PairEvent, str]]] = {
     SuspendedCause.FULL: (PairEvent.FULL, "the journal of {site} was full"),
     SuspendedCause.ERROR: (PairEvent.FAILED, "the disk of the journal of {site} refused"),
@@ -290,6 +288,8 @@ def _link_fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str
     for kind, failure in facts.refusals.items():
         if kind != OrderCompression.__name__:  # what is not compressed arrives all the same
             return failure.message, failure.hint or None
+    if facts.peer_refusal is not None:
+        return f"{facts.peer_site}: {facts.peer_refusal.message}", facts.peer_refusal.hint or None
     return None
 
 

@@ -194,6 +194,7 @@ def message(facts: Facts) -> Exchange:
         host=facts.host,
         stands_in=facts.stands_in,
         drives=facts.drives,
+        refusal=facts.refused_by_disk,
     )
 
 

@@ -19,10 +19,12 @@ from controller.api.models import (
     VerifyState,
 )
 from controller.api.runs import RunKind
-from controller.errors import PeerError
+from controller.errors import ConflictError, DiskFullError, PeerError
 from hostagent.api.models import ExchangeAnswer, Pair, PairState, PairStatus, Verdict
 from hostagent.config import CopySettings
+from hostagent.copy_manager.actions import OrderCopy
 from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.primary import message
 from hostagent.status import pair_status
 from tests.unit.hostagent.conftest import Scene
 
@@ -273,6 +275,26 @@ def test_what_a_silent_secondary_confirmed_is_the_primarys_own_knowledge(scene: 
         "db is not protected: osaka unknown since 22:15:20.0Z; osaka confirmed journals up to 22:15:00.0Z, "
         "40 KiB came since; journal 3 % full"
     )
+
+
+def test_what_a_disk_refuses_of_the_orders_of_an_agent_is_told_by_both(scene: Scene) -> None:
+    scene.writes(1)
+    scene.copies(1)
+    osaka, tokyo = scene.facts("osaka"), scene.facts()
+    order = OrderCopy.__new__(OrderCopy)
+    for error, told in (
+        (ConflictError("busy"), None),  # settles between two orders
+        (DiskFullError("cannot write copy.json", hint="Free it."), "osaka: cannot write copy.json"),
+        (None, None),
+    ):
+        osaka.noted(scene.instant, order, error or scene.secondary.state(scene.now))
+        tokyo.heard(scene.instant, message(osaka))
+        said = status(scene, tokyo)
+        assert (said.state is PairState.PSUE, said.cause) == (told is not None, told), said
+    osaka.noted(scene.instant, order, DiskFullError("cannot write copy.json"))
+    tokyo.heard(scene.instant, message(osaka))
+    tokyo.turn(tokyo.pair.model_copy(update={"turns": 1}))
+    assert tokyo.peer_refusal is None
 
 
 def test_the_forecast_stays_while_the_secondary_is_gone(scene: Scene) -> None:
