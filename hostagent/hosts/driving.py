@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from controller.api.client import ControllerClient
 from controller.api.drivers import DriverLease
-from controller.errors import ConflictError, PairvolError
+from controller.errors import ConflictError, PairvolError, StorageError
 from controller.events import Events
 from hostagent.api.models import Pair
 from hostagent.copy_manager.facts import Instant, age
@@ -31,6 +31,7 @@ class Driving:
         self._lock = threading.Lock()
         self._kept: Pair | None = None  # as the controller has it
         self._keep_after = 0.0
+        self._told = ""  # why it was not kept
 
     @property
     def stands_by(self) -> bool:
@@ -94,9 +95,18 @@ class Driving:
         try:
             self.controller.keep_pair(self._group, pair)
             self._kept = pair
+            self._told = ""
         except PairvolError as error:
             self._keep_after = now.seconds + KEEP_AGAIN_SECONDS
-            self.refused(error)
+            if not self.refused(error):
+                self._tell_unkept(error)
+
+    def _tell_unkept(self, error: PairvolError) -> None:
+        """An event, once for each reason: until it is kept, another host would take up the pair as it was."""
+        if isinstance(error, StorageError) and error.message != self._told:
+            self._told = error.message
+            words = f"{self._site} does not keep the record of {self._group}: {error.message}"
+            self._events.emit("error", "pair.not_kept", words, {"hint": error.hint}, group=self._group)
 
     def _tell(self, before: tuple[Place, str | None]) -> None:
         """An event when another drives than before."""
