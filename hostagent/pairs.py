@@ -152,7 +152,7 @@ class PairStore:
         self._lock = threading.Lock()
         pairs = documents.read(path, "pairs", list[Pair], "ask for help")
         self._pairs: dict[str, Pair] = {pair.group: pair for pair in pairs or []}
-        self._certain = True  # that the document of now survives a power cut
+        self._certain = False  # that the document of now survives a power cut: who wrote it may have died before
 
     def all(self) -> list[Pair]:
         with self._lock:

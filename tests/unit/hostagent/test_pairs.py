@@ -89,6 +89,8 @@ def test_a_sync_that_failed_is_made_good_when_the_same_is_given_again(
     store.put(scene.pair)
     with directory_sync_fails(monkeypatch):
         store.put(scene.pair)  # known, and durable: nothing is written
+        with pytest.raises(NotDurableError):  # an agent that begins knows what is there, not whether it lasts
+            PairStore(tmp_path / "pairs.json").put(scene.pair)
 
 
 def test_a_generation_never_goes_down(tmp_path: Path, scene: Scene) -> None:
