@@ -7,7 +7,6 @@ A start on spoiled files is one line, a hint and an exit code.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from controller.api.models import VolumeCreate
 from controller.errors import StorageError
-from tests.crash.disk_errors.refusing import refusing
+from tests.crash.disk_errors.refusal import REPLACED, Fault, faults, refused
 from tests.crash.results import Row
 from tests.support.controllers import ControllerProcess
 from tests.support.processes import VENV_BIN, Processes
@@ -25,12 +24,7 @@ from tests.support.processes import VENV_BIN, Processes
 VOLUME_BYTES = 1 << 20
 START_SECONDS = 60
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")  # root, bound by the modes of files
-TEMPORARY, DIRECTORY = "state.json", "directory of state.json"
-STATE_FAULTS = [
-    (call, what, number)
-    for call, what in (("write", TEMPORARY), ("fsync", TEMPORARY), ("fsync", DIRECTORY))
-    for number in (errno.EIO, errno.ENOSPC)
-]
+STATE_FAULTS = faults(REPLACED)
 
 
 def state_refused(row: Row, processes: Processes, directory: Path) -> None:
@@ -39,8 +33,8 @@ def state_refused(row: Row, processes: Processes, directory: Path) -> None:
     try:
         controller.start()
         controller.client.create_volume(VolumeCreate(name="first", size_bytes=VOLUME_BYTES))
-        for call, what, number in STATE_FAULTS:
-            _refused_once(row, processes, controller, call, what, number)
+        for fault in STATE_FAULTS:
+            _refused_once(row, processes, controller, fault)
         kept = [volume.name for volume in controller.client.volumes()]
         controller.restart()
         if [volume.name for volume in controller.client.volumes()] != kept:
@@ -49,21 +43,18 @@ def state_refused(row: Row, processes: Processes, directory: Path) -> None:
         controller.stop()
 
 
-def _refused_once(
-    row: Row, processes: Processes, controller: ControllerProcess, call: str, what: str, number: int
-) -> None:
-    label, client = f"{errno.errorcode[number]} at {call} of {what}", controller.client
+def _refused_once(row: Row, processes: Processes, controller: ControllerProcess, fault: Fault) -> None:
+    label, client = f"state.json, {fault}", controller.client
     before = [volume.name for volume in client.volumes()]
     request = VolumeCreate(name=f"v{len(before)}", size_bytes=VOLUME_BYTES)
     row.attempted += 1
-    state, log = controller.state_directory, controller.directory / f"{call}-{what.split()[0]}-{number}"
-    path = state if what == DIRECTORY else state / f".state.json.{controller.pid}.new"
-    with refusing(processes, controller.pid, call, path, number, log):
+    document = controller.state_directory / "state.json"
+    with refused(processes, controller.directory, controller.pid, fault, document):
         try:
             client.create_volume(request)
         except StorageError as error:
             row.reached += 1
-            if os.strerror(number).lower() not in error.message or "state.json" not in error.message or not error.hint:
+            if not fault.named_in(error.message) or "state.json" not in error.message or not error.hint:
                 row.lose(f"{label}: said {error.message!r}, hint {error.hint!r}")
         else:
             row.lose(f"{label}: the command was answered as done")

@@ -7,48 +7,25 @@ next start has all that was acknowledged, and goes on when the disk is well.
 
 from __future__ import annotations
 
-import errno
-import os
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import nbd
 
-from tests.crash.disk_errors.refusing import refusing
+from tests.crash.disk_errors.refusal import REPLACED, Fault, Refusal, faults, refused
 from tests.crash.powercut.recording import make_files
 from tests.crash.results import Row
-from tests.crash.server import SiteFiles, VolumeServer
+from tests.crash.server import VolumeServer
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
 
 VOLUME_BYTES, REGION_BYTES = 4 << 20, 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is refused: a system call on the map, on what is to take its name, or on its directory."""
-
-    call: str
-    what: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"{errno.errorcode[self.number]} at {self.call} of {self.what}"
-
-    def path(self, files: SiteFiles, pid: int) -> Path:
-        directory = files.dirty_map.parent
-        return {"map": files.dirty_map, "temporary": directory / f".dirty.{pid}.new", "directory": directory}[self.what]
-
-
-MARKS = [Fault(call, "map", number) for call in ("pwrite64", "fdatasync") for number in (errno.EIO, errno.ENOSPC)]
-CHANGES = [
-    Fault(call, what, number)
-    for call, what in (("write", "temporary"), ("fsync", "temporary"), ("fsync", "directory"))
-    for number in (errno.EIO, errno.ENOSPC)
-]
+MARKS = faults([("pwrite64", "map"), ("fdatasync", "map")])
+CHANGES = faults(REPLACED)
 
 
 def run_mark(row: Row, processes: Processes, directory: Path, fault: Fault) -> None:
@@ -107,13 +84,8 @@ def _server(processes: Processes, directory: Path) -> Iterator[VolumeServer]:
         yield server
 
 
-@contextmanager
-def _refused(processes: Processes, server: VolumeServer, fault: Fault) -> Iterator[None]:
-    """Within this the system call fails."""
-    pid = server.process.pid
-    path, log = fault.path(server.files, pid), server.directory / "strace"
-    with refusing(processes, pid, fault.call, path, fault.number, log):
-        yield
+def _refused(processes: Processes, server: VolumeServer, fault: Fault) -> AbstractContextManager[Refusal]:
+    return refused(processes, server.directory, server.process.pid, fault, server.files.dirty_map)
 
 
 def _order(row: Row, fault: Fault, server: VolumeServer) -> None:
@@ -124,8 +96,8 @@ def _order(row: Row, fault: Fault, server: VolumeServer) -> None:
 
 def _judge_failure(row: Row, label: str, server: VolumeServer, fault: Fault) -> None:
     failure = server.command("status")["failure"]
-    words = failure["message"].lower() if failure else ""
-    if os.strerror(fault.number).lower() not in words or str(server.files.dirty_map) not in words:
+    words = failure["message"] if failure else ""
+    if not fault.named_in(words) or str(server.files.dirty_map) not in words:
         row.lose(f"{label}: status does not name it: {failure}")
 
 

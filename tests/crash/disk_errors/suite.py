@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.crash.disk_errors import agents, controllers, documents, full, maps, primary, secondary, starts
+from tests.crash.disk_errors import agents, controllers, full, group_files, maps, primary, secondary, starts
 from tests.crash.disk_errors.primary import Case
 from tests.crash.powercut.mutants import ERROR_MUTANTS
 from tests.crash.results import Controls, Row, wanted
@@ -48,7 +48,7 @@ def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
         if not brief or name in BRIEF_AGENTS
     ]
     rows += [("state refused", controllers.state_refused)]
-    rows += [("documents refused", partial(documents.documents_refused, brief=brief))]
+    rows += [("files of a group refused", partial(group_files.files_refused, brief=brief))]
     rows += [(name, scenario) for name, scenario in full.SCENARIOS.items()]
     return rows
 

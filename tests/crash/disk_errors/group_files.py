@@ -9,9 +9,8 @@ and a restart finds what was acknowledged and nothing else.
 from __future__ import annotations
 
 import errno
-import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,29 +20,22 @@ from controller.api.markers import MarkerOrder
 from controller.api.models import GroupCreate, GroupVolume, Role, VolumeCreate
 from controller.api.runs import RunKind, RunOrder
 from controller.errors import StorageError
-from tests.crash.disk_errors.refusing import refusing
+from tests.crash.disk_errors.refusal import LINES, REPLACED, Fault, Place, faults, refused
 from tests.crash.results import Row
 from tests.support.controllers import ControllerProcess
 from tests.support.processes import Processes
 
 GROUP, VOLUME_BYTES = "db", 1 << 20
-SYNCED_DIRECTORY = "directory"
-REPLACED = (("write", "temporary"), ("fsync", "temporary"), ("rename", "temporary"), ("fsync", SYNCED_DIRECTORY))
-ADDED = (("write", "file"), ("fsync", "file"))
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class GroupFile:
     """A file of the group, how it is written, by whom, and the order that needs it."""
 
     name: str
-    calls: tuple[tuple[str, str], ...]
+    places: Sequence[Place]
     by_server: bool
     order: Callable[[ControllerProcess, str], object]
-
-    def path(self, directory: Path, what: str, pid: int) -> Path:
-        places = {"temporary": directory / f".{self.name}.{pid}.new", SYNCED_DIRECTORY: directory}
-        return places.get(what, directory / self.name)
 
 
 def _keep(controller: ControllerProcess, word: str) -> None:
@@ -58,15 +50,15 @@ def _run(controller: ControllerProcess, word: str) -> None:
     controller.client.order_run(GROUP, RunOrder(run=word, kind=RunKind.VERIFY, replace=True))
 
 
-DOCUMENTS = (
-    Document("pair.json", REPLACED, False, _keep),
-    Document("markers.jsonl", ADDED, False, _mark),
-    Document("run", REPLACED, True, _run),
+FILES = (
+    GroupFile("pair.json", REPLACED, False, _keep),
+    GroupFile("markers.jsonl", LINES, False, _mark),
+    GroupFile("run", REPLACED, True, _run),
 )
 
 
-def documents_refused(row: Row, processes: Processes, directory: Path, brief: bool = False) -> None:
-    """Every document at every call, EIO and ENOSPC: one group meets them all; `brief`: each document at its last."""
+def files_refused(row: Row, processes: Processes, directory: Path, brief: bool = False) -> None:
+    """Every file at every call, EIO and ENOSPC: one group meets them all; `brief`: each file at its last."""
     controller = ControllerProcess(processes, directory, f"papers{directory.name}")
     try:
         controller.start()
@@ -75,11 +67,10 @@ def documents_refused(row: Row, processes: Processes, directory: Path, brief: bo
         facts = {"role": Role.PRIMARY, "peer_site": "osaka", "volumes": members, "journal_bytes": 8 << 20}
         controller.client.create_group(GroupCreate(name=GROUP, uuid=str(uuid.uuid4()), **facts))
         controller.wait_served("data")
-        for document in DOCUMENTS:
-            document.order(controller, "first")
-            for call, what in document.calls[-1:] if brief else document.calls:
-                for number in (errno.EIO,) if brief else (errno.EIO, errno.ENOSPC):
-                    _refused_once(row, processes, controller, document, call, what, number)
+        for file in FILES:
+            file.order(controller, "first")
+            for fault in faults(file.places[-1:], [errno.EIO]) if brief else faults(file.places):
+                _refused_once(row, processes, controller, file, fault)
         names = [marker.name for marker in controller.client.markers(GROUP)]
         controller.restart()
         if [marker.name for marker in controller.client.markers(GROUP)] != names:
@@ -88,27 +79,23 @@ def documents_refused(row: Row, processes: Processes, directory: Path, brief: bo
         controller.stop()
 
 
-def _refused_once(
-    row: Row, processes: Processes, controller: ControllerProcess, document: Document, call: str, what: str, number: int
-) -> None:
-    label = f"{errno.errorcode[number]} at {call} of {what} of {document.name}"
-    folder = controller.state_directory / "groups" / GROUP
-    pid = controller.server_pid("v-data") if document.by_server else controller.pid
-    before, word = (folder / document.name).read_bytes(), f"{call}-{what}-{number}"
+def _refused_once(row: Row, processes: Processes, controller: ControllerProcess, file: GroupFile, fault: Fault) -> None:
+    label, path = f"{file.name} of a group, {fault}", controller.state_directory / "groups" / GROUP / file.name
+    pid = controller.server_pid("v-data") if file.by_server else controller.pid
+    before, word = path.read_bytes(), f"{fault.call}-{fault.what}-{fault.number}"
     row.attempted += 1
-    path = document.path(folder, what, pid)
-    with refusing(processes, pid, call, path, number, controller.directory / f"{document.name}-{word}"):
+    with refused(processes, controller.directory, pid, fault, path):
         try:
-            document.order(controller, word)
+            file.order(controller, word)
         except StorageError as error:
             row.reached += 1
-            if os.strerror(number).lower() not in error.message or document.name not in error.message or not error.hint:
+            if not fault.named_in(error.message) or file.name not in error.message or not error.hint:
                 row.lose(f"{label}: said {error.message!r}, hint {error.hint!r}")
         else:
             row.lose(f"{label}: the order was answered as done")
-    after = (folder / document.name).read_bytes()
-    if what != SYNCED_DIRECTORY and not document.by_server and after != before:
+    in_force = file.places is REPLACED and fault.what == "directory"  # renamed; only whether it lasts is not known
+    if not in_force and not file.by_server and path.read_bytes() != before:
         row.lose(f"{label}: what was refused is in the file")
-    document.order(controller, word)  # the disk is well again
-    if word.encode() not in (folder / document.name).read_bytes():
+    file.order(controller, word)  # the disk is well again
+    if word.encode() not in path.read_bytes():
         row.lose(f"{label}: the order given again is not in the file")
