@@ -25,10 +25,10 @@ VOLUME_BYTES = 8 << 20
 
 
 @contextmanager
-def small_disk(point: Path) -> Iterator[Path]:
-    """A tmpfs of 2 MiB."""
-    point.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", point], check=True)
+def small_disk(point: Path, size: str = "2m") -> Iterator[Path]:
+    """A tmpfs of 2 MiB, or of another size."""
+    point.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", point], check=True)
     try:
         yield point
     finally:
