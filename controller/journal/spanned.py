@@ -91,13 +91,18 @@ def spans_of(members: Sequence[Member]) -> list[Span]:
 
 
 def create(path: str, sources: Sequence[str], group_uuid: str, generation: int) -> Header:
-    """Lay out a journal over existing volumes, whole; the document at `path`, written last, makes it one. Durable."""
+    """Lay out a journal over existing volumes, whole; the document at `path`, written last, makes it one. Durable.
+
+    StorageError names the volume that refuses.
+    """
     if len(sources) > MEMBERS_MAX:
         raise CapacityError(f"a journal is made of {MEMBERS_MAX} volumes at most", hint="Name fewer and larger ones.")
     with ExitStack() as stack:
-        files = [os.open(source, os.O_RDWR | os.O_CLOEXEC) for source in sources]
-        for file in files:
-            stack.callback(os.close, file)
+        files = list[int]()
+        for source in sources:
+            with durable.refusals(source):
+                files.append(os.open(source, os.O_RDWR | os.O_CLOEXEC))
+            stack.callback(os.close, files[-1])
         members = [
             Member(source, allocate(file, source, 0) // mmap.PAGESIZE * mmap.PAGESIZE)
             for source, file in zip(sources, files, strict=True)
@@ -111,21 +116,28 @@ def create(path: str, sources: Sequence[str], group_uuid: str, generation: int) 
                 hint="Name the largest volume first.",
                 path=sources[0],
             )
-        start, end = header.metadata_head_lba * BLOCK_BYTES, header.data_head_lba * BLOCK_BYTES
-        for offset in range(start, end, 1 << 20):
-            os.pwrite(files[0], bytes(min(1 << 20, end - offset)), offset)
-        for lba in HEADER_SLOT_LBAS:
-            os.pwrite(files[0], header.pack(), lba * BLOCK_BYTES)
-        for number, file in enumerate(files[1:], 1):
-            os.pwrite(file, _label(header, number, members), 0)
-        for file in files:
-            os.fsync(file)
+        for number, file in enumerate(files):
+            with durable.refusals(sources[number]):  # which of the disks it is
+                if number:
+                    os.pwrite(file, _label(header, number, members), 0)
+                else:
+                    _write_head(file, header)
+                os.fsync(file)
     document = {
         "journal_uuid": header.journal_uuid,
         "members": [{"path": member.path, "size_bytes": member.size_bytes} for member in members],
     }
     durable.write_bytes(path, SET_MAGIC + json.dumps(document, indent=1).encode() + b"\n")
     return header
+
+
+def _write_head(file: int, header: Header) -> None:
+    """The header, and room for records: the volume may hold some of an earlier life."""
+    start, end = header.metadata_head_lba * BLOCK_BYTES, header.data_head_lba * BLOCK_BYTES
+    for offset in range(start, end, 1 << 20):
+        os.pwrite(file, bytes(min(1 << 20, end - offset)), offset)
+    for lba in HEADER_SLOT_LBAS:
+        os.pwrite(file, header.pack(), lba * BLOCK_BYTES)
 
 
 def members_of(path: str) -> list[Member] | None:

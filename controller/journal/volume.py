@@ -75,7 +75,8 @@ class JournalVolume:
 
         `path` is a new file, or an existing file or block device whose whole
         length is used (`size_bytes` 0) or must suffice. CapacityError when
-        the disk has no room; a file made here is removed again then.
+        the disk has no room, StorageError when it refuses; a file made here
+        is removed again then.
         """
         made = not os.path.exists(path)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -90,9 +91,11 @@ class JournalVolume:
             for lba in HEADER_SLOT_LBAS:
                 os.pwrite(file, header.pack(), lba * BLOCK_BYTES)
             os.fsync(file)
-        except BaseException:
+        except BaseException as error:
             if made:
                 os.unlink(path)
+            if isinstance(error, OSError):
+                raise durable.refused(path, error) from error
             raise
         finally:
             os.close(file)

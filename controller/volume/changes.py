@@ -119,7 +119,9 @@ class Changes(Modes):
                 new = open_resting(settings, volumes, marks, self._on_broken)
         except (PairvolError, OSError) as error:
             words = error.message if isinstance(error, PairvolError) else str(error.strerror)
-            failure = StorageError(f"cannot go on with the journal that was moved: {words}", hint="Look at its disk.")
+            failure = StorageError(
+                f"cannot go on with the journal that was moved to {settings.path}: {words}", hint="Look at its disk."
+            )
             if active:
                 old.fail(failure)
             else:

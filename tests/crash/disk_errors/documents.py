@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from tests.crash.disk_errors import beside, orders, programs
+from tests.crash.disk_errors import beside, moves, orders, programs
 from tests.crash.disk_errors.refusal import REPLACED, faults
 from tests.crash.disk_errors.sites import running
 from tests.crash.results import Row
@@ -43,6 +43,16 @@ def run_programs(row: Row, processes: Processes, directory: Path) -> None:
             programs.run(row, sites, name, program, met)
 
 
+def run_moves(row: Row, processes: Processes, directory: Path) -> None:
+    """What a journal of another size is made of; the other error number at the first call of each alone."""
+    with running(processes, directory) as sites:
+        moves.prepare(sites)
+        for name, order in moves.ORDERS.items():
+            met = faults(order.places, [errno.EIO]) + faults(order.places[:1], [errno.ENOSPC])
+            orders.run(row, sites, name, order, met)
+        moves.switched(row, sites)
+
+
 def run_brief(row: Row, processes: Processes, directory: Path) -> None:
     """On one pair, of each kind of document the last sync that can be refused."""
     with running(processes, directory) as sites:
@@ -55,4 +65,4 @@ def run_brief(row: Row, processes: Processes, directory: Path) -> None:
         beside.overlay(row, sites)
 
 
-SCENARIOS = {"documents of orders": run_orders, "documents of programs": run_programs}
+SCENARIOS = {"documents of orders": run_orders, "documents of programs": run_programs, "journals that move": run_moves}

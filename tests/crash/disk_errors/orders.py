@@ -51,6 +51,7 @@ class Order:
     give: Callable[[Sites, Name], object]
     seen: Callable[[Sites], object]
     undo: Callable[[Sites, Name], object] = _nothing
+    named: str = ""  # what the error says of the file, when that is not its name
 
     def pid(self, sites: Sites) -> int:
         return sites.server_pid() if self.daemon is None else sites.pid(self.site(sites), self.daemon)
@@ -214,7 +215,7 @@ def _meet(row: Row, sites: Sites, label: str, order: Order, fault: Fault, name: 
 
 def _judge(row: Row, sites: Sites, label: str, order: Order, fault: Fault, name: Name) -> None:
     """The order is answered with an error that names the cause and the file, and says what to do."""
-    file = Path(order.document.format(name=name)).stem
+    file = order.named or Path(order.document.format(name=name)).stem
     try:
         order.give(sites, name)
     except PairvolError as error:
