@@ -110,12 +110,15 @@ def _keep_tail(appliance: Appliance, group: GroupRecord) -> None:
     if group.journal_pool is None and files.journal.is_symlink():  # to a pool volume, which the tail keeps
         durable.remove(files.journal)
     orphan = group.orphans[-1] if group.orphans else None
-    if orphan is None or orphan.pool is not None or os.path.exists(orphan.path) or not files.journal.exists():
+    if orphan is None or orphan.pool is not None:
         return
-    files.orphans.mkdir(mode=0o700, exist_ok=True)
-    os.rename(files.journal, orphan.path)
-    for directory in (files.orphans, files.directory):
-        durable.sync_directory(directory)
+    with durable.refusals(orphan.path):
+        if not os.path.exists(orphan.path) and files.journal.exists():
+            files.orphans.mkdir(mode=0o700, exist_ok=True)
+            os.rename(files.journal, orphan.path)
+        if files.orphans.exists():  # who gave it that name may have failed, or died, before the name was durable
+            for directory in (files.orphans, files.directory):
+                durable.sync_directory(directory)
 
 
 def _make_room(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> None:
@@ -124,14 +127,15 @@ def _make_room(appliance: Appliance, group: GroupRecord, demotion: Demotion) -> 
     storage.check_journal_room(appliance, group)
     storage.lay_out(appliance, group.model_copy(update={"generation": demotion.generation}))
     fresh = files.directory / ".pointers.new"
-    fresh.unlink(missing_ok=True)
-    page = PointerPage.create(str(fresh))
     base = Position(demotion.base.sequence, demotion.base.data_position, demotion.base.time_ns)
-    for pointer in _POINTERS:
-        page.publish(pointer, base)
-    page.persist()
-    page.close()
-    os.rename(fresh, files.pointers)
+    with durable.refusals(files.pointers):
+        fresh.unlink(missing_ok=True)
+        page = PointerPage.create(str(fresh))
+        for pointer in _POINTERS:
+            page.publish(pointer, base)
+        page.persist()
+        page.close()
+        os.rename(fresh, files.pointers)
     storage.link_exports(group, files)
     MarkerList(files.markers).cut(demotion.base.sequence)
     forget_copies(files)

@@ -95,7 +95,8 @@ def _sum(document: StateDocument, group: str, size_bytes: int | None, names: lis
 def make_journal(appliance: Appliance, group: GroupRecord) -> None:
     """Allocate and lay out the journal volume, the pointer page and the export directory; durable."""
     files = GroupPaths(appliance.paths.group(group.name))
-    files.export.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with durable.refusals(files.export):
+        files.export.mkdir(parents=True, exist_ok=True, mode=0o700)
     lay_out(appliance, group)
     PointerPage.create(str(files.pointers)).close()
     link_exports(group, files)
@@ -113,20 +114,24 @@ def lay_out(appliance: Appliance, group: GroupRecord, path: str | None = None) -
 def link_exports(group: GroupRecord, files: GroupPaths) -> None:
     """Let the journal server export the journal and the pointer page of now; durable.
 
-    Of a journal of several volumes each is an export of its own.
+    Of a journal of several volumes each is an export of its own. StorageError
+    when the disk refuses; given again it converges.
     """
     members = spanned.members_of(group.journal_path) or [spanned.Member(group.journal_path, 0)]
     targets = {f"journal.{number}" if number else "journal": each.path for number, each in enumerate(members)}
     targets["pointers"] = str(files.pointers)
-    for stale in set(os.listdir(files.export)) - targets.keys():
-        (files.export / stale).unlink()
-    for name, target in targets.items():
-        link = files.export / name
-        if not link.is_symlink() or os.readlink(link) != target:
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
-    for directory in (files.export, files.directory, files.directory.parent):
-        durable.sync_directory(directory)
+    try:
+        for stale in set(os.listdir(files.export)) - targets.keys():
+            (files.export / stale).unlink()
+        for name, target in targets.items():
+            link = files.export / name
+            if not link.is_symlink() or os.readlink(link) != target:
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)
+        for directory in (files.export, files.directory, files.directory.parent):
+            durable.sync_directory(directory)
+    except OSError as error:  # of a link it would name what that leads to
+        raise durable.refused(files.export, error) from error
 
 
 def check_journal_room(appliance: Appliance, group: GroupRecord) -> None:

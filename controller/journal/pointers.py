@@ -107,10 +107,18 @@ class PointerPage:
 
     @classmethod
     def create(cls, path: str) -> PointerPage:
-        """A new page with every pointer at zero, durable before it returns."""
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.posix_fallocate(file, 0, PAGE_BYTES)
-        os.fsync(file)
+        """A new page with every pointer at zero, durable before it returns; StorageError: there is none."""
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(file, 0, PAGE_BYTES)
+                os.fsync(file)
+            except OSError:
+                os.close(file)
+                os.unlink(path)
+                raise
+        except OSError as error:
+            raise durable.refused(path, error) from error
         return cls(file, path)
 
     @classmethod

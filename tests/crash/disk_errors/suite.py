@@ -9,7 +9,18 @@ from functools import partial
 from pathlib import Path
 
 from controller.errors import PairvolError
-from tests.crash.disk_errors import agents, controllers, documents, full, group_files, maps, primary, secondary, starts
+from tests.crash.disk_errors import (
+    agents,
+    controllers,
+    documents,
+    full,
+    group_files,
+    group_lives,
+    maps,
+    primary,
+    secondary,
+    starts,
+)
 from tests.crash.disk_errors.primary import Case
 from tests.crash.powercut.mutants import ERROR_MUTANTS
 from tests.crash.results import Controls, Row, wanted
@@ -57,6 +68,7 @@ def scenarios(brief: bool) -> list[tuple[str, Scenario]]:
     ]
     rows += [] if brief else [("state refused", controllers.state_refused)]
     rows += [("files of a group refused", partial(group_files.files_refused, brief=brief))]
+    rows += [] if brief else [("groups made and demoted", group_lives.made_and_demoted)]
     rows += [(name, scenario) for name, scenario in full.SCENARIOS.items() if not brief or name not in LONG_FULL]
     return rows
 
