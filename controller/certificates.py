@@ -45,14 +45,17 @@ class Authority:
 
     @classmethod
     def open(cls, directory: Path) -> Authority:
-        """The authority of a folder; made when there is none."""
+        """The authority of a folder; made when there is none, and finished when the disk refused its certificate."""
         certificate, key = directory / CA, directory / AUTHORITY_KEY
         if not certificate.exists() and not key.exists():
-            return cls._create(directory)
-        check_file(certificate)
+            _make(directory)
+            _write_key(key, ec.generate_private_key(ec.SECP256R1()))
         check_file(key, secret=True)
         try:
             loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+            if not certificate.exists() and isinstance(loaded, ec.EllipticCurvePrivateKey):
+                return cls._create(directory, loaded)
+            check_file(certificate)
             signed = x509.load_pem_x509_certificate(certificate.read_bytes())
             public = signed.public_key()
             if not (isinstance(loaded, ec.EllipticCurvePrivateKey) and isinstance(public, ec.EllipticCurvePublicKey)):
@@ -68,9 +71,7 @@ class Authority:
         return cls(directory, signed, loaded)
 
     @classmethod
-    def _create(cls, directory: Path) -> Authority:
-        _make(directory)
-        key = ec.generate_private_key(ec.SECP256R1())
+    def _create(cls, directory: Path, key: ec.EllipticCurvePrivateKey) -> Authority:
         name = _name("pairvol authority")
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         certificate = (
@@ -79,7 +80,6 @@ class Authority:
             .add_extension(usage, critical=True)
             .sign(key, hashes.SHA256())
         )
-        _write_key(directory / AUTHORITY_KEY, key)
         write_bytes(directory / CA, certificate.public_bytes(serialization.Encoding.PEM))
         return cls(directory, certificate, key)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import errno
+import itertools
+import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from controller.certificates import Authority, expires
-from controller.errors import UsageError
+from controller.errors import StorageError, UsageError
 from controller.tls import Certificates, End, words_of
 
 DAY = datetime.timedelta(days=1)
@@ -146,3 +149,28 @@ def test_an_authority_is_made_once_and_renews(tmp_path: Path) -> None:
         Authority.open(tmp_path)
     with pytest.raises(UsageError, match="is not a host"):
         first.issue("tokyo", ["tökyo"])
+
+
+def test_an_authority_that_the_disk_refused_is_made_when_it_is_ordered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each sync in turn: whatever is there of the folder then, the next order finishes it."""
+    sync, syncs = os.fsync, itertools.count(1)
+    for refused in itertools.count(1):
+        folder, met = tmp_path / str(refused), itertools.count(1)
+
+        def fail(file: int, met: Iterator[int] = met, refused: int = refused) -> None:
+            if next(met) == refused:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            sync(file)
+
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", fail)
+            try:
+                Authority.open(folder).issue("tokyo", [])
+            except StorageError:
+                next(syncs)
+            else:
+                break
+        Certificates(Authority.open(folder).issue("tokyo", [])).check(End.SERVER)
+    assert next(syncs) > 10
