@@ -1,4 +1,4 @@
-"""The controller's HTTP interface, put together. One router for each noun in controller/api/routes/."""
+"""The controller's HTTP interface, put together. One module for each noun in controller/api/routes/."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_app(appliance: Appliance, request_shutdown: Callable[[bool], None]) -> 
     problems.install(app)
     bodies.install(app)
     guard = [Depends(drivers.driven)]  # what a copy manager orders is taken only while it drives
-    for noun in (site, pool, volumes, groups, lifecycle, drivers, markers, drills, runs):
-        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES, dependencies=guard)
-    app.include_router(metrics.router)
+    for module in (site, pool, volumes, groups, lifecycle, drivers, markers, drills, runs):
+        module.noun.install(app, prefix=PREFIX, responses=problems.RESPONSES, guard=guard)
+    metrics.noun.install(app)
     return app

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+import threading
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from controller.api.words import NAME_PATTERN
+
+_building: Final = threading.RLock()
 
 NAME: Final = re.compile(NAME_PATTERN)
 NAME_HINT: Final = "A name has 63 letters, digits, dots, hyphens and underscores at most, a letter or digit first."
@@ -21,15 +25,21 @@ class Shape(BaseModel):
     # Built when a message is first read or made: who starts knows a hundred shapes and needs a few.
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
+    @classmethod
+    def model_rebuild(cls, *, force: bool = False, **settings: Any) -> bool | None:
+        """As pydantic's, one at a time: threads build what they need first, and two may need the same."""
+        with _building:
+            return super().model_rebuild(force=force, **settings) if force or not cls.__pydantic_complete__ else None
 
-def build_all() -> None:
-    """Build every shape that is known by now: routes are declared with whole ones."""
-    waiting = [Shape]
-    while waiting:
-        shape = waiting.pop()
-        shape.model_config["defer_build"] = False  # and what is made of it, as FastAPI does
-        shape.model_rebuild()
-        waiting += shape.__subclasses__()
+
+def build(kinds: Iterable[Any]) -> None:
+    """Build the shapes in annotations: FastAPI makes of one whether it is whole or not, and wants whole ones."""
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, Shape):
+            kind.model_config["defer_build"] = False  # and what is made of it, as FastAPI does
+            kind.model_rebuild()
+        else:
+            build(get_args(kind))
 
 
 class Failure(Shape):

@@ -18,7 +18,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-PATH: Final = "/metrics"
 NANOSECONDS: Final = 1_000_000_000
 
 Source = TypeVar("Source")

@@ -1,4 +1,4 @@
-"""The host agent's HTTP interface, put together. One router for each noun in hostagent/api/routes/."""
+"""The host agent's HTTP interface, put together. One module for each noun in hostagent/api/routes/."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def make_app(host: Host) -> FastAPI:
     problems.install(app)
     bodies.install(app)
     forward.install(app)
-    for noun in (agent, storage, life, history, resize, members, verify, pairs, peer, markers, drills):
-        guard = [Depends(forward.by_driver)]
-        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES, dependencies=guard)
-    app.include_router(quiet.router, prefix=PREFIX, responses=problems.RESPONSES)
-    app.include_router(metrics.router)
+    guard = [Depends(forward.by_driver)]
+    for module in (agent, storage, life, history, resize, members, verify, pairs, peer, markers, drills):
+        module.noun.install(app, prefix=PREFIX, responses=problems.RESPONSES, guard=guard)
+    quiet.noun.install(app, prefix=PREFIX, responses=problems.RESPONSES)
+    metrics.noun.install(app)
     for each in host.stand_ins:
         app.mount(stand_in_prefix(each.site), make_app(each))
     return app

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, KeptPair
+from controller.api.late import Noun
 from controller.api.models import Name
 from controller.api.routes.dependencies import Here
 from controller.groups import records
 
-router = APIRouter(tags=["drivers"])
+noun = Noun(tags=["drivers"])
 
 
 async def driven(request: Request, appliance: Here) -> AsyncIterator[None]:
@@ -25,25 +26,25 @@ async def driven(request: Request, appliance: Here) -> AsyncIterator[None]:
         yield
 
 
-@router.post("/groups/{name}/driver")
+@noun.post("/groups/{name}/driver")
 def claim(appliance: Here, name: Name, order: DriverClaim) -> DriverLease:
     """Drive a group, go on driving it, or learn who does."""
     return records.claim(appliance, name, order)
 
 
-@router.delete("/groups/{name}/driver", status_code=204)
+@noun.delete("/groups/{name}/driver", status_code=204)
 def release(appliance: Here, name: Name, agent: Name) -> None:
     """End driving in order."""
     records.release(appliance, name, agent)
 
 
-@router.put("/groups/{name}/pair", status_code=204)
+@noun.put("/groups/{name}/pair", status_code=204)
 def keep(appliance: Here, name: Name, record: dict[str, Any]) -> None:
     """Keep what the driver knows of the pair, for agents that come after it."""
     records.keep(appliance, name, record)
 
 
-@router.get("/pairs")
+@noun.get("/pairs")
 def pairs(appliance: Here) -> list[KeptPair]:
     """Every group with what is kept of its pair."""
     return records.listed(appliance)

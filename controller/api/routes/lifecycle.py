@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
+from controller.api.late import Noun
 from controller.api.lifecycle import (
     DemoteOrder,
     DemoteResult,
@@ -22,10 +21,10 @@ from controller.api.models import ChangedRegions, Group, JournalState, Name
 from controller.api.routes.dependencies import Here
 from controller.groups import commands as groups
 
-router = APIRouter(prefix="/groups", tags=["lifecycle"])
+noun = Noun("/groups", tags=["lifecycle"])
 
 
-@router.post("/{name}/suspend")
+@noun.post("/{name}/suspend")
 def suspend(appliance: Here, name: Name, order: SuspendOrder) -> JournalState:
     """Give up journaling at a primary: host writes go on, changed regions are tracked."""
     groups.suspend(appliance, name, order)
@@ -33,7 +32,7 @@ def suspend(appliance: Here, name: Name, order: SuspendOrder) -> JournalState:
     return groups.journal_state(appliance, name)
 
 
-@router.post("/{name}/resume")
+@noun.post("/{name}/resume")
 def resume(appliance: Here, name: Name) -> JournalState:
     """Journal first again; the changed regions stand still for a differential copy."""
     groups.resume(appliance, name)
@@ -41,33 +40,33 @@ def resume(appliance: Here, name: Name) -> JournalState:
     return groups.journal_state(appliance, name)
 
 
-@router.get("/{name}/regions")
+@noun.get("/{name}/regions")
 def regions(appliance: Here, name: Name) -> ChangedRegions:
     """The changed regions that a differential copy brings over."""
     return groups.changed_regions(appliance, name)
 
 
-@router.post("/{name}/resync")
+@noun.post("/{name}/resync")
 def resync(appliance: Here, name: Name, order: ResyncOrder) -> JournalState:
     """Copy changed regions to this secondary, behind a safe point."""
     groups.order_resync(appliance, name, order)
     return groups.journal_state(appliance, name)
 
 
-@router.post("/{name}/clear-epoch")
+@noun.post("/{name}/clear-epoch")
 def clear_epoch(appliance: Here, name: Name, order: EpochOrder) -> JournalState:
     """The secondary is consistent: forget the changed regions of that epoch."""
     groups.clear_epoch(appliance, name, order)
     return groups.journal_state(appliance, name)
 
 
-@router.post("/{name}/demote")
+@noun.post("/{name}/demote")
 def demote(appliance: Here, name: Name, order: DemoteOrder) -> DemoteResult:
     """Follow a new primary; what it lacks is kept as an orphan tail."""
     return groups.demote(appliance, name, order)
 
 
-@router.post("/{name}/promote")
+@noun.post("/{name}/promote")
 def promote(appliance: Here, name: Name, order: PromoteOrder) -> JournalState:
     """Become the primary of the pair: write journals for the site that follows."""
     groups.promote(appliance, name, order)
@@ -75,45 +74,45 @@ def promote(appliance: Here, name: Name, order: PromoteOrder) -> JournalState:
     return groups.journal_state(appliance, name)
 
 
-@router.post("/{name}/split")
+@noun.post("/{name}/split")
 def split(appliance: Here, name: Name, order: SplitOrder) -> JournalState:
     """Let hosts use the volumes of a secondary, or end that."""
     groups.split(appliance, name, order)
     return groups.journal_state(appliance, name)
 
 
-@router.post("/{name}/serve")
+@noun.post("/{name}/serve")
 def serve(appliance: Here, name: Name, order: ServeOrder) -> JournalState:
     """Serve hosts as primary under this generation, or refuse their writes for a planned takeover."""
     groups.serve(appliance, name, order)
     return groups.journal_state(appliance, name)
 
 
-@router.post("/{name}/journal/resize")
+@noun.post("/{name}/journal/resize")
 def resize_journal(appliance: Here, name: Name, order: JournalResize) -> Group:
     """Move the journal to a volume of another size; hosts write on."""
     return groups.resize_journal(appliance, name, order)
 
 
-@router.post("/{name}/volumes/join")
+@noun.post("/{name}/volumes/join")
 def join(appliance: Here, name: Name, order: MembersJoin) -> Group:
     """Take volumes into the group; the others are written meanwhile."""
     return groups.join(appliance, name, order)
 
 
-@router.post("/{name}/volumes/leave")
+@noun.post("/{name}/volumes/leave")
 def leave(appliance: Here, name: Name, order: MembersLeave) -> Group:
     """Let volumes of the group go."""
     return groups.leave(appliance, name, order)
 
 
-@router.get("/{name}/orphans")
+@noun.get("/{name}/orphans")
 def orphans(appliance: Here, name: Name) -> list[Orphan]:
     """Tails of journals kept from earlier lives as primary, oldest first."""
     return groups.list_orphans(appliance, name)
 
 
-@router.delete("/{name}/orphans/{orphan}", status_code=204)
+@noun.delete("/{name}/orphans/{orphan}", status_code=204)
 def drop_orphan(appliance: Here, name: Name, orphan: Name) -> None:
     """Drop a kept tail for good."""
     groups.drop_orphan(appliance, name, orphan)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
+from controller.api.late import Noun
 from controller.api.models import Name
 from controller.api.routes.dependencies import Here
 from controller.api.runs import RunOrder, RunState
 from controller.groups import commands as groups
 
-router = APIRouter(prefix="/groups", tags=["runs"])
+noun = Noun("/groups", tags=["runs"])
 
 
-@router.post("/{name}/run", status_code=202)
+@noun.post("/{name}/run", status_code=202)
 def order(appliance: Here, name: Name, order: RunOrder) -> RunState:
     """Begin a run, or let one that failed go on; how far it is, is in the journal state."""
     return groups.order_run(appliance, name, order)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
+from controller.api.late import Noun
 from controller.api.models import Event
 from controller.errors import PairvolError
 from hostagent.api.models import AgentInfo
 from hostagent.api.routes.dependencies import Here, Wait
 
-router = APIRouter(tags=["agent"])
+noun = Noun(tags=["agent"])
 
 
+@functools.cache
 def program_version() -> str:
     try:
         return version("pairvol")
@@ -23,7 +26,7 @@ def program_version() -> str:
         return "unknown"
 
 
-@router.get("/agent")
+@noun.get("/agent")
 def info(host: Here) -> AgentInfo:
     """Which site this is, whether its controller and the other agents answer, and how the host is."""
     failure: str | None = None
@@ -42,7 +45,7 @@ def info(host: Here) -> AgentInfo:
     )
 
 
-@router.get("/events")
+@noun.get("/events")
 async def events(host: Here, after: Annotated[int, Query(ge=0)] = 0, wait: Wait = 0.0) -> list[Event]:
     """Events of agent and controller numbered above `after`; when there is none, the next, within `wait` seconds."""
     return await host.events.wait_after(after, wait)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
+from controller.api.late import Noun
 from controller.api.lifecycle import Orphan, SplitOrder
 from controller.api.models import JournalState, Name
 from hostagent.api.models import JournalFiles, PairResync, PairSplit, PairStatus
@@ -11,47 +10,47 @@ from hostagent.api.routes.dependencies import Here
 from hostagent.commands import orphans
 from hostagent.life import commands
 
-router = APIRouter(tags=["life of a pair"])
+noun = Noun(tags=["life of a pair"])
 
 
-@router.post("/pairs/{group}/split")
+@noun.post("/pairs/{group}/split")
 def split(host: Here, group: Name, order: PairSplit) -> PairStatus:
     """Stop replication in a consistent state; hosts may use the SVOL."""
     return commands.split(host, group, order)
 
 
-@router.post("/pairs/{group}/resync")
+@noun.post("/pairs/{group}/resync")
 def resync(host: Here, group: Name, order: PairResync) -> PairStatus:
     """Bring a pair back in step by what differs, or turn it after a takeover."""
     return commands.resync(host, group, order)
 
 
-@router.get("/journals/{group}/files")
+@noun.get("/journals/{group}/files")
 def files(host: Here, group: Name) -> JournalFiles:
     """Where this site keeps the group's journal, and tails of earlier lives as primary."""
     path = host.controller.group(group).journal_path
     return JournalFiles(journal_path=path, orphans=host.controller.orphans(group))
 
 
-@router.delete("/journals/{group}/orphans/{orphan}")
+@noun.delete("/journals/{group}/orphans/{orphan}")
 def drop_orphan(host: Here, group: Name, orphan: Name, force: bool = False) -> Orphan:
     """Drop a kept tail of this site; the answer is what it was."""
     return orphans.drop(host, group, orphan, force=force)
 
 
-@router.post("/peer/pairs/{group}/split", tags=["between agents"])
+@noun.post("/peer/pairs/{group}/split", tags=["between agents"])
 def split_forwarded(host: Here, group: Name, order: PairSplit) -> PairStatus:
     """A split that the other agent was given."""
     return commands.split(host, group, order, forwarded=True)
 
 
-@router.post("/peer/pairs/{group}/resync", tags=["between agents"])
+@noun.post("/peer/pairs/{group}/resync", tags=["between agents"])
 def resync_forwarded(host: Here, group: Name, order: PairResync) -> PairStatus:
     """A resync that the other agent was given."""
     return commands.resync(host, group, order, forwarded=True)
 
 
-@router.post("/peer/pairs/{group}/split-side", tags=["between agents"])
+@noun.post("/peer/pairs/{group}/split-side", tags=["between agents"])
 def split_side(host: Here, group: Name, order: SplitOrder) -> JournalState:
     """Let hosts use the volumes of the secondary here, or end that."""
     state = host.controller.split(group, order)
@@ -59,7 +58,7 @@ def split_side(host: Here, group: Name, order: SplitOrder) -> JournalState:
     return state
 
 
-@router.post("/peer/pairs/{group}/resync-side", status_code=204, tags=["between agents"])
+@noun.post("/peer/pairs/{group}/resync-side", status_code=204, tags=["between agents"])
 def resync_side(host: Here, group: Name) -> None:
     """A person ordered the resync."""
     host.runner(group).order_resync()

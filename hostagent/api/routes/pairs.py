@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
+from controller.api.late import Noun
 from controller.api.models import JournalState, Name
 from hostagent.api.models import (
     JournalCommand,
@@ -23,64 +22,64 @@ from hostagent.commands import delete as deletion
 from hostagent.commands import journals, policy, takeover
 from hostagent.commands.journals import Verb
 
-router = APIRouter(tags=["pairs"])
+noun = Noun(tags=["pairs"])
 
 
-@router.get("/pairs")
+@noun.get("/pairs")
 def pairs(host: Here) -> list[Pair]:
     """The pairs this site takes part in."""
     return host.store.all()
 
 
-@router.post("/pairs", status_code=201)
+@noun.post("/pairs", status_code=201)
 def create(host: Here, order: PairCreate) -> PairStatus:
     """The pair generation command."""
     return creation.create(host, order)
 
 
-@router.get("/pairs/status")
+@noun.get("/pairs/status")
 def statuses(host: Here) -> list[PairStatus]:
     """Is everything protected?"""
     return [host.runner(pair.group).status() for pair in host.store.all()]
 
 
-@router.get("/pairs/{group}/status")
+@noun.get("/pairs/{group}/status")
 def status(host: Here, group: Name) -> PairStatus:
     """Is this pair protected?"""
     return host.runner(group).status()
 
 
-@router.post("/pairs/{group}/set")
+@noun.post("/pairs/{group}/set")
 def change(host: Here, group: Name, order: PairSet) -> PairStatus:
     """Another bandwidth limit, while the pair runs."""
     return policy.change(host, group, order)
 
 
-@router.post("/pairs/{group}/compress")
+@noun.post("/pairs/{group}/compress")
 def compress(host: Here, group: Name, order: PairCompress) -> PairStatus:
     """Another compression of the transfer, while the pair runs."""
     return policy.compress(host, group, order)
 
 
-@router.post("/pairs/{group}/takeover")
+@noun.post("/pairs/{group}/takeover")
 def take_over(host: Here, group: Name, order: TakeoverOrder) -> TakeoverReport:
     """The secondary serves the volumes from now on."""
     return takeover.take_over(host, group, order)
 
 
-@router.delete("/pairs/{group}")
+@noun.delete("/pairs/{group}")
 def delete(host: Here, group: Name, force: bool = False) -> PairDeletion:
     """End a pair at both sites; volumes stay."""
     return deletion.delete(host, group, force=force)
 
 
-@router.get("/journals/{group}")
+@noun.get("/journals/{group}")
 def sides(host: Here, group: Name) -> JournalSides:
     """Both journals as they are now."""
     return journals.journal_sides(host, group)
 
 
-@router.post("/journals/{group}/{verb}")
+@noun.post("/journals/{group}/{verb}")
 def command(host: Here, group: Name, verb: Verb, order: JournalCommand) -> JournalState:
     """A journal command, carried out at the side that owns it."""
     return journals.command(host, group, verb, order)

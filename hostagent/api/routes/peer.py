@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
+from controller.api.late import Noun
 from controller.api.lifecycle import ServeOrder
 from controller.api.models import FenceRequest, JournalState, Name
 from controller.errors import PeerError
@@ -29,10 +30,10 @@ from hostagent.hooks import site
 
 Made = Annotated[list[Name] | None, Query()]
 
-router = APIRouter(prefix="/peer", tags=["between agents"])
+noun = Noun("/peer", tags=["between agents"])
 
 
-@router.get("/hello")
+@noun.get("/hello")
 def hello(host: Here) -> PeerHello:
     """Who is here? A stand-in speaks only for a controller that it reaches."""
     if host.stands_in:
@@ -40,7 +41,7 @@ def hello(host: Here) -> PeerHello:
     return PeerHello(site=host.site, version=program_version())
 
 
-@router.post("/exchange")
+@noun.post("/exchange")
 def exchange(host: Here, told: Exchange) -> ExchangeAnswer:
     """Hear what the other agent knows of a pair; answer with what is known here, fresh from the controller."""
     if not told.stands_in:
@@ -56,31 +57,31 @@ def exchange(host: Here, told: Exchange) -> ExchangeAnswer:
     return answer
 
 
-@router.post("/pairs/check")
+@noun.post("/pairs/check")
 def check_side(host: Here, order: SideOrder) -> SideReport:
     """Could this site take its side of a pair?"""
     return sides.check_side(host, order)
 
 
-@router.post("/pairs", status_code=201)
+@noun.post("/pairs", status_code=201)
 def make_side(host: Here, order: SideOrder) -> SideReport:
     """Make this site's side of a pair."""
     return sides.make_side(host, order)
 
 
-@router.post("/pairs/{group}/check-removal", status_code=204)
+@noun.post("/pairs/{group}/check-removal", status_code=204)
 def check_removal(host: Here, group: Name, uuid: str) -> None:
     """Could this site's side be removed without force?"""
     sides.check_removal(host, group, uuid)
 
 
-@router.delete("/pairs/{group}")
+@noun.delete("/pairs/{group}")
 def remove_side(host: Here, group: Name, uuid: str, force: bool = False, made: Made = None) -> list[DroppedAt]:
     """Remove this site's side of a pair; to undo a command that failed, also the volumes it made."""
     return sides.remove_side(host, group, uuid, force=force, made=made or [])
 
 
-@router.post("/pairs/{group}/serve")
+@noun.post("/pairs/{group}/serve")
 def serve(host: Here, group: Name, order: ServeOrder) -> JournalState:
     """Take host writes, or refuse them for a planned takeover; the state after the last of them."""
     if order.on or not (host.quiet.configured or host.hosts):
@@ -89,13 +90,13 @@ def serve(host: Here, group: Name, order: ServeOrder) -> JournalState:
         return host.controller.serve(group, order)
 
 
-@router.post("/pairs/{group}/call-off")
+@noun.post("/pairs/{group}/call-off")
 def call_off(host: Here, group: Name, order: ServeOrder) -> JournalState:
     """Let the primary take host writes again that it refuses for a takeover of this site."""
     return takeover.call_off(host, group, order)
 
 
-@router.post("/pairs/{group}/fence")
+@noun.post("/pairs/{group}/fence")
 def fence(host: Here, group: Name, request: FenceRequest) -> JournalState:
     """The other site has taken over: stop serving, keep everything."""
     runner = host.runner(group)
@@ -104,19 +105,19 @@ def fence(host: Here, group: Name, request: FenceRequest) -> JournalState:
     return host.controller.state(group)
 
 
-@router.post("/pairs/{group}/takeover")
+@noun.post("/pairs/{group}/takeover")
 def take_over(host: Here, group: Name, order: TakeoverOrder) -> TakeoverReport:
     """A takeover that the primary's agent was given."""
     return takeover.take_over(host, group, order, forwarded=True)
 
 
-@router.get("/attachments")
+@noun.get("/attachments")
 def attachments(host: Here) -> list[Attachment]:
     """What this host has attached, and where it is mounted."""
     return host.devices.shown()
 
 
-@router.post("/journals/{group}/{verb}")
+@noun.post("/journals/{group}/{verb}")
 def command(host: Here, group: Name, verb: Verb, order: JournalCommand) -> JournalState:
     """A journal command that the other agent was given."""
     return journals.command(host, group, verb, order, forwarded=True)

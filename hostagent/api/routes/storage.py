@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from controller.api.late import Noun
 from controller.api.models import Name, PoolAdd, PoolVolume, Volume, VolumeCreate
 from controller.errors import UsageError
 from hostagent.api.forward import RelayedError, relay
@@ -12,53 +13,53 @@ from hostagent.api.models import Attachment, AttachOrder
 from hostagent.api.routes.dependencies import Here
 from hostagent.attach.elsewhere import refuse_attached_elsewhere
 
-router = APIRouter(tags=["volumes"])
+noun = Noun(tags=["volumes"])
 
 
-@router.get("/pool")
+@noun.get("/pool")
 def pool(host: Here) -> list[PoolVolume]:
     """All pool volumes."""
     return host.controller.pool()
 
 
-@router.post("/pool", status_code=201)
+@noun.post("/pool", status_code=201)
 def add_to_pool(host: Here, request: PoolAdd) -> PoolVolume:
     """Put a volume at the disposal of journals."""
     return host.controller.add_to_pool(request)
 
 
-@router.delete("/pool/{name}", status_code=204)
+@noun.delete("/pool/{name}", status_code=204)
 def remove_from_pool(host: Here, name: Name) -> None:
     """Take a volume out of the pool."""
     host.controller.remove_from_pool(name)
 
 
-@router.get("/volumes")
+@noun.get("/volumes")
 def volumes(host: Here) -> list[Volume]:
     """All volumes."""
     return host.controller.volumes()
 
 
-@router.post("/volumes", status_code=201)
+@noun.post("/volumes", status_code=201)
 def create_volume(host: Here, request: VolumeCreate) -> Volume:
     """Make a volume."""
     return host.controller.create_volume(request)
 
 
-@router.get("/volumes/{name}")
+@noun.get("/volumes/{name}")
 def volume(host: Here, name: Name) -> Volume:
     """One volume."""
     return host.controller.volume(name)
 
 
-@router.delete("/volumes/{name}", status_code=204)
+@noun.delete("/volumes/{name}", status_code=204)
 def delete_volume(host: Here, name: Name) -> None:
     """Remove a volume that is in no pair and has no clients."""
     host.controller.delete_volume(name)
     host.devices.forget_address(name)
 
 
-@router.get("/attachments")
+@noun.get("/attachments")
 def attachments(host: Here) -> list[Attachment]:
     """What is attached at this host."""
     return host.devices.shown()
@@ -73,7 +74,7 @@ async def on_host(request: Request, host: Here, on: Name | None = None) -> None:
 OnHost = [Depends(on_host)]
 
 
-@router.post("/volumes/{name}/attach", status_code=201, dependencies=OnHost)
+@noun.post("/volumes/{name}/attach", status_code=201, dependencies=OnHost)
 def attach(host: Here, name: Name, order: AttachOrder) -> Attachment:
     """Make a block device of a volume, on this host or on the one named by `on`."""
     if order.volume != name:
@@ -86,7 +87,7 @@ def attach(host: Here, name: Name, order: AttachOrder) -> Attachment:
     return attachment
 
 
-@router.delete("/volumes/{name}/attach", status_code=204, dependencies=OnHost)
+@noun.delete("/volumes/{name}/attach", status_code=204, dependencies=OnHost)
 def detach(host: Here, name: Name) -> None:
     """Take the block device away; refused while it is in use."""
     host.devices.detach(name)

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from controller.api import problems
 from controller.api.models import VolumeCreate
-from controller.api.shape import build_all
+from controller.api.shape import build
 from controller.errors import BY_NAME, ConflictError, NotFoundError, PairvolError, PeerError, UsageError
 
 
@@ -34,7 +34,7 @@ def ask() -> Asked:
     def mistake() -> None:
         raise ZeroDivisionError
 
-    build_all()
+    build([VolumeCreate])
 
     @app.post("/volumes")
     def take(request: VolumeCreate) -> None: ...
