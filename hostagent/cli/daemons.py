@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from controller.errors import UsageError
+from controller.lean import importing
 from hostagent.cli.session import noun
 
 controller = noun("controller", "The storage controller: volumes, journals, copy and restore.")
@@ -40,8 +42,10 @@ def run_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) ->
         )
     set_policy()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's, which nothing here needs: they cost at the start
-    from controller.daemon import run
+    with importing():
+        from controller.daemon import run
 
+        gc.freeze()  # it all stays, so no collection need go through it again
     run(config)
 
 
@@ -58,6 +62,8 @@ def stop_controller(config: ConfigFile = Path("/etc/pairvol/controller.toml")) -
 @agent.command("run")
 def run_agent(config: ConfigFile = Path("/etc/pairvol/agent.toml")) -> None:
     """Run the host agent in the foreground."""
-    from hostagent.daemon import run
+    with importing():
+        from hostagent.daemon import run
 
+        gc.freeze()
     run(config)

@@ -22,6 +22,7 @@ import typer
 from controller.addresses import callable_address, parse_address
 from controller.durable import hint_for
 from controller.errors import NotFoundError, UsageError
+from controller.lean import importing
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -58,7 +59,8 @@ class Session:
     @cached_property
     def agent(self) -> Agent:
         """The client of the chosen agent."""
-        from hostagent.client import Agent
+        with importing():
+            from hostagent.client import Agent
 
         return Agent(self.address, self.certificates)
 

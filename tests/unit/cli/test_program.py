@@ -16,6 +16,7 @@ from tests.unit.cli.fake_agent import FakeAgent, info
 from tests.unit.cli.samples import TIME_NS, pair_status
 
 HEAVY = ("pydantic", "httpx", "fastapi", "uvicorn", "numpy", "rich", "psutil", "hostagent.client")
+FOR_FEW = ("rich", "pygments", "prometheus_client")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,9 @@ HEAVY = ("pydantic", "httpx", "fastapi", "uvicorn", "numpy", "rich", "psutil", "
     [
         ("hostagent.cli.main", HEAVY),
         ("controller.volume.write_path", tuple(name for name in HEAVY if name != "numpy")),
-        ("hostagent.daemon", ("numpy",)),
+        ("hostagent.daemon", ("numpy", *FOR_FEW)),
+        ("controller.daemon", FOR_FEW),
+        ("hostagent.client", FOR_FEW),
     ],
 )
 def test_whoever_is_waited_for_needs_nothing_heavy(module: str, heavy: tuple[str, ...]) -> None:
