@@ -8,15 +8,15 @@ an agent) and `peers.py` (agent to agent) do.
 from __future__ import annotations
 
 import errno
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from controller.addresses import SITE_HEADER, parse_listener
 from controller.api.models import Problem, Shape
+from controller.api.shape import reader
 from controller.errors import BY_NAME, IntegrityError, PairvolError, PeerError, WrongSiteError
 from controller.exchange import exchange, transport
 from controller.tls import Certificates, context_for, words_of
@@ -81,7 +81,7 @@ class Channel:
         """
         response = self.send(method, path, body=body, query=query, seconds=seconds)
         try:
-            return cast(Answer, _adapter(cast(Any, kind)).validate_json(response.content))
+            return cast(Answer, reader(cast(Any, kind)).validate_json(response.content))
         except ValidationError as error:
             raise IntegrityError(
                 f"{self.who} gave an answer to {method} {path} that cannot be read: {error.error_count()} faults",
@@ -148,11 +148,6 @@ class Channel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@lru_cache(maxsize=64)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def unanswered(error: PairvolError) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from controller.addresses import SITE_HEADER, parse_listener
 from controller.api.drills import Drill, DrillStamp, DrillStart, RestoreEndOrder
@@ -57,6 +57,7 @@ from controller.api.models import (
 )
 from controller.api.problems import error_of
 from controller.api.runs import RunOrder, RunState
+from controller.api.shape import reader
 from controller.errors import IntegrityError, PeerError
 from controller.exchange import exchange, transport
 from controller.tls import Certificates, context_for, words_of
@@ -319,7 +320,7 @@ class ControllerClient:
 
     def _parse(self, kind: type[Answer], response: httpx.Response, path: str) -> Answer:
         try:
-            return TypeAdapter(kind).validate_json(response.content)
+            return cast(Answer, reader(cast(Any, kind)).validate_json(response.content))
         except ValidationError as error:
             raise IntegrityError(
                 f"the answer of the controller at {self._address} to {path} cannot be understood",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any, Final, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from controller.api.words import NAME_PATTERN
 
@@ -40,6 +41,13 @@ def build(kinds: Iterable[Any]) -> None:
             kind.model_rebuild()
         else:
             build(get_args(kind))
+
+
+@lru_cache(maxsize=128)
+def reader(kind: Any) -> TypeAdapter[Any]:
+    """What reads an answer of a kind, a shape or a list of them; made once, which takes longer than to read with it."""
+    build([kind])
+    return TypeAdapter(kind)
 
 
 class Failure(Shape):
