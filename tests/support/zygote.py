@@ -12,6 +12,7 @@ its other end is closed, the zygote ends. Children run on.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -134,6 +135,7 @@ def serve(link: socket.socket) -> None:
     """Fork as told, and say who ended, until the other end is closed."""
     import controller.daemon  # noqa: F401 - the point of it all
 
+    gc.freeze()  # or the first collection of each child would write to every page that it shares with us
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *words: None)
     signal.set_wakeup_fd(wake)
