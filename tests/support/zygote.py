@@ -134,7 +134,9 @@ zygote = Zygote()
 def serve(link: socket.socket) -> None:
     """Fork as told, and say who ended, until the other end is closed."""
     import controller.daemon  # noqa: F401 - the point of it all
+    from controller.api.shape import Shape, build
 
+    build(Shape.__subclasses__())
     gc.freeze()  # or the first collection of each child would write to every page that it shares with us
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *words: None)
