@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import psutil
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from hostagent.api.host import HostDisk, HostFacts, HostLink
 
@@ -38,12 +36,11 @@ class Monitor:
         self._emit = emit
         self._devices = devices  # asked at each look: what became of no use
         self._ended = threading.Event()
-        self._links: dict[str, HostLink] = {}
+        self._links: dict[str, HostLink] | None = None  # before the first look
         self._low: set[str] = set()
         self._thread = threading.Thread(target=self._main, name="monitor", daemon=True)
 
     def start(self) -> None:
-        self._links = {link.name: link for link in read_links()}
         self._thread.start()
 
     def stop(self) -> None:
@@ -62,7 +59,7 @@ class Monitor:
     def look(self) -> None:
         """Compare with the last look and tell what changed."""
         links = {link.name: link for link in read_links()}
-        for name, message, level in changes(self._links, links):
+        for name, message, level in changes(self._links if self._links is not None else links, links):
             self._emit(level, "host.link", message, {"link": name})
         self._links = links
         low = {disk.path for disk in read_disks(self._directories) if _is_low(disk)}
@@ -79,6 +76,10 @@ class Monitor:
 
 def read_links() -> list[HostLink]:
     """Network links of this namespace with their addresses; empty when the kernel does not tell."""
+    # As long an import as half of an agent's start: it is left for who first asks about links.
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
     with suppress(OSError, NetlinkError), IPRoute() as route:
         addresses: dict[int, list[str]] = {}
         for entry in route.get_addr():
