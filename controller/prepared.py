@@ -2,9 +2,9 @@
 
 It loads its program beside whatever else is to be done first, then waits for
 its document and opens nothing before (nbd_plugin/prepared.py). Nobody keeps
-it: the keeper that `serving.serve` makes adopts it. One that is told nothing
-ends by itself, after the time that a start may take; a controller that starts
-ends it like every server that its state does not ask for.
+it: the keeper of the same plan adopts it. One that is told nothing ends by
+itself, after the time that a start may take; a controller that starts ends it
+like every server that its state does not ask for.
 """
 
 from __future__ import annotations
@@ -13,40 +13,37 @@ import signal
 import threading
 from contextlib import suppress
 
-from controller import durable, process, serving
-from controller.appliance import Appliance
+from controller import process
 from controller.errors import PairvolError
-from controller.keeper import spawn
+from controller.keeper import ServerPlan, spawn
+from controller.process import ServerProcess
 
 
 class PreparedServer:
-    """Started when made, in a thread of its own. The caller holds the group's lock until `wait` or `drop`."""
+    """Started when made, in a thread of its own; `wait` or `drop` is called once, by the one who made it."""
 
-    def __init__(self, appliance: Appliance, server: str) -> None:
-        self._appliance = appliance
-        self._server = server
-        self._thread = threading.Thread(target=self._start, name=f"prepare {server}", daemon=True)
+    def __init__(self, plan: ServerPlan) -> None:
+        self._plan = plan
+        self._running: ServerProcess | None = None
+        self._thread = threading.Thread(target=self._start, name=f"prepare {plan.id}", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
-        """Until it is started, or cannot be: then `serve` starts one, and says what hinders it."""
+        """Until a keeper finds it, or it cannot be started: then the keeper starts one, and says what hinders it."""
         self._thread.join()
+        if self._running is not None:
+            self._running.close()
 
     def drop(self) -> None:
-        """End it; it has opened nothing. A server that is kept, and serves, is another matter."""
-        self.wait()
-        if self._appliance.servers.find(self._server) is None:
-            running = process.adopt(self._appliance.paths.pidfile(self._server))
-            if running is not None:
-                running.send(signal.SIGKILL)
-                running.close()
+        """End it; it has opened nothing."""
+        self._thread.join()
+        if self._running is not None:
+            self._running.send(signal.SIGKILL)
+            self._running.wait(self._plan.stop_seconds)
+            self._running.reap()
+            self._running.close()
 
     def _start(self) -> None:
-        paths, config = self._appliance.paths, self._appliance.config
         with suppress(PairvolError, OSError):
-            running = process.adopt(paths.pidfile(self._server))  # left by a takeover that was cut short
-            if running is None:
-                durable.remove(paths.server_document(self._server))
-                plan = serving.volume_plan(self._appliance, self._server)
-                running = spawn(plan, f"wait={config.servers.start_seconds:.1f}")
-            running.close()
+            left = process.adopt(self._plan.pidfile)  # by one who was cut short
+            self._running = left or spawn(self._plan, f"wait={self._plan.start_seconds:.1f}")

@@ -87,7 +87,7 @@ def spawn(command: list[str], environment: Mapping[str, str], log: Path) -> Serv
             os.close(write)
         os.waitpid(pid, 0)
         with open(read, "rb", closefd=False) as report:
-            server = int(report.readline())
+            server = int(report.read())  # to its end: from then on the process has the name by which it is found
         return ServerProcess(server, os.pidfd_open(server))
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot start {command[0]}: {error}", hint=f"See {log}.") from error

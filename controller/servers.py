@@ -17,6 +17,7 @@ from controller.api.models import ServerState
 from controller.errors import PeerError
 from controller.events import Events
 from controller.keeper import Keeper, ServerPlan
+from controller.prepared import PreparedServer
 
 
 class Servers:
@@ -32,6 +33,10 @@ class Servers:
         with self._lock:
             if plan.id not in self._keepers:
                 self._keepers[plan.id] = Keeper(plan, self._events)
+
+    def prepare(self, plan: ServerPlan) -> PreparedServer:
+        """Start a server that waits for its document, for who will soon keep the same plan; returns at once."""
+        return PreparedServer(plan)
 
     def wait_ready(self, server: str, seconds: float) -> None:
         keeper = self.find(server)

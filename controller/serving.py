@@ -17,6 +17,7 @@ from controller.addresses import free_port, port_is_free
 from controller.appliance import Appliance
 from controller.errors import ConflictError, NotFoundError, PairvolError
 from controller.keeper import ServerPlan
+from controller.prepared import PreparedServer
 from controller.state import GroupRecord
 from controller.tls import End
 from controller.units import counted
@@ -55,11 +56,16 @@ def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> 
     """Begin to keep a volume server; returns at once."""
     appliance.paths.check_server(server)
     tell(appliance, server, document)
-    appliance.servers.keep(volume_plan(appliance, server))
+    appliance.servers.keep(_volume_plan(appliance, server))
 
 
-def volume_plan(appliance: Appliance, server: str) -> ServerPlan:
-    """How a volume server is started, and when it is there."""
+def prepare(appliance: Appliance, server: str) -> PreparedServer:
+    """Start a volume server that waits to be told what to serve: `serve` after its `wait` has it serve the sooner."""
+    durable.remove(appliance.paths.server_document(server))
+    return appliance.servers.prepare(_volume_plan(appliance, server))
+
+
+def _volume_plan(appliance: Appliance, server: str) -> ServerPlan:
     paths, config = appliance.paths, appliance.config
 
     def ready() -> bool:

@@ -17,7 +17,6 @@ from controller.drills import commands as drills
 from controller.errors import ConflictError, PairvolError
 from controller.groups import standing
 from controller.groups.ways import choose
-from controller.prepared import PreparedServer
 from controller.state import GroupRecord, Phase, Way
 
 
@@ -58,23 +57,14 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
     group = document.group(name)
     generation = group.next_generation or group.generation + 1
     way = group.way or Way.RESTORE
-    server, journals = plans.group_server(group), 0
-    prepared = PreparedServer(appliance, server) if group.split is SplitMode.OFF else None  # else one is there, serving
-    if way in (Way.RESTORE, Way.FORCED):
-        try:
-            journals = _restore(appliance, group, way)
-        except PairvolError:
-            if prepared is not None:
-                prepared.drop()
-            raise
-    appliance.workers.stop(name)
-    serving.retire(appliance, server)
-    appliance.open_groups.drop(group)
-    standing.make(appliance, group, generation, way)
-    with appliance.store.change() as draft:
-        record = draft.group(name)
-        record.role, record.generation, record.split = Role.TAKEN_OVER, generation, SplitMode.OFF
-        record.phase, record.next_generation = Phase.READY, None
+    server = plans.group_server(group)
+    prepared = None if group.split is not SplitMode.OFF else serving.prepare(appliance, server)  # else one serves
+    try:
+        journals = _make(appliance, group, generation, way)
+    except BaseException:
+        if prepared is not None:
+            prepared.drop()
+        raise
     if prepared is not None:
         prepared.wait()
     _serve(appliance, name)
@@ -87,6 +77,20 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
         group=name,
     )
     return result
+
+
+def _make(appliance: Appliance, group: GroupRecord, generation: int, way: Way) -> int:
+    """T2 to T8: the group stands by itself under its generation, and is served by nobody; journals restored."""
+    journals = _restore(appliance, group, way) if way in (Way.RESTORE, Way.FORCED) else 0
+    appliance.workers.stop(group.name)
+    serving.retire(appliance, plans.group_server(group))
+    appliance.open_groups.drop(group)
+    standing.make(appliance, group, generation, way)
+    with appliance.store.change() as draft:
+        record = draft.group(group.name)
+        record.role, record.generation, record.split = Role.TAKEN_OVER, generation, SplitMode.OFF
+        record.phase, record.next_generation = Phase.READY, None
+    return journals
 
 
 def _restore(appliance: Appliance, group: GroupRecord, way: Way) -> int:

@@ -29,7 +29,7 @@ from controller.checksum import crc32c
 from controller.errors import CapacityError, IntegrityError, MissingFileError, StorageError
 from controller.journal.access import volume_size_bytes, write_fully
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
-from controller.journal.store import SET_MAGIC, allocate, lock, read_header
+from controller.journal.store import SET_MAGIC, allocate, lock, read_header, unlock
 from controller.journal.volume import JournalVolume
 
 LABEL_BYTES: Final = 4096
@@ -196,6 +196,7 @@ class SpannedJournal(JournalVolume):
         del self._slots
         self._map = self._view = memoryview(b"")  # the pages go with the last view of them
         for file in self.files:
+            unlock(file)
             os.close(file)
 
     def segments(self) -> list[DataRun]:

@@ -56,6 +56,11 @@ def lock(file: int, path: str) -> None:
         ) from None
 
 
+def unlock(file: int) -> None:
+    """Give the lock up, also when the volume stays mapped: a map has its own descriptor of the same open file."""
+    fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def read_header(file: int, path: str) -> Header:
     """The header that counts."""
     found: list[Header] = []

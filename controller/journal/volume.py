@@ -29,7 +29,7 @@ from controller.journal.layout import (
     Records,
     compose,
 )
-from controller.journal.store import allocate, lock, read_header, set_document
+from controller.journal.store import allocate, lock, read_header, set_document, unlock
 
 MADV_POPULATE_READ: Final = 22  # Linux 5.14; the mmap module has no name for it
 
@@ -287,4 +287,5 @@ class JournalVolume:
             self._map.close()
         except BufferError:  # a view is still out; the map goes with it
             pass
+        unlock(self.file)
         os.close(self.file)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import create_autospec, patch
 
 from controller import appliance as assembly
 from controller import control_client, plans
@@ -30,6 +30,7 @@ from controller.errors import PairvolError, PeerError
 from controller.events import Events
 from controller.groups import commands
 from controller.keeper import ServerPlan
+from controller.prepared import PreparedServer
 from controller.state import GroupRecord
 from controller.volume.settings import load
 from controller.volume.write_path import WritePath
@@ -66,6 +67,10 @@ class OwnServers:
                 self._failures[plan.id] = error
                 return
             _commanded[plan.leftovers[1]] = Commands(path, Exports(path.volumes.values()))
+
+    def prepare(self, plan: ServerPlan) -> PreparedServer:
+        """No process, none that is started early."""
+        return create_autospec(PreparedServer, instance=True)  # type: ignore[no-any-return]
 
     def wait_ready(self, server: str, seconds: float) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ import pytest
 
 from controller.api.client import ControllerClient
 from controller.api.models import Role, VolumeCreate
-from controller.errors import ConflictError
+from controller.errors import ConflictError, NotFoundError
 from controller.journal.pointers import Pointer
 from hostagent.api.models import AttachOrder, PairCreate, PairState, SiteVolumes, Verdict
 from hostagent.cli.demo.sites import Daemon
@@ -93,7 +93,7 @@ def test_both_hosts_know_the_pair_and_mount_volumes_of_their_own(three: ThreeHos
     assert one.attachments() == []
     one.detach("home", on="tokyo-b")
     assert other.attachments() == []
-    with pytest.raises(ConflictError, match="host kyoto is not known"):
+    with pytest.raises(NotFoundError, match="host kyoto is not known"):
         one.attach(AttachOrder(volume="home"), on="kyoto")
 
 

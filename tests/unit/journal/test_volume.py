@@ -47,6 +47,14 @@ def test_second_writer_is_refused(path: str) -> None:
     JournalVolume.open(path, writable=True).close()
 
 
+def test_a_view_that_is_still_out_holds_no_lock(path: str) -> None:
+    first = JournalVolume.open(path, writable=True)
+    (view,) = first.data_views(0, 8)
+    first.close()
+    JournalVolume.open(path, writable=True).close()
+    assert bytes(view[:8]) == bytes(8)
+
+
 def test_foreign_group_truncated_and_missing_are_named(path: str, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="belongs to group"):
         JournalVolume.open(path, writable=False, group_uuid=str(uuid.uuid4()))
