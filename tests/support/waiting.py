@@ -9,6 +9,8 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 DEFAULT_TIMEOUT_SECONDS = 20.0
+INTERVAL_SECONDS_MAX = 0.1
+SHARE = 0.08  # of the time that was waited so far
 
 
 class DeadlineError(AssertionError):
@@ -23,11 +25,14 @@ def wait_until(
 ) -> Found:
     """Call `condition` until it answers something true, and return that.
 
+    It is asked after `interval` seconds first, and more seldom the longer it takes: asking costs
+    the processes that are waited for the time in which they would get there.
     `what` says what was awaited; the last answer is added to the message.
     An exception of the condition is not swallowed: a condition that may
     fail for a while says so itself.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     while True:
         found = condition()
         if found:
@@ -35,4 +40,4 @@ def wait_until(
         if time.monotonic() >= deadline:
             name = what or getattr(condition, "__name__", "condition")
             raise DeadlineError(f"waited {timeout:g} s in vain for: {name} (last answer: {found!r})")
-        time.sleep(interval)
+        time.sleep(max(interval, min((time.monotonic() - began) * SHARE, INTERVAL_SECONDS_MAX)))
