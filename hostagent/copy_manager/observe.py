@@ -58,7 +58,10 @@ def unknown_sides(facts: Facts, now: Instant, settings: CopySettings) -> tuple[U
     if not own.absent and (own.failure is not None or own.heard is None):
         found.append(Unknown(facts.site, _since(own.heard, facts), own.failure, True))
     if peer_silent(facts, now, settings):
-        found.append(Unknown(facts.peer_site, _since(facts.contact, facts), facts.contact_failure, False))
+        # Before its agent fell silent it may have told, again and again, that its controller is.
+        told = facts.peer.failure is not None and not facts.peer.absent
+        heard = facts.peer.heard if told else facts.contact
+        found.append(Unknown(facts.peer_site, _since(heard, facts), facts.contact_failure, False))
     elif not facts.peer_lacks_pair and not facts.peer.absent and (facts.peer.failure or facts.peer.heard is None):
         found.append(Unknown(facts.peer_site, _since(facts.peer.heard, facts), facts.peer.failure, True))
     return tuple(found)

@@ -432,6 +432,16 @@ def test_a_silent_secondary_is_unknown_since_then(scene: Scene) -> None:
     assert said.sides[0].sequence == 5
 
 
+def test_a_side_is_unknown_since_its_controller_was_heard(scene: Scene) -> None:
+    """Its agent went on answering, and fell silent later."""
+    facts = scene.facts()
+    scene.now += 10
+    facts.own_state(scene.instant, scene.primary.state(scene.now))
+    facts.heard(scene.instant, ExchangeAnswer(site="osaka", pair=scene.pair, state=None))
+    facts.not_heard(scene.instant, PeerError("host agent of osaka is unreachable", hint="Start it."))
+    assert status(scene, facts).line.startswith("db is not protected: osaka unknown since 22:15:00.0Z")
+
+
 def test_silence_alone_makes_a_side_unknown_within_five_seconds(scene: Scene) -> None:
     facts = scene.facts("osaka")
     scene.now += 4.6
