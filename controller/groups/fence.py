@@ -17,8 +17,13 @@ from controller.appliance import Appliance
 from controller.errors import ConflictError, PairvolError
 from controller.groups import members
 from controller.groups.primary import require_primary
+from controller.groups.suspension import read_map
 from controller.groups.view import show
+from controller.journal.pointers import Pointer
+from controller.journal.recovery import scan
+from controller.journal.volume import JournalVolume
 from controller.state import GroupRecord
+from controller.volume.dirty import MapState
 
 
 def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:
@@ -43,7 +48,31 @@ def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:
                 draft.group(name).fenced_by = request.generation
         appliance.permits.end_wait(name)
         stop_serving(appliance, group)
+        with suppress(PairvolError, OSError):  # a journal that cannot be read is told by whoever needs it
+            _tell_end(appliance, group)
     return show(appliance, name)
+
+
+def _tell_end(appliance: Appliance, group: GroupRecord) -> None:
+    """Let the pointers speak of all that is in the journal: a server that was killed told of what it had synced.
+
+    Nobody writes there any more, which the lock of the journal proves. While changes are tracked instead, what may
+    be found beyond the end belongs to nothing.
+    """
+    found = read_map(appliance, group)
+    if found is not None and found.head.state is not MapState.RESYNC:
+        return
+    journal = JournalVolume.open(group.journal_path, writable=True, group_uuid=group.uuid)
+    try:
+        page = appliance.open_groups.get(group).page
+        known = page.read(Pointer.DURABLE)
+        end, _ = scan(journal, known)
+        if end.sequence > known.sequence:
+            journal.sync()
+            page.publish(Pointer.JOURNAL_IN, end)
+            page.publish(Pointer.DURABLE, end)
+    finally:
+        journal.close()
 
 
 def stop_serving(appliance: Appliance, group: GroupRecord) -> None:

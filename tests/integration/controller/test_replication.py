@@ -18,6 +18,9 @@ from controller.api.models import (
     VolumeCreate,
 )
 from controller.errors import ConflictError, NotFoundError
+from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.journal.volume import JournalVolume
+from controller.paths import GroupPaths, Paths
 from tests.support.controllers import ControllerProcess
 from tests.support.nbdkit import connected, read_all
 from tests.support.pairs import ControllerPair
@@ -153,6 +156,27 @@ def test_a_fenced_primary_serves_nobody_over_restarts_and_keeps_its_tail(pair: C
     tokyo.client.delete_group("db", force=True)
     with connected(uri_of(tokyo)) as handle:
         handle.pwrite(bytes(512), 0)
+
+
+def test_a_fenced_primary_tells_all_that_is_in_its_journal(pair: ControllerPair) -> None:
+    """A server that was killed told of what it had synced; what it had taken besides is in the journal as well."""
+    tokyo = pair.primary
+    scribble(uri_of(tokyo), 6, writes=20)
+    tokyo.client.fence("db", FenceRequest(generation=2, reason="taken over"))
+    files = GroupPaths(Paths(tokyo.state_directory, tokyo.run_directory).group("db"))
+    page = PointerPage.open(str(files.pointers))
+    end = page.read(Pointer.DURABLE)
+    journal = JournalVolume.open(tokyo.client.group("db").journal_path, writable=False)
+    record = journal.records(end.sequence - 5, end.sequence - 5)[0]
+    told = Position(end.sequence - 5, int(record["data_position"] + record["data_blocks"]), int(record["time_ns"]))
+    journal.close()
+    for pointer in (Pointer.JOURNAL_IN, Pointer.DURABLE):
+        page.publish(pointer, told)
+    page.close()
+    tokyo.client.fence("db", FenceRequest(generation=2, reason="taken over"))
+    pointers = tokyo.client.state("db").pointers
+    assert [pointers[name].sequence for name in ("journal_in", "durable")] == [20, 20]
+    assert pointers["durable"].data_position == end.data_position
 
 
 def test_deleting_a_pair_serves_both_volumes_again(pair: ControllerPair) -> None:
