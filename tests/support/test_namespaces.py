@@ -41,6 +41,21 @@ def test_what_it_mounts_is_its_own(short_path: Path) -> None:
     assert child.returncode == 0
 
 
+def test_what_others_mounted_on_files_is_let_go(short_path: Path) -> None:
+    image, point = short_path / "image", short_path / "a mount"
+    make_ext4(image, 1 << 20)
+    point.mkdir()
+    with attached(image) as device:
+        mount(device, point)
+        words = [sys.executable, "-c", MOUNTS, str(short_path)]
+        with subprocess.Popen(words, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            unmount(point)
+            wait_free(device)
+            child.communicate()
+
+
 def test_a_disk_that_another_namespace_holds_is_not_free(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.crash.log_disk.disks.FREE_SECONDS", 0.1)
     image, point = short_path / "image", short_path / "mnt"
