@@ -195,8 +195,9 @@ class PairStore:
                 self._write(self._pairs | {pair.group: pair})
 
     def remove(self, group: str) -> None:
+        """Durable when this returns; one that is not kept is no error."""
         with self._lock:
-            if group in self._pairs:
+            if group in self._pairs or not self._certain:
                 self._write({name: pair for name, pair in self._pairs.items() if name != group})
 
     def _write(self, pairs: dict[str, Pair]) -> None:

@@ -93,6 +93,20 @@ def test_a_sync_that_failed_is_made_good_when_the_same_is_given_again(
             PairStore(tmp_path / "pairs.json").put(scene.pair)
 
 
+def test_a_removal_that_may_come_back_is_written_again_when_it_is_given_again(
+    tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PairStore(tmp_path / "pairs.json")
+    store.put(scene.pair)
+    with directory_sync_fails(monkeypatch):
+        for _ in range(2):
+            with pytest.raises(NotDurableError):
+                store.remove(scene.pair.group)
+    store.remove(scene.pair.group)
+    with directory_sync_fails(monkeypatch):
+        store.remove(scene.pair.group)  # gone, for good: nothing is written
+
+
 def test_a_generation_never_goes_down(tmp_path: Path, scene: Scene) -> None:
     store = PairStore(tmp_path / "pairs.json")
     store.put(scene.pair.model_copy(update={"generation": 3}))
