@@ -13,6 +13,7 @@ from typing import Final
 
 from controller import durable
 from controller.api.drills import Drill
+from controller.errors import StorageError
 from controller.lines import append_line, parsed_lines
 
 DRILLS_MAX: Final = 2000
@@ -37,7 +38,8 @@ class Ledger:
             size = append_line(self._path, drill.model_dump_json())
             self._drills[drill.number] = drill  # what a restart finds is told
             if size > FILE_BYTES_MAX:
-                self._compact()
+                with suppress(StorageError):  # the line is there; the next one tries again
+                    self._compact()
         return drill
 
     def all(self, group: str | None = None) -> list[Drill]:
@@ -52,6 +54,7 @@ class Ledger:
 
     def _compact(self) -> None:
         kept = sorted(self._drills)[-DRILLS_MAX:]
-        self._drills = {number: self._drills[number] for number in kept}
-        lines = (drill.model_dump_json().encode() + b"\n" for drill in self._drills.values())
+        drills = {number: self._drills[number] for number in kept}
+        lines = (drill.model_dump_json().encode() + b"\n" for drill in drills.values())
         durable.write_bytes(self._path, b"".join(lines))
+        self._drills = drills

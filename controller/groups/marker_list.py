@@ -14,6 +14,7 @@ from typing import Final
 
 from controller import durable
 from controller.api.markers import NamedMarker
+from controller.errors import StorageError
 from controller.journal.markers import LISTED, parse_marker
 from controller.lines import append_line, parsed_lines
 from controller.restore.program import Marker
@@ -43,7 +44,8 @@ class MarkerList:
         """Durable when this returns."""
         with self._writing:
             if append_line(self._path, marker.model_dump_json()) > FILE_BYTES_MAX:
-                self._rewrite(self.all()[-MARKERS_MAX:])
+                with suppress(StorageError):  # the line is there; the next one tries again
+                    self._rewrite(self.all()[-MARKERS_MAX:])
 
     def cut(self, sequence: int) -> None:
         """Journals after this one are no part of the volumes' history any more, nor are their markers."""

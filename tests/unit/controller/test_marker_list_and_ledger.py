@@ -13,6 +13,7 @@ from controller.api.markers import NamedMarker
 from controller.drills import ledger as ledgers
 from controller.drills.ledger import Ledger
 from controller.errors import DiskFullError, StorageError
+from controller.groups import marker_list
 from controller.groups.marker_list import MarkerList
 from controller.journal.markers import MarkerKind, pack_marker
 from controller.lines import append_line, parsed_lines
@@ -146,6 +147,28 @@ def test_the_ledger_keeps_the_last_word_on_each_drill(tmp_path: Path) -> None:
         assert [(each.number, each.state) for each in known.all()] == [(1, DrillState.STOPPED), (2, DrillState.OPEN)]
         assert [each.number for each in known.all("web")] == [2]
         assert known.next_number() == 3
+
+
+def test_a_line_is_written_although_the_file_cannot_be_shortened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next line tries again; what is done must not look as if it had failed."""
+    monkeypatch.setattr(ledgers, "FILE_BYTES_MAX", 10)
+    monkeypatch.setattr(ledgers, "DRILLS_MAX", 1)
+    monkeypatch.setattr(marker_list, "FILE_BYTES_MAX", 10)
+    monkeypatch.setattr(marker_list, "MARKERS_MAX", 1)
+    ledger, markers = Ledger(tmp_path / "drills.jsonl"), MarkerList(tmp_path / "markers.jsonl")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "rename", lambda *paths: _fail(errno.ENOSPC))
+        for number in (1, 2):
+            ledger.write(drill(number))
+            markers.collect([marker(number)])
+    assert ledger.all() == Ledger(tmp_path / "drills.jsonl").all() == [drill(1), drill(2)]
+    assert [each.sequence for each in markers.all()] == [1, 2]
+    ledger.write(drill(3))
+    markers.collect([marker(3)])
+    assert ledger.all() == Ledger(tmp_path / "drills.jsonl").all() == [drill(3)]
+    assert [each.sequence for each in markers.all()] == [3]
 
 
 def test_the_ledger_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
