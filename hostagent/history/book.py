@@ -7,6 +7,7 @@ passed over. For one thread at a time.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,12 @@ class Book:
         if append_line(self._path, line.model_dump_json(exclude_defaults=False), synced=synced) > self._bytes_max:
             with suppress(StorageError):  # the line is there; the next one tries again
                 self._compact(line)
+
+    def sync(self) -> None:
+        """Make what can be read, and the name of the file, durable. StorageError when the disk refuses."""
+        with durable.refusals(self._path), self._path.open("rb") as file:
+            durable.sync_directory(self._path.parent)
+            os.fdatasync(file.fileno())
 
     def _compact(self, newest: Line) -> None:
         """Old minutes become hours, old hours days; then what is oldest goes, until half of the room is free."""

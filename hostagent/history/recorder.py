@@ -113,10 +113,13 @@ class History:
         StorageError when the disk refuses: the takeover is as done as it was.
         """
         with self._lock:
-            known = {(line.pair, line.takeover.generation) for line in self._book(pair.group).takeovers()}
-            if (pair.uuid, entry.generation) not in known:
-                line = TakeoverLine(pair=pair.uuid, at_ns=entry.ended_ns, takeover=entry)
-                self._book(pair.group).append(line, synced=True)
+            book = self._book(pair.group)
+            known = {(line.pair, line.takeover.generation) for line in book.takeovers()}
+            if (pair.uuid, entry.generation) in known:
+                book.sync()  # who wrote it may have died before its sync
+                return
+            line = TakeoverLine(pair=pair.uuid, at_ns=entry.ended_ns, takeover=entry)
+            book.append(line, synced=True)
 
     def lines(self, pair: Pair) -> tuple[list[Line], int]:
         """What is remembered of a pair, the minute under way too; and up to when it is known to last."""

@@ -20,7 +20,7 @@ from hostagent.history.book import Book
 from hostagent.history.lines import LagLine, StateLine
 from hostagent.history.recorder import History
 from hostagent.history.report import Figures, figures
-from tests.support.disks import directory_sync_fails
+from tests.support.disks import directory_sync_fails, file_sync_fails
 
 EPOCH_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -224,6 +224,22 @@ def test_a_takeover_given_again_is_remembered_once(agent: Agent) -> None:
     agent.history.took_over(agent.pair, entry(3, 0.8))
     agent.see(PairState.SSWS, 1, None)
     assert [(each.generation, each.seconds) for each in agent.figures().takeovers] == [(2, 0.4), (3, 0.8)]
+
+
+def test_a_takeover_that_is_read_back_is_synced_before_it_counts_as_remembered(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who wrote it may have been killed before its sync, of the file or of its name."""
+    agent.history.took_over(agent.pair, entry(2, 0.4))
+    agent.kill()
+    with directory_sync_fails(monkeypatch), pytest.raises(StorageError):
+        agent.history.took_over(agent.pair, entry(2, 0.4))
+    with monkeypatch.context() as broken:
+        file_sync_fails(agent.file, broken)
+        with pytest.raises(StorageError):
+            agent.history.took_over(agent.pair, entry(2, 0.4))
+    agent.history.took_over(agent.pair, entry(2, 0.4))
+    assert len(Book(agent.file).takeovers()) == 1
 
 
 def test_a_takeover_that_the_disk_refused_is_not_remembered_until_it_is_given_again(
