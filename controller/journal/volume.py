@@ -79,7 +79,8 @@ class JournalVolume:
         is removed again then.
         """
         made = not os.path.exists(path)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with durable.refusals(path):
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size_bytes = allocate(file, path, size_bytes)
             header = compose(size_bytes, group_uuid, generation, time.time_ns())

@@ -38,6 +38,11 @@ def test_create_too_small_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "small").exists()
 
 
+def test_a_place_that_takes_no_journal_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="nowhere/journal: no such file"):
+        JournalVolume.create(str(tmp_path / "nowhere" / "journal"), 4 << 20, GROUP, 1)
+
+
 def test_second_writer_is_refused(path: str) -> None:
     first = JournalVolume.open(path, writable=True)
     with pytest.raises(ConflictError):
