@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.params import Depends
@@ -81,12 +81,8 @@ class Noun:
         return remember
 
 
-# What Starlette asks of a route to find out whether it is meant; all else is there once it is built.
-MATCHING: Final = ("path", "path_regex", "path_format", "param_convertors", "methods", "name", "endpoint")
-
-
 class LateRoute(APIRoute):
-    """An APIRoute whose constructor runs when something of it is asked beyond `MATCHING`."""
+    """An APIRoute whose constructor runs when more is asked of it than whether a request is meant for it."""
 
     def __init__(self, path: str, declared: Declared, settings: dict[str, Any]) -> None:
         self._late = settings
