@@ -54,6 +54,8 @@ def start(appliance: Appliance, name: str, order: DrillStart) -> Drill:
                 appliance.leases.renew(drill.number, drill.lease_seconds)
             appliance.ledger.write(drill)
         except (PairvolError, OSError) as error:  # who is told of an error must not find restore held
+            if drill.lease_seconds is not None:  # the record of its end may be refused as well: then its lease ends it
+                appliance.leases.renew(drill.number, drill.lease_seconds)
             finish(appliance, drill, DrillState.FAILED, str(error))
             raise
     words = f"group {name}: drill {drill.number} open at sequence {drill.sequence}, restore waits"
