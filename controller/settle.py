@@ -61,7 +61,9 @@ def _expected(document: StateDocument, config: Config) -> set[str]:
     for group in document.groups.values():
         members = [document.volumes[member.name] for member in group.volumes if member.name in document.volumes]
         own = {plans.own_server(volume) for volume in members}
-        if group.phase is Phase.DEMOTING or not plans.serves_volumes(group):
+        # A secondary in mid-command serves nobody: what served its split must not be found again by who serves next.
+        ended = group.phase is Phase.DEMOTING or (group.role is Role.SECONDARY and group.phase is not Phase.READY)
+        if ended or not plans.serves_volumes(group):
             servers -= own
         else:
             if len(group.volumes) > 1 and group.phase is Phase.READY:

@@ -1,0 +1,56 @@
+"""A controller killed while a split ends: whoever served the split is not who serves the volumes after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from controller import control_client
+from controller.api.lifecycle import SplitOrder
+from controller.api.models import AcquisitionMode, Role, SplitMode
+from controller.paths import GroupPaths, Paths
+from controller.state import Phase, Way
+from controller.volume.dirty import DirtyMap
+from tests.integration.controller.living import MIB, write
+from tests.support.controllers import ControllerProcess
+from tests.support.lifecycle import GROUP, Life
+from tests.support.waiting import wait_until
+
+
+def killed_behind_its_intent(life: Life, mode: SplitMode, intent: dict[str, Any]) -> ControllerProcess:
+    """The secondary site, split, with that command begun; its controller is started again."""
+    osaka = life.secondary
+    life.catch_up()
+    osaka.client.split(GROUP, SplitOrder(mode=mode))
+    osaka.wait_served("data")
+    osaka.kill()
+    document = osaka.state_directory / "state.json"
+    state = json.loads(document.read_text())
+    state["groups"][GROUP] |= intent
+    document.write_text(json.dumps(state))
+    osaka.start()
+    wait_until(osaka.settled, what="the command to be finished")
+    return osaka
+
+
+@pytest.mark.parametrize(("mode", "way"), [(SplitMode.WRITE, Way.STAND), (SplitMode.READ, Way.RESTORE)])
+def test_what_hosts_write_after_a_takeover_is_in_its_map(life: Life, mode: SplitMode, way: Way) -> None:
+    intent = {"phase": str(Phase.TAKING_OVER), "next_generation": 2, "way": str(way)}
+    osaka = killed_behind_its_intent(life, mode, intent)
+    assert life.state(osaka).role is Role.TAKEN_OVER
+    write(osaka, 9 * MIB, b"\x33" * MIB)
+    files = GroupPaths(Paths(osaka.state_directory, osaka.run_directory).group(GROUP))
+    marks = DirtyMap.open(str(files.dirty_map), osaka.client.group(GROUP).uuid)
+    assert marks.dirty_bytes() == MIB
+    marks.close()
+
+
+@pytest.mark.parametrize("mode", [SplitMode.WRITE, SplitMode.READ])
+def test_volumes_of_a_deleted_group_are_served_as_if_there_had_been_none(life: Life, mode: SplitMode) -> None:
+    osaka = killed_behind_its_intent(life, mode, {"phase": str(Phase.DELETING)})
+    assert osaka.client.groups() == []
+    write(osaka, 9 * MIB, b"\x33" * MIB)
+    paths = Paths(osaka.state_directory, osaka.run_directory)
+    assert control_client.command(paths.control("v-data"), "status")["mode"] == AcquisitionMode.DIRECT
