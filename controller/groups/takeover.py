@@ -137,18 +137,24 @@ def _call_off(appliance: Appliance, name: str, error: PairvolError) -> None:
         draft.group(name).phase, draft.group(name).next_generation = Phase.READY, None
     # A worker that was told to finish takes no more journals; a fresh one goes on from the durable point.
     document = appliance.store.document
-    appliance.workers.renew(document.group(name), document)
+    group = document.group(name)
+    appliance.workers.renew(group, document)
     appliance.events.emit(
         "error", "group.takeover_failed", f"cannot take over group {name}: {error.message}", group=name
     )
+    if plans.serves_volumes(group):  # split for reading, as before
+        _begin_serving(appliance, group)
 
 
 def _serve(appliance: Appliance, name: str) -> None:
-    document = appliance.store.document
-    group = document.group(name)
-    server = plans.group_server(group)
-    serving.serve(appliance, server, plans.group_document(group, document, appliance.config, appliance.paths))
-    serving.wait_served(appliance, server)
+    group = appliance.store.document.group(name)
+    _begin_serving(appliance, group)
+    serving.wait_served(appliance, plans.group_server(group))
+
+
+def _begin_serving(appliance: Appliance, group: GroupRecord) -> None:
+    told = plans.group_document(group, appliance.store.document, appliance.config, appliance.paths)
+    serving.serve(appliance, plans.group_server(group), told)
 
 
 def _result(appliance: Appliance, name: str, way: Way | None, journals: int, began: float) -> TakeoverResult:

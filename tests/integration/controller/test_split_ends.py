@@ -9,11 +9,12 @@ import pytest
 
 from controller import control_client
 from controller.api.lifecycle import SplitOrder
-from controller.api.models import AcquisitionMode, Role, SplitMode
+from controller.api.models import AcquisitionMode, Role, SplitMode, TakeoverRequest
+from controller.errors import ConflictError
 from controller.paths import GroupPaths, Paths
 from controller.state import Phase, Way
 from controller.volume.dirty import DirtyMap
-from tests.integration.controller.living import MIB, write
+from tests.integration.controller.living import MIB, image, write
 from tests.support.controllers import ControllerProcess
 from tests.support.lifecycle import GROUP, Life
 from tests.support.waiting import wait_until
@@ -54,3 +55,21 @@ def test_volumes_of_a_deleted_group_are_served_as_if_there_had_been_none(life: L
     write(osaka, 9 * MIB, b"\x33" * MIB)
     paths = Paths(osaka.state_directory, osaka.run_directory)
     assert control_client.command(paths.control("v-data"), "status")["mode"] == AcquisitionMode.DIRECT
+
+
+def test_a_takeover_that_is_called_off_leaves_the_split_as_it_was(life: Life) -> None:
+    tokyo, osaka = life.primary, life.secondary
+    life.catch_up()
+    osaka.client.split(GROUP, SplitOrder(mode=SplitMode.READ))
+    before = image(osaka)
+    tokyo.client.suspend(GROUP)
+    write(tokyo, 9 * MIB, b"\x33" * MIB)
+    changed = life.resume()
+    life.pair.follow()
+    wait_until(
+        lambda: life.state(osaka).pointers["already_read"].sequence > changed.sequence, what="the marker to arrive"
+    )
+    with pytest.raises(ConflictError, match="wait for a copy of changed regions"):
+        osaka.client.take_over(GROUP, TakeoverRequest(generation=2))
+    assert life.state(osaka).split is SplitMode.READ
+    assert image(osaka) == before
