@@ -61,8 +61,9 @@ def _expected(document: StateDocument, config: Config) -> set[str]:
     for group in document.groups.values():
         members = [document.volumes[member.name] for member in group.volumes if member.name in document.volumes]
         own = {plans.own_server(volume) for volume in members}
-        # A secondary in mid-command serves nobody: what served its split must not be found again by who serves next.
-        ended = group.phase is Phase.DEMOTING or (group.role is Role.SECONDARY and group.phase is not Phase.READY)
+        # In mid-command who serves without a journal ends: its map must not be found again with it by who serves next.
+        tracks = group.role in (Role.SECONDARY, Role.TAKEN_OVER) and group.phase is not Phase.READY
+        ended = group.phase is Phase.DEMOTING or tracks
         if ended or not plans.serves_volumes(group):
             servers -= own
         else:

@@ -1,4 +1,4 @@
-"""A controller killed while a split ends: whoever served the split is not who serves the volumes after it."""
+"""A command that ends who serves without a journal, cut short: with its map it is not who serves after it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,23 @@ def killed_behind_its_intent(life: Life, mode: SplitMode, intent: dict[str, Any]
     life.catch_up()
     osaka.client.split(GROUP, SplitOrder(mode=mode))
     osaka.wait_served("data")
-    osaka.kill()
-    document = osaka.state_directory / "state.json"
+    begin_again_with(osaka, intent)
+    return osaka
+
+
+def begin_again_with(controller: ControllerProcess, intent: dict[str, Any]) -> None:
+    controller.kill()
+    document = controller.state_directory / "state.json"
     state = json.loads(document.read_text())
     state["groups"][GROUP] |= intent
     document.write_text(json.dumps(state))
-    osaka.start()
-    wait_until(osaka.settled, what="the command to be finished")
-    return osaka
+    controller.start()
+    wait_until(controller.settled, what="the command to be finished")
+
+
+def served_mode(controller: ControllerProcess) -> AcquisitionMode:
+    paths = Paths(controller.state_directory, controller.run_directory)
+    return AcquisitionMode(control_client.command(paths.control("v-data"), "status")["mode"])
 
 
 @pytest.mark.parametrize(("mode", "way"), [(SplitMode.WRITE, Way.STAND), (SplitMode.READ, Way.RESTORE)])
@@ -53,8 +62,7 @@ def test_volumes_of_a_deleted_group_are_served_as_if_there_had_been_none(life: L
     osaka = killed_behind_its_intent(life, mode, {"phase": str(Phase.DELETING)})
     assert osaka.client.groups() == []
     write(osaka, 9 * MIB, b"\x33" * MIB)
-    paths = Paths(osaka.state_directory, osaka.run_directory)
-    assert control_client.command(paths.control("v-data"), "status")["mode"] == AcquisitionMode.DIRECT
+    assert served_mode(osaka) is AcquisitionMode.DIRECT
 
 
 def test_a_takeover_that_is_called_off_leaves_the_split_as_it_was(life: Life) -> None:
@@ -73,3 +81,14 @@ def test_a_takeover_that_is_called_off_leaves_the_split_as_it_was(life: Life) ->
         osaka.client.take_over(GROUP, TakeoverRequest(generation=2))
     assert life.state(osaka).split is SplitMode.READ
     assert image(osaka) == before
+
+
+def test_a_volume_that_was_taken_over_has_no_map_when_its_group_is_gone(life: Life) -> None:
+    osaka = life.secondary
+    life.catch_up()
+    osaka.client.take_over(GROUP, TakeoverRequest(generation=2))
+    osaka.wait_served("data")
+    begin_again_with(osaka, {"phase": str(Phase.DELETING)})
+    assert osaka.client.groups() == []
+    write(osaka, 9 * MIB, b"\x33" * MIB)
+    assert served_mode(osaka) is AcquisitionMode.DIRECT
