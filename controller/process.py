@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Final
 from controller import launch
 from controller.errors import StorageError, UsageError
 
+RENAMED_POLL_SECONDS: Final = 0.0002
 PIDFILE_OPTION: Final = "--pidfile"
 RELAY_MODULE: Final = "controller.relay"
 _ZOMBIE_STATES: Final = frozenset("ZX")
@@ -87,8 +89,11 @@ def spawn(command: list[str], environment: Mapping[str, str], log: Path) -> Serv
             os.close(write)
         os.waitpid(pid, 0)
         with open(read, "rb", closefd=False) as report:
-            server = int(report.read())  # to its end: from then on the process has the name by which it is found
-        return ServerProcess(server, os.pidfd_open(server))
+            server = int(report.read())  # to its end, when the launcher becomes the program
+        running = ServerProcess(server, os.pidfd_open(server))
+        while running.alive() and command_line(server)[:1] != command[:1]:
+            time.sleep(RENAMED_POLL_SECONDS)  # its command line, by which it is found, follows in a moment
+        return running
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot start {command[0]}: {error}", hint=f"See {log}.") from error
     finally:
