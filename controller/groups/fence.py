@@ -126,11 +126,16 @@ def serve(appliance: Appliance, name: str, order: ServeOrder) -> None:
 
 def start_serving(appliance: Appliance, name: str) -> None:
     """Begin to serve as the state says, and wait until it does."""
+    serving.wait_served(appliance, begin_serving(appliance, name))
+
+
+def begin_serving(appliance: Appliance, name: str) -> str:
+    """Begin to serve as the state says; the server's id. Returns at once."""
     document = appliance.store.document
     group = document.group(name)
     server = plans.group_server(group)
     serving.serve(appliance, server, plans.group_document(group, document, appliance.config, appliance.paths))
-    serving.wait_served(appliance, server)
+    return server
 
 
 def _refuse_yielding(group: GroupRecord, order: ServeOrder) -> None:

@@ -16,6 +16,7 @@ from controller.appliance import Appliance
 from controller.drills import commands as drills
 from controller.errors import ConflictError, PairvolError
 from controller.groups import standing
+from controller.groups.fence import begin_serving, start_serving
 from controller.groups.ways import choose
 from controller.state import GroupRecord, Phase, Way
 
@@ -26,7 +27,7 @@ def take_over(appliance: Appliance, name: str, request: TakeoverRequest) -> Take
         group = appliance.store.document.group(name)
         if group.role is Role.TAKEN_OVER and group.generation == request.generation:
             began = time.monotonic()
-            _serve(appliance, name)
+            start_serving(appliance, name)
             return _result(appliance, name, group.way, 0, began)
         if group.phase is Phase.TAKING_OVER and group.next_generation == request.generation:
             return finish(appliance, name)  # what hindered it may be gone
@@ -67,7 +68,7 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
         raise
     if prepared is not None:
         prepared.wait()
-    _serve(appliance, name)
+    start_serving(appliance, name)
     result = _result(appliance, name, way, journals, began)
     appliance.events.emit(
         "warning",
@@ -143,18 +144,7 @@ def _call_off(appliance: Appliance, name: str, error: PairvolError) -> None:
         "error", "group.takeover_failed", f"cannot take over group {name}: {error.message}", group=name
     )
     if plans.serves_volumes(group):  # split for reading, as before
-        _begin_serving(appliance, group)
-
-
-def _serve(appliance: Appliance, name: str) -> None:
-    group = appliance.store.document.group(name)
-    _begin_serving(appliance, group)
-    serving.wait_served(appliance, plans.group_server(group))
-
-
-def _begin_serving(appliance: Appliance, group: GroupRecord) -> None:
-    told = plans.group_document(group, appliance.store.document, appliance.config, appliance.paths)
-    serving.serve(appliance, plans.group_server(group), told)
+        begin_serving(appliance, name)
 
 
 def _result(appliance: Appliance, name: str, way: Way | None, journals: int, began: float) -> TakeoverResult:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -114,6 +116,7 @@ def block_rows(
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # sites and mounts end as after an error
     options = parse()
     wanted, second = set(options.rows.split(",")), second_place(options)
     console = Console()

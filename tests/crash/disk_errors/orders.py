@@ -92,6 +92,20 @@ def _limit(name: Name) -> int:
 # What cannot be removed durably either stays, in phase `deleting`: the directory is not for these to be refused.
 MADE: Final = (("fsync", "file"),)
 
+
+def _volume_made(document: str, places: Sequence[Place]) -> Order:
+    """A document that is written when a volume is made at the second site."""
+    return Order(
+        _secondary,
+        Daemon.CONTROLLER,
+        document,
+        places,
+        lambda sites, name: sites.secondary.create_volume(VolumeCreate(name=name, size_bytes=SIZE)),
+        lambda sites: [volume.name for volume in sites.secondary.volumes()],
+        lambda sites, name: sites.secondary.delete_volume(name),
+    )
+
+
 ORDERS: dict[str, Order] = {
     "run of a verify": Order(
         _primary,
@@ -119,33 +133,9 @@ ORDERS: dict[str, Order] = {
         _drills,
         lambda sites, name: sites.secondary.stop_drill(GROUP),
     ),
-    "state of a controller": Order(
-        _secondary,
-        Daemon.CONTROLLER,
-        "state.json",
-        REPLACED,
-        lambda sites, name: sites.secondary.create_volume(VolumeCreate(name=name, size_bytes=SIZE)),
-        lambda sites: [volume.name for volume in sites.secondary.volumes()],
-        lambda sites, name: sites.secondary.delete_volume(name),
-    ),
-    "document of a server": Order(
-        _secondary,
-        Daemon.CONTROLLER,
-        "servers/v-{name}.json",
-        REPLACED[:3],
-        lambda sites, name: sites.secondary.create_volume(VolumeCreate(name=name, size_bytes=SIZE)),
-        lambda sites: [volume.name for volume in sites.secondary.volumes()],
-        lambda sites, name: sites.secondary.delete_volume(name),
-    ),
-    "image of a volume": Order(
-        _secondary,
-        Daemon.CONTROLLER,
-        "volumes/{name}.img",
-        MADE,
-        lambda sites, name: sites.secondary.create_volume(VolumeCreate(name=name, size_bytes=SIZE)),
-        lambda sites: [volume.name for volume in sites.secondary.volumes()],
-        lambda sites, name: sites.secondary.delete_volume(name),
-    ),
+    "state of a controller": _volume_made("state.json", REPLACED),
+    "document of a server": _volume_made("servers/v-{name}.json", REPLACED[:3]),
+    "image of a volume": _volume_made("volumes/{name}.img", MADE),
     "image of the pool": Order(
         _secondary,
         Daemon.CONTROLLER,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -170,6 +171,18 @@ def test_volumes_that_are_no_state_of_the_primary_make_it_unsure(group: Group) -
     assert places(state, "unsure") == [(0, 64 * KIB)]
 
 
+@contextmanager
+def disk_refuses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within this no result of a run can be written."""
+
+    def refuse(*_: object) -> None:
+        raise StorageError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("controller.restore.inspect.durable.write_json", refuse)
+        yield
+
+
 def test_what_was_found_is_durable_before_the_pointer_passes(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     group.begin()
     group.restore()
@@ -177,13 +190,8 @@ def test_what_was_found_is_durable_before_the_pointer_passes(group: Group, monke
     group.primary.digest("r", 0, 0, VOLUME_BYTES)
     before = group.pointers.read(Pointer.ALREADY_RESTORED)
 
-    def refuse(*_: object) -> None:
-        raise StorageError("no room")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("controller.restore.inspect.durable.write_json", refuse)
-        with pytest.raises(StorageError):
-            group.restore()
+    with disk_refuses(monkeypatch), pytest.raises(StorageError):
+        group.restore()
     assert group.pointers.read(Pointer.ALREADY_RESTORED) == before
     group.program.reset()
     assert places(group.restore(), "unsure") == [(0, 64 * KIB)]  # looked at again; nothing is lost
@@ -194,11 +202,7 @@ def test_the_end_of_a_run_is_told_when_it_is_durable(group: Group, monkeypatch: 
     group.primary.digest("r", 0, 0, VOLUME_BYTES)
     group.end()
 
-    def refuse(*_: object) -> None:
-        raise StorageError("no room")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("controller.restore.inspect.durable.write_json", refuse)
+    with disk_refuses(monkeypatch):
         with pytest.raises(StorageError):
             group.restore()
         told = group.inspector.since(0)
