@@ -199,9 +199,10 @@ class JournalPull:
     def _publish(self, records: Records, data: memoryview) -> None:
         """Records after their data, the sync after both, the pointer after the sync."""
         length = data_bytes(records)
+        slots, blocks = self._space.room(self.read)
         try:
-            self._journal.write_data(self.read.data_position, data[:length])
-            self._journal.write_records(self.read.sequence + 1, records)
+            self._journal.write_data(self.read.data_position, data[:length], blocks - length // BLOCK_BYTES)
+            self._journal.write_records(self.read.sequence + 1, records, slots - len(records) - 1)
             self._journal.sync()
         except OSError as error:
             raise StorageError(

@@ -31,6 +31,7 @@
 
 #define BLOCK_BYTES 512
 #define RECORD_BYTES 64
+#define PAGE_BYTES 4096
 #define KIND_UPDATE 1
 #define KIND_BASE 2
 #define KIND_MARKER 3
@@ -79,6 +80,20 @@ static int write_fully(int file, const char *data, size_t count, off_t offset)
         data += written, count -= (size_t)written, offset += written;
     }
     return 0;
+}
+
+/* The same; a page that is begun is filled with zeros, of the free bytes behind it: controller/journal/access.py. */
+static int write_pages(int file, const char *data, size_t count, uint64_t offset, uint64_t free)
+{
+    size_t tail = (offset + count) % PAGE_BYTES;
+    if (tail == 0 || tail > count || PAGE_BYTES - tail > free)
+        return write_fully(file, data, count, (off_t)offset);
+    char page[PAGE_BYTES];
+    memcpy(page, data + count - tail, tail);
+    memset(page + tail, 0, PAGE_BYTES - tail);
+    if (write_fully(file, data, count - tail, (off_t)offset) < 0)
+        return -1;
+    return write_fully(file, page, PAGE_BYTES, (off_t)(offset + count - tail));
 }
 
 typedef struct {
@@ -180,8 +195,11 @@ static int put_record(Append *self, unsigned long volume, unsigned long long lba
     };
     record.record_crc = htole32(crc32c_short((unsigned char *)&record, offsetof(struct record, record_crc)));
     unsigned long long slot = (self->sequence + 1) % self->slot_count;
+    uint64_t offset = self->slots_start + slot * RECORD_BYTES;
+    /* The slot of the newest record that is not needed is left: it answers who asks what that was. */
+    uint64_t free = self->sequence + 2 < self->sequence_limit ? self->sequence_limit - self->sequence - 2 : 0;
     /* Not through the map: after each sync the first store into a page is a fault, which costs more than this call. */
-    if (write_fully(self->file, (char *)&record, RECORD_BYTES, (off_t)(self->slots_start + slot * RECORD_BYTES)) < 0) {
+    if (write_pages(self->file, (char *)&record, RECORD_BYTES, offset, free * RECORD_BYTES) < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
@@ -196,12 +214,14 @@ static int put_data(Append *self, const Py_buffer *data)
 {
     unsigned long long start = self->data_position % (self->data_bytes / BLOCK_BYTES) * BLOCK_BYTES;
     size_t count = (size_t)data->len, first = count;
+    uint64_t end = self->data_position + count / BLOCK_BYTES;
+    uint64_t free = end < self->data_limit ? (self->data_limit - end) * BLOCK_BYTES : 0;
     PyThreadState *unlocked = count >= UNLOCK_FROM_BYTES ? PyEval_SaveThread() : NULL;
     if (first > self->data_bytes - start)
         first = (size_t)(self->data_bytes - start);
-    int failed = write_fully(self->file, data->buf, first, (off_t)(self->data_start + start));
+    int failed = write_pages(self->file, data->buf, first, self->data_start + start, first == count ? free : 0);
     if (!failed)
-        failed = write_fully(self->file, (char *)data->buf + first, count - first, (off_t)self->data_start);
+        failed = write_pages(self->file, (char *)data->buf + first, count - first, self->data_start, free);
     int error = errno;
     if (unlocked)
         PyEval_RestoreThread(unlocked);

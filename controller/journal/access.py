@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+PAGE_BYTES: Final = 4096  # what the kernel keeps in memory of a file, the least at once
 
 
 def volume_size_bytes(file: int) -> int:
@@ -25,6 +27,21 @@ def write_fully(file: int, view: memoryview, offset: int) -> None:
     while view:
         written = os.pwrite(file, view, offset)
         view, offset = view[written:], offset + written
+
+
+def write_pages(file: int, view: memoryview, offset: int, free: int) -> None:
+    """The same; a page that the write begins and does not fill is filled with zeros, when all of it is free.
+
+    Of a page that is not in memory the kernel reads from the disk what a write
+    leaves out of it, and the writer waits. `free`: so many bytes behind the
+    write hold nothing that is needed.
+    """
+    tail = (offset + len(view)) % PAGE_BYTES
+    if 0 < tail <= len(view) and PAGE_BYTES - tail <= free:
+        whole = len(view) - tail
+        write_fully(file, view[:whole], offset)
+        view, offset = memoryview(bytes(view[whole:]).ljust(PAGE_BYTES, b"\0")), offset + whole
+    write_fully(file, view, offset)
 
 
 def read_plainly(file: int, buffer: Buffer, offset: int) -> int:

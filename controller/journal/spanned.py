@@ -27,7 +27,7 @@ from typing_extensions import Buffer
 from controller import durable
 from controller.checksum import crc32c
 from controller.errors import CapacityError, IntegrityError, MissingFileError, StorageError
-from controller.journal.access import volume_size_bytes, write_fully
+from controller.journal.access import volume_size_bytes, write_pages
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
 from controller.journal.store import SET_MAGIC, allocate, lock, read_header, unlock
 from controller.journal.volume import JournalVolume
@@ -172,12 +172,13 @@ class SpannedJournal(JournalVolume):
         self._map = self._view
         self._slots = np.frombuffer(self._view, RECORD_DTYPE, self.slot_count, self._slots_start)
 
-    def write_data(self, position: int, buffer: Buffer) -> None:
+    def write_data(self, position: int, buffer: Buffer, free: int = 0) -> None:
         view = memoryview(buffer).cast("B")
         done = 0
         for number, offset, length in self._places(position, len(view)):
-            write_fully(self.files[number], view[done : done + length], offset)
+            piece = view[done : done + length]
             done += length
+            write_pages(self.files[number], piece, offset, free * BLOCK_BYTES if done == len(view) else 0)
 
     def read_into(self, position: int, buffer: Buffer) -> None:
         view = memoryview(buffer).cast("B")

@@ -19,7 +19,7 @@ from typing_extensions import Buffer
 
 from controller import durable
 from controller.errors import ConflictError, IntegrityError, MissingFileError, StorageError
-from controller.journal.access import read_at, volume_size_bytes, write_fully
+from controller.journal.access import read_at, volume_size_bytes, write_pages
 from controller.journal.layout import (
     BLOCK_BYTES,
     HEADER_SLOT_LBAS,
@@ -191,13 +191,17 @@ class JournalVolume:
             return [(self._data_start + start, length_bytes)]
         return [(self._data_start + start, first), (self._data_start, length_bytes - first)]
 
-    def write_data(self, position: int, buffer: Buffer) -> None:
-        """Store data of whole blocks at a data position (pwrite: cheaper than the map for data)."""
+    def write_data(self, position: int, buffer: Buffer, free: int = 0) -> None:
+        """Store data of whole blocks at a data position (pwrite: cheaper than the map for data).
+
+        Of the `free` blocks behind it those up to the end of a page may become zeros.
+        """
         view = memoryview(buffer).cast("B")
         done = 0
         for offset, length in self.pieces(position, len(view)):
-            write_fully(self.file, view[done : done + length], offset)
+            piece = view[done : done + length]
             done += length
+            write_pages(self.file, piece, offset, free * BLOCK_BYTES if done == len(view) else 0)
 
     def read_into(self, position: int, buffer: memoryview | bytearray) -> None:
         """Fill a writable buffer of whole blocks from a data position."""
@@ -236,18 +240,21 @@ class JournalVolume:
                 path=self.path,
             ) from error
 
-    def write_record(self, sequence: int, record: bytes) -> None:
-        """Store one packed record in its slot (pwrite: after each sync a store into the map would be a page fault)."""
-        start = self._slots_start + sequence % self.slot_count * RECORD_BYTES
-        write_fully(self.file, memoryview(record), start)
+    def write_record(self, sequence: int, record: bytes, free: int = 0) -> None:
+        """Store one packed record in its slot (pwrite: after each sync a store into the map would be a page fault).
 
-    def write_records(self, first: int, records: Records) -> None:
-        """Store records of consecutive sequences beginning with `first` (pwrite, as one record)."""
+        Of the `free` slots behind it those up to the end of a page may become empty.
+        """
+        self._write_slots(sequence % self.slot_count, record, free)
+
+    def write_records(self, first: int, records: Records, free: int = 0) -> None:
+        """Store records of consecutive sequences beginning with `first`; otherwise as one record."""
         slot = first % self.slot_count
         room = self.slot_count - slot
-        self._write_slots(slot, records[:room].tobytes())
         if len(records) > room:
-            self._write_slots(0, records[room:].tobytes())
+            self._write_slots(slot, records[:room].tobytes())
+            slot, records = 0, records[room:]
+        self._write_slots(slot, records.tobytes(), free)
 
     def wipe_records(self, slots: NDArray[np.intp]) -> None:
         """Make slots, by number in ascending order, empty."""
@@ -255,8 +262,9 @@ class JournalVolume:
         for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             self._write_slots(int(slots[start]), bytes((end - start) * RECORD_BYTES))
 
-    def _write_slots(self, slot: int, content: bytes) -> None:
-        write_fully(self.file, memoryview(content), self._slots_start + slot * RECORD_BYTES)
+    def _write_slots(self, slot: int, content: bytes, free: int = 0) -> None:
+        offset = self._slots_start + slot * RECORD_BYTES
+        write_pages(self.file, memoryview(content), offset, free * RECORD_BYTES)
 
     def records(self, first: int, last: int) -> Records:
         """A copy of the slots of sequences `first` to `last`, whatever they hold."""

@@ -96,7 +96,7 @@ class Appender(_Newest):
     def write(self, volume: int, lba: int, data: Buffer, blocks: int) -> int:
         """Append a write of `blocks` blocks; the data position that its data is at."""
         position = self.data_position
-        self._journal.write_data(position, data)
+        self._write_data(data, blocks)
         self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c(data))
         return position
 
@@ -107,7 +107,7 @@ class Appender(_Newest):
     def base(self, volume: int, lba: int, data: Buffer, blocks: int) -> int:
         """Append what a range holds; as `write`."""
         position = self.data_position
-        self._journal.write_data(position, data)
+        self._write_data(data, blocks)
         self._record(volume, lba, blocks, blocks, Flag.NONE, crc32c(data), Kind.BASE)
         return position
 
@@ -117,11 +117,14 @@ class Appender(_Newest):
 
     def marker(self, data: Buffer, blocks: int) -> None:
         """Append control information of `blocks` blocks."""
-        self._journal.write_data(self.data_position, data)
+        self._write_data(data, blocks)
         self._record(0, 0, 0, blocks, Flag.NONE, crc32c(data), Kind.MARKER)
 
     def detach(self) -> None:
         """Let go of the journal's map; nothing may be appended any more."""
+
+    def _write_data(self, data: Buffer, blocks: int) -> None:
+        self._journal.write_data(self.data_position, data, self.data_limit - self.data_position - blocks)
 
     def _record(
         self,
@@ -151,7 +154,8 @@ class Appender(_Newest):
             data_crc=data_crc,
             tag=self._tag,
         )
-        self._journal.write_record(sequence, record)
+        # The slot of the newest record that is not needed is left: it answers who asks what that was.
+        self._journal.write_record(sequence, record, self.sequence_limit - sequence - 1)
         self.sequence = sequence
         self.data_position += data_blocks
         self.time_ns = now

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from controller.errors import CapacityError, PairvolError
-from controller.journal.layout import BLOCK_BYTES, Flag
+from controller.journal.layout import ALIGN_BLOCKS, BLOCK_BYTES, MARKER_BYTES_MAX, Flag
 from controller.journal.pointers import Position
 from controller.journal.volume import JournalVolume
 from controller.volume.append import AnyAppender
@@ -98,17 +98,17 @@ class InBand(HostPath):
 
     def put_note(self, payload: bytes) -> Position | None:
         """Append a marker, durable with the journals after it; None as `put_base`."""
-        blocks = -(-len(payload) // BLOCK_BYTES)
         with self._changed:
+            blocks = self._marker_blocks(payload)
             if not self._may_put(blocks):
                 return None
             return self._put_marker(payload, blocks)
 
     def put_marker(self, payload: bytes) -> Position:
         """Append control information, also behind a closed gate; durable when this returns."""
-        blocks = -(-len(payload) // BLOCK_BYTES)
         with self._changed:
             self.check_failure()
+            blocks = self._marker_blocks(payload)
             if not self.appender.has_room(blocks):
                 raise CapacityError(f"no room for a marker in journal {self.journal.path}", hint="Let it be copied.")
             tail = self._put_marker(payload, blocks)
@@ -129,6 +129,15 @@ class InBand(HostPath):
             freed = self._changed.wait_for(lambda: self.used_share() <= share, seconds)
             self.destager.room_wanted = False
             return freed
+
+    def _marker_blocks(self, payload: bytes) -> int:
+        """As many as end with a page, where there is room: writes of whole pages then lie on whole pages again.
+
+        Else each of them touches two, and a journal that is larger than memory is read for both before it is written.
+        """
+        blocks = -(-len(payload) // BLOCK_BYTES)
+        whole = blocks + -(self.appender.data_position + blocks) % ALIGN_BLOCKS
+        return whole if whole * BLOCK_BYTES <= MARKER_BYTES_MAX and self.appender.has_room(whole) else blocks
 
     def _put_marker(self, payload: bytes, blocks: int) -> Position:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.journal.access import read_at, read_plainly
+from controller.journal.access import read_at, read_plainly, write_pages
 
 SIZE = 1 << 20
 
@@ -46,3 +46,24 @@ def test_what_is_no_file_is_read_too() -> None:
     zeros, held = os.open("/dev/zero", os.O_RDONLY), bytearray(b"x" * 512)
     assert (read_at(zeros, held, 0), held) == (512, bytearray(512))
     os.close(zeros)
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "free", "zeros"),
+    [
+        (0, 512, 4096, 3584),  # begins a page
+        (0, 512, 3584, 3584),
+        (0, 512, 3583, 0),  # something behind it is needed
+        (512, 512, 8192, 0),  # the page was begun by another write
+        (512, 3584, 8192, 0),  # ends with it
+        (512, 4096, 8192, 3584),  # the next one is begun
+        (4096, 4096, 8192, 0),
+        (1536, 10 * 4096, 8192, 2560),
+    ],
+)
+def test_a_page_is_filled_by_whoever_begins_it(file: int, offset: int, length: int, free: int, zeros: int) -> None:
+    before = os.pread(file, SIZE, 0)
+    write_pages(file, memoryview(b"x" * length), offset, free)
+    end = offset + length
+    assert os.pread(file, SIZE, 0) == before[:offset] + b"x" * length + bytes(zeros) + before[end + zeros :]
+    os.close(file)

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from controller.journal.layout import Flag
+from controller.journal.layout import RECORD_DTYPE, Flag
 from controller.journal.pointers import Position
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
@@ -89,6 +90,39 @@ def test_both_areas_wrap_and_the_records_stay_right(journal: JournalVolume, appe
     assert tail == appender.tail
 
 
+def test_a_page_that_is_begun_is_filled_where_nothing_is_needed(journal: JournalVolume, append_step: Step) -> None:
+    """A part of a page that is not in memory would have to be read from the disk first."""
+    appender = append_step(journal, Position())
+    journal.write_data(0, b"\xff" * journal.data_blocks * 512)
+    journal.write_records(0, np.full(journal.slot_count, 1, RECORD_DTYPE))
+    appender.release(Position())
+    appender.write(0, 0, bytes([1]) * 512 * 3, 3)
+    appender.write(0, 0, bytes([2]) * 512 * 8, 8)
+    (found,) = journal.data_views(0, 17)
+    assert bytes(found) == bytes([1]) * 512 * 3 + bytes([2]) * 512 * 8 + bytes(512 * 5) + b"\xff" * 512
+    for _ in range(61):
+        appender.clear(0, 0, 8, Flag.TRIM)
+    assert journal.records(63, 65)["sequence"].tolist() == [63, 1, 1]
+    appender.clear(0, 0, 8, Flag.TRIM)
+    assert journal.records(63, 128)["sequence"].tolist() == [63, 64, *[0] * 63, 1]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_page_with_anything_needed_is_not_filled(journal: JournalVolume, append_step: Step, missing: int) -> None:
+    """Neither data nor records, nor the newest record that is not needed: it answers who asks what it was."""
+    start = Position(journal.slot_count - 1, journal.data_blocks)
+    appender = append_step(journal, start)
+    journal.write_data(0, b"\xff" * journal.data_blocks * 512)
+    journal.write_records(0, np.full(journal.slot_count, 1, RECORD_DTYPE))
+    appender.release(Position(64 - missing, 8 - missing))
+    appender.write(0, 0, bytes([1]) * 512 * 3, 3)
+    (data,) = journal.data_views(0, 8)
+    assert bytes(data[3 * 512 :]) == (b"\xff" if missing else b"\0") * 512 * 5
+    emptied = journal.records(1, 63)["sequence"].tolist()
+    assert emptied == ([1] * 63 if missing else [0] * 63)
+    assert journal.records(64, 64)["sequence"][0] == 1
+
+
 def test_time_never_stands_or_goes_back(journal: JournalVolume, append_step: Step) -> None:
     clock = iter([100, 50, 100, 101, 500])
     appender = append_step(journal, Position(), lambda: next(clock))
@@ -123,7 +157,7 @@ def test_the_compiled_one_writes_what_the_plain_one_writes(tmp_path: Path) -> No
         JournalVolume.create(path, 1 << 20, GROUP, 7)
         journals.append(JournalVolume.open(path, writable=True))
         times = iter(range(10, 100000, 3))
-        appenders.append(step(journals[-1], Position(40, 2000, 9), lambda times=times: next(times)))
+        appenders.append(step(journals[-1], Position(400, 2000, 9), lambda times=times: next(times)))
     for _ in range(2000):
         volume, lba, blocks = chance.randrange(64), chance.randrange(1 << 40), chance.randrange(1, 90)
         data = chance.randbytes(blocks * 512)
@@ -140,6 +174,10 @@ def test_the_compiled_one_writes_what_the_plain_one_writes(tmp_path: Path) -> No
             else:
                 appender.marker(data, blocks)
         assert appenders[0].tail == appenders[1].tail
+        back = Position(chance.randrange(1, 300), chance.randrange(1, 300))  # how much of the ring is still needed
+        for appender in appenders:
+            tail = appender.tail
+            appender.release(Position(tail.sequence - back.sequence, tail.data_position - back.data_position))
     plain, compiled = journals
     assert plain.all_records().tobytes() == compiled.all_records().tobytes()
     assert plain.data_views(0, plain.data_blocks) == compiled.data_views(0, compiled.data_blocks)

@@ -35,6 +35,17 @@ def test_a_marker_comes_after_every_acknowledged_write_and_is_durable(tmp_path: 
         server.close()
 
 
+def test_after_a_marker_writes_of_whole_pages_lie_on_whole_pages(tmp_path: Path) -> None:
+    server = WritePath.open(GroupFiles(tmp_path, {"data": 8 << 20}, 1 << 20).create().settings)
+    try:
+        for blocks in (8, 3, 1, 8):
+            server.write(server.volumes["data"], PAGE[: blocks * 512], 0)
+            position = server.mark(pack_marker(MarkerKind.NAMED, name="here"))
+            assert position.data_position % 8 == 0
+    finally:
+        server.close()
+
+
 def test_without_a_journal_there_is_no_marker(tmp_path: Path) -> None:
     server = WritePath.open(GroupFiles(tmp_path, {"data": 8 << 20}, 1 << 20).create().settings)
     try:
