@@ -32,6 +32,10 @@ SECOND_HELP = (
     f"where the second site's files lie in rows 1 to 6, 9 and 15: {MEMORY} when it has room, as sites do not share "
     f"a disk; {SAME}: on the same disk as the first"
 )
+PIECES_HELP = (
+    f"bytes of each write that the volumes of rows 1 to 6 are filled with: {peers.PIECE_BYTES}, or {peers.MIB} for "
+    "volumes as a copy in large pieces leaves them in the page cache"
+)
 
 BLOCK_ROWS = {row.row for row in block.ROWS}
 KNOWN_ROWS = (
@@ -53,6 +57,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.5, help="of each fio run")
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="where volumes lie: a real disk, not memory")
     parser.add_argument("--second-dir", type=Path, default=None, help=SECOND_HELP)
+    parser.add_argument("--pieces", type=int, default=peers.PIECE_BYTES, help=PIECES_HELP)
+    parser.add_argument("--cold", action="store_true", help="rows 1 to 6: nothing is in the page cache before a run")
     options = parser.parse_args()
     unknown = set(options.rows.split(",")) - set(KNOWN_ROWS)
     if unknown:
@@ -93,19 +99,20 @@ def block_rows(
         first = stack.enter_context(Agent(sites.primary.agent_url))
         second = stack.enter_context(Agent(sites.secondary.agent_url))
         with console.status("filling volumes, first copy to the second site"):
-            mirror = qemu.qemu_mirror(stack, processes, directory, elsewhere)
+            pieces = options.pieces
+            mirror = qemu.qemu_mirror(stack, processes, directory, elsewhere, pieces)
             if mirror is None:
                 console.print("row 6 is left out: qemu-storage-daemon is not installed")
             measured = [
-                peers.nbdkit_file(stack, processes, directory),
-                qemu.qemu_nbd(stack, processes, directory),
+                peers.nbdkit_file(stack, processes, directory, pieces),
+                qemu.qemu_nbd(stack, processes, directory, pieces),
                 *([] if mirror is None else [mirror]),
-                peers.pairvol_unpaired(first, directory),
-                peers.pairvol_paired(sites, first, second, directory),
+                peers.pairvol_unpaired(first, directory, pieces),
+                peers.pairvol_paired(sites, first, second, directory, pieces),
             ]
         found = []
         with console.status("measuring") as status:
-            for row in block.measure_rows(rows, measured, directory, options.rounds, options.seconds):
+            for row in block.measure_rows(rows, measured, directory, options.rounds, options.seconds, options.cold):
                 found.append(row)
                 line = f"row {row.row}, {row.work}: {row.subject} {row.ratio:.2f} x {row.peer}"
                 status.update(line)

@@ -42,11 +42,14 @@ ROWS = (
 
 
 def measure_rows(
-    rows: Sequence[BlockRow], peers: Sequence[Peer], directory: Path, rounds: int, seconds: float
+    rows: Sequence[BlockRow], peers: Sequence[Peer], directory: Path, rounds: int, seconds: float, cold: bool
 ) -> Iterator[Row]:
-    """For each work: every peer in turn, round by round; yields our volumes against each of them."""
+    """For each work: every peer in turn, round by round; yields our volumes against each of them.
+
+    `cold`: the page cache gives up before each run what it may.
+    """
     for each in rows:
-        measures = {peer.name: _measure(each, peer, seconds) for peer in peers}
+        measures = {peer.name: _measure(each, peer, seconds, cold) for peer in peers}
         if not each.work.reads:
             measures[limit.NAME] = limit.measure(directory, each.work, seconds)
         by_name = dict(zip(measures, alternate(list(measures.values()), rounds), strict=True))
@@ -60,10 +63,12 @@ def measure_rows(
                 yield compare(row, each.work.text, "paired", peer, "IO/s", by_name["paired"], by_name[peer], goal)
 
 
-def _measure(each: BlockRow, peer: Peer, seconds: float) -> Measure:
+def _measure(each: BlockRow, peer: Peer, seconds: float, cold: bool) -> Measure:
     def measure(number: int) -> float:
         os.sync()  # nobody pays for the dirty pages of the one before
         peer.before()
+        if cold:
+            Path("/proc/sys/vm/drop_caches").write_text("1")
         with beside(each, peer, seconds):
             found = fio.run(each.work, peer.uri, seconds, seed=number + 1)
         peer.after()

@@ -25,6 +25,7 @@ from tests.support.waiting import wait_until
 MIB = 1 << 20
 VOLUME_BYTES = 512 * MIB
 JOURNAL_BYTES = 1024 * MIB
+PIECE_BYTES = 4096  # what files are filled in: as a host leaves them that writes here and there
 
 
 def _nothing() -> None:
@@ -39,40 +40,44 @@ class Peer:
     after: Callable[[], None] = _nothing
 
 
-def filled_file(path: Path, size_bytes: int = VOLUME_BYTES) -> Path:
-    """A file without holes, on disk: nobody is measured while blocks are allocated."""
-    block = os.urandom(MIB)
-    with path.open("wb") as file:
-        for _ in range(size_bytes // MIB):
-            file.write(block)
+def filled_file(path: Path, size_bytes: int = VOLUME_BYTES, piece_bytes: int = PIECE_BYTES) -> Path:
+    """A file without holes, on disk: nobody is measured while blocks are allocated.
+
+    The page cache keeps it in pieces as large as the writes were, and a small
+    write into a large piece costs the kernel several times as much.
+    """
+    piece = os.urandom(piece_bytes)
+    with path.open("wb", buffering=0) as file:
+        for _ in range(size_bytes // piece_bytes):
+            file.write(piece)
         os.fsync(file.fileno())
     return path
 
 
-def allocated_pool_volume(agent: Agent, directory: Path, name: str, size_bytes: int = JOURNAL_BYTES) -> str:
-    """A pool volume whose every block was written once, as a journal is after its first time round."""
-    path = filled_file(directory / f"{name}.journal", size_bytes)
+def allocated_pool_volume(agent: Agent, directory: Path, name: str) -> str:
+    """A pool volume whose every block was written once, in pieces, as a journal is after its first time round."""
+    path = filled_file(directory / f"{name}.journal", JOURNAL_BYTES)
     return agent.add_to_pool(PoolAdd(name=name, path=str(path))).name
 
 
-def nbdkit_file(stack: ExitStack, processes: Processes, directory: Path) -> Peer:
+def nbdkit_file(stack: ExitStack, processes: Processes, directory: Path, piece_bytes: int) -> Peer:
     """The bare limit: stock nbdkit on a plain file, no replication."""
-    backing = filled_file(directory / "plain.img")
+    backing = filled_file(directory / "plain.img", piece_bytes=piece_bytes)
     return Peer(
         "nbdkit file", stack.enter_context(running_nbdkit(processes, directory / "plain.sock", "file", backing))
     )
 
 
-def pairvol_unpaired(agent: Agent, directory: Path) -> Peer:
+def pairvol_unpaired(agent: Agent, directory: Path, piece_bytes: int) -> Peer:
     """A volume of ours in no group: no journal."""
-    backing = filled_file(directory / "unpaired.img")
+    backing = filled_file(directory / "unpaired.img", piece_bytes=piece_bytes)
     order = VolumeCreate(name="unpaired", size_bytes=VOLUME_BYTES, backing=str(backing))
     return Peer("unpaired", served_uri(agent, agent.create_volume(order).name))
 
 
-def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path) -> Peer:
+def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path, piece_bytes: int) -> Peer:
     """A volume that is replicated to a second site on this machine while it is measured."""
-    backing = filled_file(directory / "paired.img")
+    backing = filled_file(directory / "paired.img", piece_bytes=piece_bytes)
     first.create_volume(VolumeCreate(name="paired", size_bytes=VOLUME_BYTES, backing=str(backing)))
     first.create_pair(
         PairCreate(

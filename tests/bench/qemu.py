@@ -22,9 +22,9 @@ from tests.support.waiting import wait_until
 MIRROR = "qemu-storage-daemon mirror"
 
 
-def qemu_nbd(stack: ExitStack, processes: Processes, directory: Path) -> Peer:
+def qemu_nbd(stack: ExitStack, processes: Processes, directory: Path, piece_bytes: int) -> Peer:
     """QEMU's own server on a plain file, with the page cache as nbdkit has it."""
-    path, listener = filled_file(directory / "qemu.img"), directory / "qemu.sock"
+    path, listener = filled_file(directory / "qemu.img", piece_bytes=piece_bytes), directory / "qemu.sock"
     words = [
         "qemu-nbd",
         "--persistent",
@@ -39,14 +39,15 @@ def qemu_nbd(stack: ExitStack, processes: Processes, directory: Path) -> Peer:
     return Peer("qemu-nbd", unix_uri(listener))
 
 
-def qemu_mirror(stack: ExitStack, processes: Processes, directory: Path, second: Path) -> Peer | None:
+def qemu_mirror(stack: ExitStack, processes: Processes, directory: Path, second: Path, piece_bytes: int) -> Peer | None:
     """A served file that is mirrored to a second server on this machine, whose file lies in the directory `second`.
 
     None where QEMU's daemon is not installed.
     """
     if shutil.which("qemu-storage-daemon") is None:
         return None
-    path, listener, monitor = filled_file(directory / "source.img"), directory / "qsd.sock", directory / "qmp.sock"
+    path = filled_file(directory / "source.img", piece_bytes=piece_bytes)
+    listener, monitor = directory / "qsd.sock", directory / "qmp.sock"
     target = second / "target.img"
     with target.open("wb") as file:
         file.truncate(VOLUME_BYTES)
