@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Buffer
 
 from controller.checksum import crc32c
 from controller.journal.layout import (
@@ -129,20 +130,39 @@ def check_bytes(records: Records, views: Sequence[memoryview]) -> tuple[int, Dam
     """The same for data that lies in one view or two, beginning with the first record's."""
     if not len(records):
         return 0, ""
-    starts = ((records["data_position"] - records[0]["data_position"]) * np.uint64(BLOCK_BYTES)).tolist()
-    lengths = (records["data_blocks"].astype(np.int64) * BLOCK_BYTES).tolist()
-    good, damage = _check_sums(records, starts, lengths, views)
+    starts = ((records["data_position"] - records[0]["data_position"]) * np.uint64(BLOCK_BYTES)).astype(np.int64)
+    lengths = records["data_blocks"].astype(np.int64) * BLOCK_BYTES
+    stored = np.ascontiguousarray(records["data_crc"])
+    right = right_sums(views[0], starts, lengths, stored)
+    good, damage = _check_sums(records, right, starts, lengths, views)
     for at in np.flatnonzero(records["kind"][:good] == Kind.MARKER).tolist():
-        if not is_marker(b"".join(_parts(views, starts[at], starts[at] + lengths[at]))):
+        if not is_marker(b"".join(_parts(views, int(starts[at]), int(starts[at] + lengths[at])))):
             return at, f"record {records[at]['sequence']} is a marker whose data cannot be read as one"
     return good, damage
 
 
+def no_sums(data: Buffer, start: Buffer, length: Buffer, stored: Buffer) -> int:
+    """How many ranges of bytes from the first on were found right: none, all are looked at in plain Python."""
+    return 0
+
+
+try:
+    from controller.journal._hot import right_sums
+except ImportError:  # not built
+    right_sums = no_sums
+
+
 def _check_sums(
-    records: Records, starts: Sequence[int], lengths: Sequence[int], views: Sequence[memoryview]
+    records: Records,
+    right: int,
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    views: Sequence[memoryview],
 ) -> tuple[int, Damage]:
+    """The same for checksums, those of the first `right` records left out."""
     checksum, head = crc32c, views[0]
-    for index, (start, length, stored) in enumerate(zip(starts, lengths, records["data_crc"].tolist(), strict=True)):
+    rest = zip(starts[right:].tolist(), lengths[right:].tolist(), records["data_crc"][right:].tolist(), strict=True)
+    for index, (start, length, stored) in enumerate(rest, right):
         stop = start + length
         if stop <= len(head):
             found = checksum(head[start:stop])
