@@ -10,7 +10,7 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 TOOLS_READY := $(VENV)/.tools-ready
 HOME_OF_SERVICES := /opt/pairvol
-SET_UP_FROM := pyproject.toml setup.py controller/journal/_hot.c
+SET_UP_FROM := pyproject.toml setup.py controller/journal/hot
 
 # nbdkit embeds the distribution's interpreter, and libnbd's binding is a Debian package only: the virtual
 # environment must come from that very interpreter, not from the first one on PATH.

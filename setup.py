@@ -1,5 +1,17 @@
-"""The compiled part: the hot steps of the data path (controller/journal/_hot.c)."""
+"""The compiled part: the hot steps of the data path (controller/journal/hot)."""
 
 from setuptools import Extension, setup
 
-setup(ext_modules=[Extension("controller.journal._hot", ["controller/journal/_hot.c"], extra_compile_args=["-O2"])])
+STEPS = ("append", "module", "pieces", "reads", "sums")
+FOLDER = "controller/journal/hot"
+
+setup(
+    ext_modules=[
+        Extension(
+            "controller.journal._hot",
+            [f"{FOLDER}/{step}.c" for step in STEPS],
+            depends=[f"{FOLDER}/hot.h"],
+            extra_compile_args=["-O2"],
+        )
+    ]
+)

@@ -1,4 +1,4 @@
-"""Types of the compiled loops; what they do is said in _hot.c and in the plain ones they stand for."""
+"""Types of the compiled loops; what they do is said in hot/ and in the plain ones they stand for."""
 
 from collections.abc import Callable
 from mmap import mmap

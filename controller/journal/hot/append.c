@@ -1,47 +1,19 @@
-/* The hot steps of the data path, compiled.
+/* The append step of the primary: data into the ring, its record into its slot.
 
-   Append: the append step of the primary. write() puts data into the ring and
-   its record into its slot; it is controller/volume/append.py, line by line,
-   and that one is its reference in the tests.
+   It is controller/volume/append.py, line by line, and that one is its
+   reference in the tests. No locks, no pointers, no policy. */
 
-   write_pieces(): the last step of applying journals. It writes mapped journal
-   data to a volume with the interpreter lock released, so that destage does
-   not stand in the way of host requests; controller/restore/apply.py has its
-   reference.
+#include "hot.h"
 
-   right_sums(): compares data with its checksums before it is used. A
-   processor without an instruction for them, and controller/restore/verify.py,
-   which is its reference, go on where this one stops.
-
-   read_at(): a read of a file. Data in the page cache is there in less time
-   than it takes to hand the interpreter lock over and wait for its return
-   beside threads that want it too; controller/journal/access.py has its
-   reference.
-
-   No locks, no pointers, no policy. Numbers are those of FORMAT.md. */
-
-#define _GNU_SOURCE /* preadv2 */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
 #include <endian.h>
-#include <errno.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <structmember.h>
-#include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
 
-#define BLOCK_BYTES 512
 #define RECORD_BYTES 64
-#define PAGE_BYTES 4096
 #define KIND_UPDATE 1
 #define KIND_BASE 2
 #define KIND_MARKER 3
-#define UNLOCK_FROM_BYTES (32 * 1024) /* shorter copies cost less than handing the lock over */
-#define PIECES_PER_CALL 256
-#define RUN_BYTES_MAX (32ULL << 20)
 
 struct record { /* FORMAT.md, Record */
     uint64_t sequence, time_ns, volume_lba, data_position;
@@ -54,7 +26,7 @@ _Static_assert(sizeof(struct record) == RECORD_BYTES, "FORMAT.md");
 
 static uint32_t crc_table[256];
 
-static void make_crc_table(void)
+void append_prepare(void)
 {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t crc = byte;
@@ -70,20 +42,6 @@ static uint32_t crc32c_short(const unsigned char *bytes, size_t count)
     while (count--)
         crc = crc_table[(crc ^ *bytes++) & 0xFF] ^ crc >> 8;
     return crc ^ 0xFFFFFFFFu;
-}
-
-/* Write all of it; 0, or -1 with errno. */
-static int write_fully(int file, const char *data, size_t count, off_t offset)
-{
-    while (count > 0) {
-        ssize_t written = pwrite(file, data, count, offset);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -1;
-        data += written, count -= (size_t)written, offset += written;
-    }
-    return 0;
 }
 
 /* The same; a page that is begun is filled with zeros, of the free bytes behind it: controller/journal/access.py. */
@@ -352,218 +310,9 @@ static PyType_Slot append_slots[] = {
     {Py_tp_members, append_members}, {Py_tp_new, PyType_GenericNew},  {0, NULL},
 };
 
-static PyType_Spec append_spec = {
+PyType_Spec append_spec = {
     .name = "controller.journal._hot.Append",
     .basicsize = sizeof(Append),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = append_slots,
 };
-
-/* Pieces in address order; those that touch go into one pwritev. 0, or -1 with errno. */
-static int write_all_pieces(int target, char *map, uint64_t data_start, uint64_t data_bytes, const int64_t *lba,
-                            const int64_t *position, const int64_t *blocks, size_t count)
-{
-    struct iovec run[PIECES_PER_CALL];
-    for (size_t next = 0; next < count;) {
-        uint64_t begin = (uint64_t)lba[next] * BLOCK_BYTES, length = 0;
-        int parts = 0;
-        while (next < count && parts + 2 <= PIECES_PER_CALL && (uint64_t)lba[next] * BLOCK_BYTES == begin + length &&
-               length < RUN_BYTES_MAX) {
-            uint64_t bytes = (uint64_t)blocks[next] * BLOCK_BYTES;
-            uint64_t start = (uint64_t)position[next] % (data_bytes / BLOCK_BYTES) * BLOCK_BYTES;
-            uint64_t first = bytes < data_bytes - start ? bytes : data_bytes - start;
-            run[parts++] = (struct iovec){map + data_start + start, first};
-            if (first < bytes)
-                run[parts++] = (struct iovec){map + data_start, bytes - first};
-            length += bytes;
-            next++;
-        }
-        ssize_t written;
-        do
-            written = pwritev(target, run, parts, (off_t)begin);
-        while (written < 0 && errno == EINTR);
-        if (written < 0)
-            return -1;
-        for (int part = 0; part < parts; part++) { /* a short write is rare: finish piece by piece */
-            size_t done = (size_t)written < run[part].iov_len ? (size_t)written : run[part].iov_len;
-            written -= (ssize_t)done;
-            if (write_fully(target, (char *)run[part].iov_base + done, run[part].iov_len - done, (off_t)(begin + done)))
-                return -1;
-            begin += run[part].iov_len;
-        }
-    }
-    return 0;
-}
-
-static PyObject *write_pieces(PyObject *module, PyObject *args)
-{
-    int target;
-    unsigned long long data_start, data_bytes;
-    Py_buffer map, lba, position, blocks;
-    if (!PyArg_ParseTuple(args, "iy*KKy*y*y*", &target, &map, &data_start, &data_bytes, &lba, &position, &blocks))
-        return NULL;
-    int failed = -1, error = EINVAL;
-    if (lba.len == position.len && lba.len == blocks.len && data_bytes > 0 &&
-        data_start + data_bytes <= (unsigned long long)map.len) {
-        Py_BEGIN_ALLOW_THREADS
-        failed = write_all_pieces(target, map.buf, data_start, data_bytes, lba.buf, position.buf, blocks.buf,
-                                  (size_t)lba.len / sizeof(int64_t));
-        error = errno;
-        Py_END_ALLOW_THREADS
-    }
-    PyBuffer_Release(&map);
-    PyBuffer_Release(&lba);
-    PyBuffer_Release(&position);
-    PyBuffer_Release(&blocks);
-    if (failed) {
-        errno = error;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    Py_RETURN_NONE;
-}
-
-#define STREAMS 3 /* the instruction takes as many cycles as can be under way: one checksum would wait for itself */
-
-#if defined(__x86_64__)
-static uint64_t word_at(const unsigned char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    return word;
-}
-
-__attribute__((target("sse4.2"))) static void sum_words(const unsigned char *const *at, size_t bytes, uint64_t *crc)
-{
-    uint64_t first = crc[0], second = crc[1], third = crc[2];
-    for (size_t done = 0; done < bytes; done += 8) {
-        first = __builtin_ia32_crc32di(first, word_at(at[0] + done));
-        second = __builtin_ia32_crc32di(second, word_at(at[1] + done));
-        third = __builtin_ia32_crc32di(third, word_at(at[2] + done));
-    }
-    crc[0] = first, crc[1] = second, crc[2] = third;
-}
-
-static int can_sum(void)
-{
-    return __builtin_cpu_supports("sse4.2");
-}
-#else
-static void sum_words(const unsigned char *const *at, size_t bytes, uint64_t *crc)
-{
-    (void)at, (void)bytes, (void)crc;
-}
-
-static int can_sum(void)
-{
-    return 0;
-}
-#endif
-
-/* How many ranges from the first on lie within the data and have their checksum. Three at a time, of one length each. */
-static size_t count_right(const unsigned char *data, size_t size, const int64_t *start, const int64_t *length,
-                          const uint32_t *stored, size_t count)
-{
-    size_t good = 0;
-    while (good < count) {
-        const unsigned char *at[STREAMS];
-        uint64_t crc[STREAMS];
-        size_t streams = 0, bytes = (size_t)length[good];
-        for (; streams < STREAMS && good + streams < count; streams++) {
-            size_t next = good + streams;
-            if ((size_t)length[next] != bytes || start[next] < 0 || (size_t)start[next] > size ||
-                bytes > size - (size_t)start[next])
-                break;
-            at[streams] = data + start[next];
-        }
-        if (streams == 0 || bytes % 8)
-            return good;
-        for (size_t stream = 0; stream < STREAMS; stream++) {
-            crc[stream] = 0xFFFFFFFFu;
-            if (stream >= streams)
-                at[stream] = at[0];
-        }
-        sum_words(at, bytes, crc);
-        for (size_t stream = 0; stream < streams; stream++)
-            if ((uint32_t)(crc[stream] ^ 0xFFFFFFFFu) != stored[good + stream])
-                return good + stream;
-        good += streams;
-    }
-    return good;
-}
-
-static PyObject *right_sums(PyObject *module, PyObject *args)
-{
-    Py_buffer data, start, length, stored;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*", &data, &start, &length, &stored))
-        return NULL;
-    size_t count = (size_t)start.len / sizeof(int64_t), good = 0;
-    int right = length.len == start.len && (size_t)stored.len == count * sizeof(uint32_t);
-    if (right && can_sum()) {
-        Py_BEGIN_ALLOW_THREADS
-        good = count_right(data.buf, (size_t)data.len, start.buf, length.buf, stored.buf, count);
-        Py_END_ALLOW_THREADS
-    }
-    PyBuffer_Release(&data);
-    PyBuffer_Release(&start);
-    PyBuffer_Release(&length);
-    PyBuffer_Release(&stored);
-    if (!right) {
-        PyErr_SetString(PyExc_ValueError, "starts, lengths and checksums are not as many");
-        return NULL;
-    }
-    return PyLong_FromSize_t(good);
-}
-
-/* As os.preadv into one buffer. A short one is first tried without waiting for the disk, the interpreter lock held. */
-static PyObject *read_at(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "expected (file, buffer, offset)");
-        return NULL;
-    }
-    Py_buffer buffer;
-    int file = (int)PyLong_AsLong(args[0]);
-    long long offset = PyLong_AsLongLong(args[2]);
-    if (PyErr_Occurred() || PyObject_GetBuffer(args[1], &buffer, PyBUF_WRITABLE) < 0)
-        return NULL;
-    struct iovec whole = {buffer.buf, (size_t)buffer.len};
-    ssize_t done = buffer.len < UNLOCK_FROM_BYTES ? preadv2(file, &whole, 1, (off_t)offset, RWF_NOWAIT) : -1;
-    int error = 0;
-    if (done != buffer.len) { /* not in the page cache, or not all of it; or this file knows no such reads */
-        Py_BEGIN_ALLOW_THREADS
-        do
-            done = pread(file, buffer.buf, (size_t)buffer.len, (off_t)offset);
-        while (done < 0 && errno == EINTR);
-        error = errno;
-        Py_END_ALLOW_THREADS
-    }
-    PyBuffer_Release(&buffer);
-    if (done < 0) {
-        errno = error;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyLong_FromSsize_t(done);
-}
-
-static PyMethodDef methods[] = {
-    {"read_at", (PyCFunction)(void (*)(void))read_at, METH_FASTCALL, NULL},
-    {"right_sums", right_sums, METH_VARARGS, NULL},
-    {"write_pieces", write_pieces, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_hot", NULL, -1, methods, NULL, NULL, NULL, NULL};
-
-PyMODINIT_FUNC PyInit__hot(void)
-{
-    make_crc_table();
-    PyObject *module = PyModule_Create(&definition);
-    PyObject *type = module ? PyType_FromSpec(&append_spec) : NULL;
-    if (type == NULL || PyModule_AddObjectRef(module, "Append", type) < 0) {
-        Py_XDECREF(type);
-        Py_XDECREF(module);
-        return NULL;
-    }
-    Py_DECREF(type);
-    return module;
-}
