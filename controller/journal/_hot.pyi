@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from mmap import mmap
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import Buffer
 
 class Append:
@@ -36,7 +38,9 @@ class Append:
     def detach(self) -> None: ...
 
 def read_at(file: int, buffer: Buffer, offset: int, /) -> int: ...
-def right_sums(data: Buffer, start: Buffer, length: Buffer, stored: Buffer, /) -> int: ...
+def right_sums(
+    data: Buffer, start: NDArray[np.int64], length: NDArray[np.int64], stored: NDArray[np.uint32], /
+) -> int: ...
 def write_pieces(
     target: int,
     map: mmap,

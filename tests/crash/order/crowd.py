@@ -22,6 +22,7 @@ from tests.support.processes import Processes
 from tests.support.stamps import NEVER_NS, StampLog, Write, check_order
 
 WRITERS = 4
+FLUSH_SHARE = 0.05  # of the writes, each with a flush behind it
 
 
 @dataclass
@@ -54,6 +55,7 @@ def record_crowd(
     volumes: int,
     writes: int,
     *,
+    flush_share: float = FLUSH_SHARE,
     script: Path = PLUGIN,
     environment: Mapping[str, str] | None = None,
 ) -> Crowd:
@@ -68,14 +70,14 @@ def record_crowd(
         server = VolumeServer(processes, directory, files, script, environment=environment or {})
         with server, disturbed(files, seed):
             server.start()
-            _write_at_once(server, crowd, seed, writes)
+            _write_at_once(server, crowd, seed, writes, flush_share)
             server.kill()
         crowd.killed = {name: bytearray(path.read_bytes()) for name, path in paths.items()}
     crowd.log, crowd.bases = disks.log(), disks.bases
     return crowd
 
 
-def _write_at_once(server: VolumeServer, crowd: Crowd, seed: int, writes: int) -> None:
+def _write_at_once(server: VolumeServer, crowd: Crowd, seed: int, writes: int, flush_share: float) -> None:
     failures: list[BaseException] = []
 
     def write(number: int) -> None:
@@ -89,7 +91,7 @@ def _write_at_once(server: VolumeServer, crowd: Crowd, seed: int, writes: int) -
                     stamped, data = crowd.stamps.issue(volume, lba, sectors)
                     handle.pwrite(data, lba * 512)
                     crowd.stamps.acknowledge(stamped)
-                    if chooser.random() < 0.05:
+                    if chooser.random() < flush_share:
                         issued_ns = time.monotonic_ns()
                         handle.flush()
                         crowd.flushes.append((time.monotonic_ns(), issued_ns))
