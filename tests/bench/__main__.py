@@ -60,6 +60,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pieces", type=int, default=peers.PIECE_BYTES, help=PIECES_HELP)
     parser.add_argument("--cold", action="store_true", help="rows 1 to 6: nothing is in the page cache before a run")
     options = parser.parse_args()
+    if options.cold and os.geteuid() != 0:
+        parser.error("--cold is for root: the page cache is the whole machine's")
+    if options.pieces < 512 or peers.MIB % options.pieces:
+        parser.error(f"--pieces is a part of {peers.MIB}, of 512 bytes at least")
     unknown = set(options.rows.split(",")) - set(KNOWN_ROWS)
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(KNOWN_ROWS)}")
