@@ -103,6 +103,7 @@ def processor(bench: Bench, rounds: int, seconds: float) -> Row:
         plain = filled_file(bench.directory / "plain.img", 256 * MIB)
         with running_nbdkit(processes, bench.directory / "plain.sock", "file", plain, name="plain") as uri:
             server = psutil.Process(int((bench.directory / "plain.pid").read_text()))
+            shares = watch([bench.sites.primary])
             for number in range(rounds):
                 before = site_seconds(bench.sites.primary)
                 rate = fio.run(WRITE, bench.uri("cost"), seconds, seed=number)
@@ -111,8 +112,10 @@ def processor(bench: Bench, rounds: int, seconds: float) -> Row:
                 before = process_seconds(server)
                 rate = fio.run(WRITE, uri, seconds, seed=number)
                 theirs.append((process_seconds(server) - before) / (rate * seconds) * 1e6)
+            used = shares()
     text = "processor time for each 4k random write, fsync every 32"
-    return compare_cost("13", text, "primary site", "nbdkit file", "us", Figure.of(ours), Figure.of(theirs), CPU_GOAL)
+    row = compare_cost("13", text, "primary site", "nbdkit file", "us", Figure.of(ours), Figure.of(theirs), CPU_GOAL)
+    return explained(row, used)
 
 
 def idle(bench: Bench) -> Iterator[Row]:
