@@ -7,6 +7,8 @@ from pathlib import Path
 
 CRASH = ("-m", "tests.crash.run", "--no-controls")
 SERIAL = (*CRASH, "serial", "--points", "300")
+# For what the background sync hides nearly always: a window of a few milliseconds.
+SERIAL_LONG = (*CRASH, "serial", "--points", "1200")
 ORDER = (*CRASH, "order", "--points", "60")
 HOSTILE = (*CRASH, "hostile", "--points", "3000")
 ERRORS = (*CRASH, "journal-errors")
@@ -67,7 +69,7 @@ MUTANTS = [
         "controller/volume/destage.py",
         "        self._commit.wait(segment.end.sequence)\n",
         "",
-        SERIAL,
+        SERIAL_LONG,
         also=("self._overlay.frozen and self._destage_due(now):", "self._overlay.frozen:"),  # what waits is durable
     ),
     Mutant(
