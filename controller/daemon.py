@@ -24,8 +24,8 @@ from controller.config import Config
 from controller.server_frame import Frame, Listener, listening, log_to_stderr
 from controller.settle import settle
 
-# A thread that comes back from the disk or the link waits so long for the interpreter while commands are answered: with
-# the interpreter's own 5 ms, again and again in each window of journals, groups that share a controller lag far behind.
+# While commands are answered, a thread that comes back from the disk or the link waits so long for the interpreter, and
+# several times for each window of journals: of many busy groups the interpreter's own 5 ms is a part of the lag.
 SWITCH_SECONDS: Final = 0.0005
 
 _log = logging.getLogger("pairvol.controller")

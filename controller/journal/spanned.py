@@ -176,9 +176,8 @@ class SpannedJournal(JournalVolume):
         view = memoryview(buffer).cast("B")
         done = 0
         for number, offset, length in self._places(position, len(view)):
-            piece = view[done : done + length]
+            write_pages(self.files[number], view[done : done + length], offset, free * BLOCK_BYTES)
             done += length
-            write_pages(self.files[number], piece, offset, free * BLOCK_BYTES if done == len(view) else 0)
 
     def read_into(self, position: int, buffer: Buffer) -> None:
         view = memoryview(buffer).cast("B")

@@ -199,9 +199,8 @@ class JournalVolume:
         view = memoryview(buffer).cast("B")
         done = 0
         for offset, length in self.pieces(position, len(view)):
-            piece = view[done : done + length]
+            write_pages(self.file, view[done : done + length], offset, free * BLOCK_BYTES)  # the first ends with a page
             done += length
-            write_pages(self.file, piece, offset, free * BLOCK_BYTES if done == len(view) else 0)
 
     def read_into(self, position: int, buffer: memoryview | bytearray) -> None:
         """Fill a writable buffer of whole blocks from a data position."""

@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="where volumes lie: a real disk, not memory")
     parser.add_argument("--second-dir", type=Path, default=None, help=SECOND_HELP)
     parser.add_argument("--pieces", type=int, default=peers.PIECE_BYTES, help=PIECES_HELP)
-    parser.add_argument("--cold", action="store_true", help="rows 1 to 6: nothing is in the page cache before a run")
+    parser.add_argument("--cold", action="store_true", help="rows 1 to 6: the page cache is given up before a run")
     options = parser.parse_args()
     if options.cold and os.geteuid() != 0:
         parser.error("--cold is for root: the page cache is the whole machine's")

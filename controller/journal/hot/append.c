@@ -181,7 +181,7 @@ static int put_data(Append *self, const Py_buffer *data)
     PyThreadState *unlocked = count >= UNLOCK_FROM_BYTES ? PyEval_SaveThread() : NULL;
     if (first > self->data_bytes - start)
         first = (size_t)(self->data_bytes - start);
-    int failed = write_pages(self->file, data->buf, first, self->data_start + start, first == count ? free : 0);
+    int failed = write_pages(self->file, data->buf, first, self->data_start + start, free);
     if (!failed)
         failed = write_pages(self->file, (char *)data->buf + first, count - first, self->data_start, free);
     int error = errno;

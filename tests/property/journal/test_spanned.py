@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from controller.errors import CapacityError, ConflictError, IntegrityError, NotFoundError
 from controller.journal import spanned
-from controller.journal.layout import BLOCK_BYTES
+from controller.journal.layout import ALIGN_BLOCKS, BLOCK_BYTES
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.recovery import scan
 from controller.journal.spanned import SpannedJournal
@@ -62,8 +62,12 @@ def test_data_is_where_it_was_put_whichever_way_it_is_looked_at(
                     view[:] = data[done : done + len(view)]
                     done += len(view)
             else:
-                journal.write_data(position, data)
-            for block in range(blocks):
+                free = min(number * 3, journal.data_blocks - blocks)
+                journal.write_data(position, data, free)
+                tail = (position + blocks) % ALIGN_BLOCKS
+                if 0 < tail <= blocks and ALIGN_BLOCKS - tail <= free:  # begins a page: filled with zeros
+                    data += bytes((ALIGN_BLOCKS - tail) * BLOCK_BYTES)
+            for block in range(len(data) // BLOCK_BYTES):
                 at = (position + block) % journal.data_blocks * BLOCK_BYTES
                 ring[at : at + BLOCK_BYTES] = data[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         journal.sync()

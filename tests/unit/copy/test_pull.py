@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,6 +265,24 @@ def test_full_journal_waits_for_restore_to_be_durable(sides: Sides) -> None:
     sides.restored(middle)
     assert sides.until_here()[-1] is Outcome.MOVED
     assert same(sides, middle.sequence + 1, sides.primary.end.sequence)
+
+
+@pytest.mark.parametrize("clears", [0.1, 0.97])  # the area of the data is full first, or that of the records
+def test_a_page_that_is_filled_takes_no_journal_that_waits_for_restore(make: Make, clears: float) -> None:
+    sides = make(primary_bytes=4 << 20, secondary_bytes=1 << 20)
+    chance, ends, restored = random.Random(3), [Position()], 0
+    for number in range(1200):
+        if chance.random() < clears:
+            sides.primary.clear(0, 0, 8, Flag.TRIM)
+        else:
+            sides.primary.write(0, 0, block(number % 251, chance.randrange(1, 24)))
+        ends.append(sides.primary.commit())
+        while sides.until_here()[-1] is Outcome.FULL:
+            restored += 1
+            sides.restored(ends[restored])
+        if number % 8 == 0:
+            assert same(sides, restored + 1, sides.pull.read.sequence)
+    assert restored > 600
 
 
 def test_freed_space_is_used_only_after_its_pointer_is_durable(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
