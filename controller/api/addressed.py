@@ -7,7 +7,7 @@ carried out at another that has volumes and groups of the same names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Header
@@ -18,10 +18,10 @@ from controller.errors import WrongSiteError
 HINT: Final = "Correct its address in the configuration of who asked."
 
 
-def addressed_to(site: str) -> Callable[[str | None], None]:
+def addressed_to(site: str) -> Callable[[str | None], Awaitable[None]]:
     """A dependency of routes: refuses what is addressed to another site. Who names none is a person."""
 
-    def check(named: Annotated[str | None, Header(alias=SITE_HEADER)] = None) -> None:
+    async def check(named: Annotated[str | None, Header(alias=SITE_HEADER)] = None) -> None:
         if named is not None and named != site:
             raise WrongSiteError(f"site {site} answers there, not {named}", hint=HINT)
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from controller.addresses import SITE_HEADER, parse_listener
 from controller.api.drills import Drill, DrillStamp, DrillStart, RestoreEndOrder
-from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, KeptPair
+from controller.api.drivers import DRIVER_HEADER, LEASE_HEADER, DriverClaim, DriverLease, KeptPair
 from controller.api.lifecycle import (
     DemoteOrder,
     DemoteResult,
@@ -92,7 +92,7 @@ class ControllerClient:
         self._token: str | None = None
 
     def driving(self, token: str) -> ControllerClient:
-        """The same connection, whose orders are taken only while this token is the driver's."""
+        """The same connection: orders are taken only while this token is the driver's, and looks renew the lease."""
         other = copy.copy(self)
         other._token = token
         return other
@@ -298,8 +298,8 @@ class ControllerClient:
     ) -> httpx.Response:
         content = body.model_dump_json() if body is not None else None
         headers = {"content-type": "application/json"} if body is not None else {}
-        if self._token is not None and method != "GET":
-            headers[DRIVER_HEADER] = self._token
+        if self._token is not None:
+            headers[LEASE_HEADER if method == "GET" else DRIVER_HEADER] = self._token
         try:
             response = exchange(
                 self._http, method, path, seconds=seconds, content=content, headers=headers, params=query

@@ -9,6 +9,7 @@ from pydantic import Field
 from controller.api.models import Count, Name, Shape
 
 DRIVER_HEADER: Final = "pairvol-driver"  # the token of whoever gives an order as driver
+LEASE_HEADER: Final = "pairvol-lease"  # the token of whoever looks, and drives on if it is the one of now
 
 
 class DriverClaim(Shape):
@@ -26,6 +27,7 @@ class DriverLease(Shape):
     driver: Name | None = None
     seconds_left: float = 0.0
     token: str | None = None  # for the driver alone: its orders carry it
+    looks_renew: bool = False  # whether a look with the token renews the lease
     record: dict[str, Any] | None = None  # of the pair, as the last driver kept it
 
 

@@ -7,15 +7,22 @@ daemon's start, for a hundred routes of which a site needs a few. Here a noun
 only remembers what was declared; an application gets each route once, and
 its first request, or the OpenAPI document, builds it. What a built route does
 is FastAPI's own. Event loop's thread only, as everything of an application.
+
+An endpoint that is no coroutine runs in a worker thread, and only that does:
+FastAPI would go to a thread once more to check the answer. Each way there and
+back costs more than what most endpoints do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar, get_type_hints
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from starlette.routing import compile_path
@@ -98,5 +105,17 @@ class LateRoute(APIRoute):
         if settings is None:
             raise AttributeError(name)
         build(get_type_hints(self.endpoint, include_extras=True).values())
-        super().__init__(self.path, self.endpoint, methods=self.methods, **settings)
+        super().__init__(self.path, _awaited(self.endpoint), methods=self.methods, **settings)
         return getattr(self, name)
+
+
+def _awaited(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """The endpoint as a coroutine that leaves the event loop's thread once."""
+    if iscoroutinefunction(endpoint):
+        return endpoint
+
+    @wraps(endpoint)
+    async def in_thread(**words: Any) -> Any:
+        return await run_in_threadpool(endpoint, **words)
+
+    return in_thread

@@ -3,7 +3,8 @@
 Owns the data link's state as this side sees it. While journals arrive it asks
 again after some times what taking them took, so that one group leaves the
 processor to hosts, and many groups to each other. When none do it waits for a
-fifth of the time for which none have, down to four times a second.
+fifth of the time for which none have, down to once a second: by then the agents
+tell when there is something, and an order ends the wait.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from controller.errors import PairvolError, PeerError
 from controller.journal.pointers import PAGE_BYTES
 
 POLL_SECONDS_MIN: Final = 0.002
-POLL_SECONDS_MAX: Final = 0.25
+POLL_SECONDS_MAX: Final = 1.0
+ROOM_SECONDS: Final = 0.25  # between looks for room, should nobody tell that restore has moved
 POLL_GROWTH: Final = 1.25  # from one look that finds nothing to the next: a fifth of the time that has passed
 REST_SHARE: Final = 5.0  # after journals came: rest this many times what that took
 REST_SECONDS_MAX: Final = 0.02
@@ -154,7 +156,7 @@ class JournalCopy(Loop):
         self._waits_for_room = pulled.outcome is Outcome.FULL
         if pulled.outcome in (Outcome.MORE, Outcome.REREAD):
             return 0.0
-        pause = POLL_SECONDS_MAX if self._waits_for_room else self._poll_seconds
+        pause = ROOM_SECONDS if self._waits_for_room else self._poll_seconds
         if moved:
             pause = max(pause, min(REST_SHARE * took_seconds, REST_SECONDS_MAX))
         return max(pause, self._bucket.poll_seconds(PAGE_BYTES))

@@ -34,9 +34,9 @@ class Images:
     def __init__(self, config: Config, paths: Paths) -> None:
         self._config = config
         self._paths = paths
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._live: dict[str, ServerProcess] = {}
-        self._end = threading.Event()
+        self._closing = False
         self._watch: threading.Thread | None = None
 
     def start(self, images: list[tuple[DrillImage, str]]) -> None:
@@ -57,14 +57,13 @@ class Images:
             running = process.adopt(self._paths.pidfile(image.server))
             if running is None:
                 return False
-            with self._lock:
-                self._live[image.server] = running
+            self._keep(image.server, running)
         return True
 
     def end(self, servers: list[str]) -> None:
         """Drop images and what was written to them; those that are gone are no error."""
         for server in servers:
-            with self._lock:
+            with self._changed:
                 running = self._live.pop(server, None)
             running = running or process.adopt(self._paths.pidfile(server))
             if running is not None:
@@ -77,7 +76,7 @@ class Images:
 
     def dead(self) -> set[str]:
         """Images that ended by themselves."""
-        with self._lock:
+        with self._changed:
             return {server for server, running in self._live.items() if not running.alive()}
 
     def last_words(self, server: str) -> str:
@@ -87,7 +86,12 @@ class Images:
         """From now on tell, in a thread, of images that ended by themselves, until they are dropped."""
 
         def look() -> None:
-            while not self._end.wait(LOOK_SECONDS):
+            while True:
+                with self._changed:
+                    if not self._closing:
+                        self._changed.wait(LOOK_SECONDS if self._live else None)
+                    if self._closing:
+                        return
                 found = self.dead()
                 if found:
                     on_dead(found)
@@ -97,14 +101,16 @@ class Images:
 
     def close(self, *, stop: bool = False) -> None:
         """Stop watching; images are served on, unless they are to stop."""
-        self._end.set()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
         if self._watch is not None:
             self._watch.join()
-        with self._lock:
+        with self._changed:
             live = list(self._live)
         if stop:
             self.end(live)
-        with self._lock:
+        with self._changed:
             for running in self._live.values():
                 running.close()
             self._live.clear()
@@ -116,11 +122,15 @@ class Images:
         environment = {**os.environ, "TMPDIR": str(paths.overlays)}
         command = image_command(image, store, self._config, paths)
         running = process.spawn(command, environment, paths.server_log(server))
-        with self._lock:
+        self._keep(server, running)
+
+    def _keep(self, server: str, running: ServerProcess) -> None:
+        with self._changed:
             self._live[server] = running
+            self._changed.notify_all()
 
     def _await_ready(self, server: str) -> None:
-        with self._lock:
+        with self._changed:
             running = self._live[server]
         waited = 0.0
         while not self._paths.pidfile(server).exists():  # nbdkit writes it when it listens

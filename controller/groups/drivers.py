@@ -23,6 +23,7 @@ class _Seat:
     agent: str
     rank: int
     token: str
+    lease_seconds: float
     until: float
     orders: int = 0  # of this driver, being carried out
 
@@ -40,17 +41,25 @@ class Drivers:
         with self._lock:
             now, seat = self._clock(), self._seats.get(group)
             if seat is not None and seat.agent == claim.agent:
-                seat.until, seat.rank = now + claim.lease_seconds, claim.rank
-                return DriverLease(driver=seat.agent, seconds_left=claim.lease_seconds, token=seat.token)
+                seat.lease_seconds, seat.until, seat.rank = claim.lease_seconds, now + claim.lease_seconds, claim.rank
+                return _granted(seat)
             free = seat is None or seat.until <= now or claim.rank > seat.rank
             idle = seat is None or seat.orders == 0
             if claim.take and free and idle:
-                seat = _Seat(claim.agent, claim.rank, secrets.token_hex(8), now + claim.lease_seconds)
+                until = now + claim.lease_seconds
+                seat = _Seat(claim.agent, claim.rank, secrets.token_hex(8), claim.lease_seconds, until)
                 self._seats[group] = seat
-                return DriverLease(driver=seat.agent, seconds_left=claim.lease_seconds, token=seat.token)
+                return _granted(seat)
             if seat is None:
                 return DriverLease()
             return DriverLease(driver=seat.agent, seconds_left=max(0.0, seat.until - now))
+
+    def looked(self, group: str, token: str) -> None:
+        """Somebody looked at the group: a lease is renewed by its token; another token is no fault of a look."""
+        with self._lock:
+            seat = self._seats.get(group)
+            if seat is not None and seat.token == token:
+                seat.until = self._clock() + seat.lease_seconds
 
     def release(self, group: str, agent: str) -> None:
         """A driver ends in order: whoever claims next need not wait."""
@@ -88,3 +97,7 @@ class Drivers:
         """The group is gone."""
         with self._lock:
             self._seats.pop(group, None)
+
+
+def _granted(seat: _Seat) -> DriverLease:
+    return DriverLease(driver=seat.agent, seconds_left=seat.lease_seconds, token=seat.token, looks_renew=True)

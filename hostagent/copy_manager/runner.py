@@ -278,6 +278,8 @@ class PairRunner:
                 self._facts.noted(now(), action, result, begun)
             if worker is not None:
                 worker.ended(now(), action, not isinstance(result, PairvolError))
+        if isinstance(action, QueryState) and isinstance(result, JournalState):
+            self.driving.looked(begun, result)
         if isinstance(result, ExchangeAnswer):
             self._look_for_two()
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from controller.api.models import (
     CopyMode,
+    CopyOrder,
     CopySource,
     CopyState,
     Failure,
@@ -42,6 +43,7 @@ from hostagent.limit import copy_order
 RENEW_SHARE: Final = 0.3  # of the lease: three renewals may be lost
 REORDER_SECONDS: Final = 0.5  # the shortest time between two orders of one kind
 INITIAL_COPY_SECONDS: Final = 5.0
+RESTED_SECONDS: Final = 1.0  # without a new journal: by then the controller looks for them rarely
 SILENCE_SHARE: Final = 1.25  # of an idle beat without a word from the primary: look and call oneself
 
 
@@ -53,7 +55,10 @@ class SecondaryRole:
     resync_ordered: bool = False  # a person ordered a failed resync again
     _told: Instant | None = None
     _next_schedule: float | None = None
-    _followed: CopySource | None = None  # what the last FOLLOW order named
+    _followed: CopyOrder | None = None  # the last FOLLOW order
+    _durable: int = 0  # the primary's last journal, as far as was heard
+    _durable_at: float = -RESTED_SECONDS  # when that was heard first
+    _awaited: bool = False  # a journal after a rest, for which no order was given yet
 
     def step(self, now: Instant, facts: Facts) -> list[Action]:
         actions: list[Action] = []
@@ -126,11 +131,14 @@ class SecondaryRole:
         lease = self.settings.lease_seconds
         stale = stale_limit(facts, state)
         if facts.pair.policy.trigger is Trigger.NOTIFICATION:
-            forgotten = not state.copy_order_active or source != self._followed or stale
-            if not self.pace.due(OrderCopy, every=REORDER_SECONDS if forgotten else RENEW_SHARE * lease):
+            self._notified(now, facts)
+            order = copy_order(facts.pair, source, CopyMode.FOLLOW, lease)
+            soon = not state.copy_order_active or stale or self._awaited
+            every = REORDER_SECONDS if soon else RENEW_SHARE * lease
+            if not self.pace.due(OrderCopy, every=0.0 if order != self._followed else every):
                 return []
-            self._followed = source
-            return [OrderCopy(copy_order(facts.pair, source, CopyMode.FOLLOW, lease))]
+            self._followed, self._awaited = order, False
+            return [OrderCopy(order)]
         self._trigger(now, facts)
         if state.consistent_sequence is not None:
             # The journals written during the initial copy are its end, whatever the trigger.
@@ -142,6 +150,16 @@ class SecondaryRole:
         if not self.pace.due(OrderCopy, every=REORDER_SECONDS):
             return []
         return [OrderCopy(copy_order(facts.pair, source, CopyMode.ONCE, lease, self.copy_to))]
+
+    def _notified(self, now: Instant, facts: Facts) -> None:
+        """Note whether the primary writes again after a rest: the controller would find that out later by itself."""
+        durable = facts.peer.position(Pointer.DURABLE).sequence
+        if durable != self._durable:
+            rested = now.seconds - self._durable_at >= RESTED_SECONDS
+            self._durable, self._durable_at = durable, now.seconds
+            self._awaited = self._awaited or rested
+        if facts.own.position(Pointer.ALREADY_READ).sequence >= durable:
+            self._awaited = False
 
     def _trigger(self, now: Instant, facts: Facts) -> None:
         """Set the goal when the schedule or the fill level of the primary's journal says so."""

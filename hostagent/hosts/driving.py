@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from controller.api.client import ControllerClient
 from controller.api.drivers import DriverLease
+from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError, StorageError
 from controller.events import Events
 from hostagent.api.models import Pair
@@ -69,6 +70,10 @@ class Driving:
             self._seat.refused()
             return True
         return False
+
+    def looked(self, asked: Instant, state: JournalState) -> None:
+        """The controller answered a look that was asked then."""
+        self._seat.looked(asked.seconds, state.driver)
 
     def release(self) -> None:
         """This agent ends in order: whoever stands by need not wait."""

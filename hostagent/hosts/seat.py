@@ -15,7 +15,7 @@ from controller.api.drivers import DriverClaim, DriverLease
 
 HOST_RANK: Final = 2
 STAND_IN_RANK: Final = 1
-RENEW_SHARE: Final = 1 / 3  # of the lease
+RENEW_SHARE: Final = 1 / 2  # of the lease; whoever works looks more often than that
 AGAIN_SECONDS: Final = 0.5  # after a claim that the controller did not answer
 NO_TOKEN: Final = "none"  # is nobody's: orders of an agent that does not drive are refused
 
@@ -39,6 +39,7 @@ class Seat:
     token: str = NO_TOKEN
     _next: float = 0.0
     _free_since: float | None = None
+    _looks_renew: bool = False
 
     def __post_init__(self) -> None:
         self.place = Place.STANDS_BY if self.stands_in else Place.UNKNOWN
@@ -62,6 +63,7 @@ class Seat:
         self.driver = lease.driver
         if lease.token is not None and lease.driver == self.agent:
             self.place, self.token, self._free_since = Place.DRIVES, lease.token, None
+            self._looks_renew = lease.looks_renew
             self._next = now + RENEW_SHARE * self.lease_seconds
             return
         self.place, self.token = Place.STANDS_BY, NO_TOKEN
@@ -70,6 +72,15 @@ class Seat:
             self._free_since = None
         elif self._free_since is None:
             self._free_since = now
+
+    def looked(self, asked: float, driver: str | None) -> None:
+        """A look with the token, asked at that time, named the driver."""
+        if self.place is not Place.DRIVES or not self._looks_renew:
+            return
+        if driver == self.agent:
+            self._next = max(self._next, asked + RENEW_SHARE * self.lease_seconds)
+        else:
+            self._next = 0.0
 
     def failed(self, now: float) -> None:
         """The controller did not answer, or has no such group."""

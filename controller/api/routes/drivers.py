@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request
 
-from controller.api.drivers import DRIVER_HEADER, DriverClaim, DriverLease, KeptPair
+from controller.api.drivers import DRIVER_HEADER, LEASE_HEADER, DriverClaim, DriverLease, KeptPair
 from controller.api.late import Noun
 from controller.api.models import Name
 from controller.api.routes.dependencies import Here
@@ -17,8 +17,14 @@ noun = Noun(tags=["drivers"])
 
 
 async def driven(request: Request, appliance: Here) -> AsyncIterator[None]:
-    """Refuses an order that a copy manager gives without driving; an order that carries no token is a person's."""
+    """Refuses an order that a copy manager gives without driving; an order that carries no token is a person's.
+
+    A look is refused to nobody; one that carries the driver's token renews its lease.
+    """
     token, group = request.headers.get(DRIVER_HEADER), request.path_params.get("name")
+    lease = request.headers.get(LEASE_HEADER)
+    if lease is not None and group is not None:
+        appliance.drivers.looked(group, lease)
     if token is None or group is None:
         yield
         return

@@ -72,6 +72,18 @@ class Leases(RuleBasedStateMachine):
         self.agents[name].answers.clear()
         self.agents[name].seat.failed(self.now)
 
+    @rule(name=AGENTS, delay=st.floats(0, LEASE / 2))
+    def look(self, name: str, delay: float) -> None:
+        """With the token that the agent has; nobody is refused, and only the driver's lease lasts longer."""
+        seat, asked = self.agents[name].seat, self.now
+        before = self.drivers.holder(GROUP)
+        self.drivers.looked(GROUP, seat.token)
+        assert self.drivers.holder(GROUP) in (before, name)
+        self.now += delay
+        seat.looked(asked, self.drivers.holder(GROUP))
+        if seat.place is Place.DRIVES and self.drivers.holder(GROUP) != name:
+            assert seat.rest_seconds(self.now) == 0
+
     @rule(name=AGENTS)
     def give_order(self, name: str) -> None:
         """With the token that the agent has, believing what it may."""
@@ -184,3 +196,35 @@ def test_what_a_stand_in_cannot_reach_it_does_not_speak_for() -> None:
     host = seat_of("tokyo-a")
     host.failed(1.0)
     assert host.place is Place.UNKNOWN
+
+
+def test_a_driver_that_looks_keeps_its_lease_without_a_claim() -> None:
+    now = 0.0
+    drivers = Drivers(lambda: now)
+    seat, other = seat_of("tokyo-a"), seat_of("tokyo-b")
+    seat.answered(now, drivers.claim(GROUP, seat.claim(now)))
+    for _ in range(10):
+        now += LEASE / 3
+        assert seat.rest_seconds(now) > 0
+        asked = now
+        drivers.looked(GROUP, seat.token)
+        seat.looked(asked, drivers.holder(GROUP))
+        other.answered(now, drivers.claim(GROUP, other.claim(now)))
+        assert other.place is Place.STANDS_BY
+    now += LEASE / 2
+    assert seat.rest_seconds(now) == 0  # it has not looked since
+    now += LEASE
+    other.answered(now, drivers.claim(GROUP, other.claim(now)))
+    drivers.looked(GROUP, seat.token)  # a token of before renews nothing
+    seat.looked(now, drivers.holder(GROUP))
+    assert drivers.holder(GROUP) == "tokyo-b"
+    assert seat.rest_seconds(now) == 0
+
+
+def test_a_controller_that_does_not_renew_by_looks_is_claimed_at() -> None:
+    """One of an older version."""
+    seat = seat_of("tokyo-a")
+    seat.answered(0.0, DriverLease(driver="tokyo-a", seconds_left=LEASE, token="t"))
+    due = seat.rest_seconds(0.0)
+    seat.looked(1.0, "tokyo-a")
+    assert seat.rest_seconds(0.0) == due

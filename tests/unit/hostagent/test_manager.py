@@ -188,6 +188,34 @@ def test_a_notified_secondary_follows_under_a_lease_and_renews_it(scene: Scene) 
     assert OrderCopy in asked(scene, facts, manager)
 
 
+def test_journals_after_a_rest_are_told_to_the_controller_at_once_and_a_stream_of_them_is_not(scene: Scene) -> None:
+    manager, facts = CopyManager(CopySettings()), secondary(scene)
+
+    def ordered() -> bool:
+        scene.look(facts)
+        own_state(facts).copy_order_active = True
+        actions = asked(scene, facts, manager)
+        for action in actions.values():
+            manager.ended(scene.instant, action, True)
+        return OrderCopy in actions
+
+    assert ordered()  # the first
+    scene.now += 1.5
+    assert not ordered()
+    scene.writes(1)
+    assert ordered()
+    scene.now += 0.6
+    scene.writes(1)
+    assert not ordered()  # the controller looks often for a while
+    scene.now += 0.6
+    scene.writes(1)
+    assert not ordered()
+    scene.now += 1.5
+    scene.writes(1)
+    scene.copies(scene.primary.durable)
+    assert not ordered()  # it has found them by itself
+
+
 def test_an_order_that_the_controller_forgot_is_given_again_soon(scene: Scene) -> None:
     manager, facts = CopyManager(CopySettings()), secondary(scene)
     manager.ended(scene.instant, asked(scene, facts, manager)[OrderCopy], True)
@@ -366,6 +394,19 @@ def test_another_limit_is_ordered_at_once_whatever_the_trigger(scene: Scene) -> 
     order = awaited(scene, facts, manager, OrderCopy)
     assert isinstance(order, OrderCopy)
     assert order.order.limit_bytes_per_second == 1 << 20
+
+
+def test_another_limit_does_not_wait_behind_the_order_before_it(scene: Scene) -> None:
+    facts = secondary(scene)
+    manager = CopyManager(CopySettings())
+    manager.ended(scene.instant, asked(scene, facts, manager)[OrderCopy], True)
+    scene.now += 0.01
+    facts.pair = limited(facts.pair, 1 << 20)
+    order = asked(scene, facts, manager)[OrderCopy]
+    assert isinstance(order, OrderCopy)
+    assert order.order.limit_bytes_per_second == 1 << 20
+    manager.ended(scene.instant, order, True)
+    assert OrderCopy not in asked(scene, facts, manager)
 
 
 def test_a_limit_that_the_other_agent_has_is_learnt(scene: Scene) -> None:
