@@ -2,7 +2,7 @@
 
 from setuptools import Extension, setup
 
-STEPS = ("append", "module", "pieces", "reads", "sums")
+STEPS = ("append", "module", "pieces", "reads", "records", "sums")
 FOLDER = "controller/journal/hot"
 
 setup(

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
+from controller.journal.layout import Records
+
 class Append:
     sequence: int
     data_position: int
@@ -38,6 +40,16 @@ class Append:
     def detach(self) -> None: ...
 
 def read_at(file: int, buffer: Buffer, offset: int, /) -> int: ...
+def right_records(
+    records: Records,
+    sequence: int,
+    data_position: int,
+    tag: int,
+    generation_min: int,
+    generation_max: int,
+    limits: NDArray[np.int64],
+    /,
+) -> int: ...
 def right_sums(
     data: Buffer, start: NDArray[np.int64], length: NDArray[np.int64], stored: NDArray[np.uint32], /
 ) -> int: ...

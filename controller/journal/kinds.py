@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import Final
 
 
 class Kind(IntEnum):
@@ -19,3 +20,9 @@ class Flag(IntFlag):
     NONE = 0
     ZERO = 1
     TRIM = 2
+
+
+# As plain numbers, for arrays: a name of an enumeration takes longer to look up than a few records to compare.
+MARKER: Final = int(Kind.MARKER)
+BASE: Final = int(Kind.BASE)
+CLEAR: Final = int(Flag.ZERO | Flag.TRIM)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import uuid
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -73,6 +74,7 @@ HEADER_FIELDS: Final = (
 _HEADER: Final = struct.Struct("<" + "".join(code for _, code in HEADER_FIELDS))
 
 
+@lru_cache
 def group_tag(group_uuid: str) -> int:
     """The four bytes that tie a record to its group."""
     return crc32c(uuid.UUID(group_uuid).bytes)

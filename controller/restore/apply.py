@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.errors import IntegrityError
-from controller.journal.layout import BLOCK_BYTES, Flag, Kind, Records
+from controller.journal.kinds import BASE, CLEAR, MARKER
+from controller.journal.layout import BLOCK_BYTES, Flag, Records
 from controller.journal.volume import JournalVolume
 from controller.volume.backing import Backing
 
@@ -60,17 +61,17 @@ def apply(
 
 
 def _is_clear(record: np.void) -> bool:
-    return bool(record["flags"] & (Flag.ZERO | Flag.TRIM))
+    return bool(record["flags"] & CLEAR)
 
 
 def _parts(records: Records, base: bool) -> Iterator[Records]:
     """Runs of data records, and each zero or trim by itself, in order; markers are left out."""
-    taken = (records["kind"] != Kind.MARKER) & (records["block_count"] > 0)
+    taken = (records["kind"] != MARKER) & (records["block_count"] > 0)
     if not base:
-        taken &= records["kind"] != Kind.BASE
+        taken &= records["kind"] != BASE
     records = records[taken]
     start = 0
-    for clear in np.flatnonzero(records["flags"] & (Flag.ZERO | Flag.TRIM)).tolist():
+    for clear in np.flatnonzero(records["flags"] & CLEAR).tolist():
         if clear > start:
             yield records[start:clear]
         yield records[clear : clear + 1]
@@ -97,10 +98,18 @@ def _clear(part: Records, targets: Mapping[int, Backing]) -> int:
     return 0
 
 
+def volumes_of(records: Records) -> list[int]:
+    """The indices of the volumes that these records, one at least, speak of."""
+    volumes = records["volume"]
+    one = int(volumes[0])
+    return [one] if (volumes == one).all() else np.unique(volumes).tolist()
+
+
 def _write(journal: JournalVolume, records: Records, targets: Mapping[int, Backing]) -> int:
     written = 0
-    for volume in np.unique(records["volume"]).tolist():
-        pieces = merge(records[records["volume"] == volume])
+    volumes = volumes_of(records)
+    for volume in volumes:
+        pieces = merge(records if len(volumes) == 1 else records[records["volume"] == volume])
         write_pieces(journal, _target(targets, volume), pieces)
         written += int(pieces.blocks.sum()) * BLOCK_BYTES
     return written
@@ -128,11 +137,15 @@ def merge(records: Records) -> Pieces:
     keys, positions = _expand(lba // unit, blocks // unit, position, unit)
     order = np.argsort(keys, kind="stable")
     keys, positions = keys[order], positions[order]
-    newest = np.append(keys[1:] != keys[:-1], True)
+    newest = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=newest[:-1])
     keys, positions = keys[newest], positions[newest]
-    begins = np.append(True, (keys[1:] != keys[:-1] + 1) | (positions[1:] != positions[:-1] + unit))
+    begins = np.ones(len(keys), np.bool_)
+    np.logical_or(keys[1:] != keys[:-1] + 1, positions[1:] != positions[:-1] + unit, out=begins[1:])
     starts = np.flatnonzero(begins)
-    return Pieces(keys[starts] * unit, positions[starts], np.diff(np.append(starts, len(keys))) * unit)
+    lengths = np.empty(len(starts), np.int64)
+    lengths[:-1], lengths[-1] = starts[1:] - starts[:-1], len(keys) - starts[-1]
+    return Pieces(keys[starts] * unit, positions[starts], lengths * unit)
 
 
 def _expand(key: Blocks, count: Blocks, position: Blocks, unit: int) -> tuple[Blocks, Blocks]:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from controller.errors import ConflictError
-from controller.journal.layout import Kind, Records
+from controller.journal.kinds import MARKER
+from controller.journal.layout import Records
 from controller.journal.markers import MarkerKind
 from controller.journal.pointers import Position
 
@@ -96,7 +97,7 @@ def _place(end: End, records: Records, content: Callable[[Any], dict[str, Any]])
     if end.time_ns is not None:
         later = np.flatnonzero(records["time_ns"] > np.uint64(end.time_ns))
         return first + int(later[0]) - 1 if len(later) else None
-    for at in np.flatnonzero(records["kind"] == Kind.MARKER).tolist():
+    for at in np.flatnonzero(records["kind"] == MARKER).tolist():
         told = content(records[at])
         if told.get("what") == MarkerKind.NAMED and told.get("name") == end.marker:
             return first + int(at)

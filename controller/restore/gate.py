@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from controller.journal.layout import Kind, Records
+from controller.journal.kinds import MARKER
+from controller.journal.layout import Records
 from controller.journal.markers import MarkerKind, parse_marker
 from controller.journal.volume import JournalVolume
 from controller.restore.ends import RestoreEnd
@@ -69,7 +70,7 @@ class RestoreGate:
     def passable(self, journal: JournalVolume, records: Records) -> int:
         """How many of these verified records may be restored; notes the marker that the next one is."""
         records = records[: self.end.passable(records, lambda record: _content(journal, record))]
-        for at in np.flatnonzero(records["kind"] == Kind.MARKER).tolist():
+        for at in np.flatnonzero(records["kind"] == MARKER).tolist():
             content = _content(journal, records[at])
             sequence = int(records[at]["sequence"])
             if content.get("what") == MarkerKind.RESUMED and sequence > self._covers:

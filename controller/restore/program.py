@@ -19,11 +19,12 @@ from typing import Final
 import numpy as np
 
 from controller.errors import IntegrityError
-from controller.journal.layout import BLOCK_BYTES, Kind, Records, group_tag
+from controller.journal.kinds import MARKER
+from controller.journal.layout import BLOCK_BYTES, Records, group_tag
 from controller.journal.markers import MarkerKind, parse_marker
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
-from controller.restore.apply import apply
+from controller.restore.apply import apply, volumes_of
 from controller.restore.gate import RestoreGate
 from controller.restore.inspect import RUN_MARKERS, Inspector
 from controller.restore.safepoint import Area
@@ -167,7 +168,7 @@ class RestoreProgram:
     def _parts(self, records: Records) -> list[Records]:
         """The batch, cut before and behind each digest."""
         cuts = [0, len(records)]
-        for at in np.flatnonzero(records["kind"] == Kind.MARKER).tolist():
+        for at in np.flatnonzero(records["kind"] == MARKER).tolist():
             if parse_marker(self._payload(records[at])).get("what") == MarkerKind.DIGEST:
                 cuts += (at, at + 1)
         places = sorted(set(cuts))
@@ -190,14 +191,16 @@ class RestoreProgram:
         return True
 
     def _apply_locked(self, first: int, last: int, records: Records) -> None:
-        for record in records[records["kind"] == Kind.MARKER]:
+        marked = records["kind"] == MARKER
+        for record in records[marked]:
             marker = Marker(int(record["sequence"]), int(record["time_ns"]), self._payload(record))
             content = parse_marker(marker.payload)
             if self._inspector is None or content.get("what") not in RUN_MARKERS:
                 self._markers.append(marker)
             else:  # a digest is alone in its part: everything before it is applied
                 self._inspector.pass_marker(marker.sequence, content, marker.sequence <= self._ahead_to)
-        volumes = np.unique(records["volume"][records["kind"] != Kind.MARKER]).tolist()
+        writes = records[~marked]
+        volumes = volumes_of(writes) if len(writes) else []
         self._touched.update(volumes)
         first = max(first, self._gate.skips + 1)  # looked at here: a window of the copy needs the same lock
         if first > last:
@@ -217,7 +220,7 @@ def _end_of(records: Records) -> Position:
 
 
 def _areas(records: Records) -> list[Area]:
-    writes = records[records["kind"] != Kind.MARKER]
+    writes = records[records["kind"] != MARKER]
     columns = (writes[name].tolist() for name in ("volume", "volume_lba", "block_count"))
     return [
         (volume, lba * BLOCK_BYTES, blocks * BLOCK_BYTES)

@@ -6,23 +6,8 @@
 #include "hot.h"
 
 #include <endian.h>
-#include <stddef.h>
 #include <structmember.h>
 #include <time.h>
-
-#define RECORD_BYTES 64
-#define KIND_UPDATE 1
-#define KIND_BASE 2
-#define KIND_MARKER 3
-
-struct record { /* FORMAT.md, Record */
-    uint64_t sequence, time_ns, volume_lba, data_position;
-    uint32_t block_count, data_blocks;
-    uint16_t volume;
-    uint8_t kind, flags;
-    uint32_t generation, data_crc, group_tag, reserved, record_crc;
-} __attribute__((packed));
-_Static_assert(sizeof(struct record) == RECORD_BYTES, "FORMAT.md");
 
 static uint32_t crc_table[256];
 

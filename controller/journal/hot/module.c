@@ -4,6 +4,7 @@
 
 static PyMethodDef methods[] = {
     {"read_at", (PyCFunction)(void (*)(void))read_at, METH_FASTCALL, NULL},
+    {"right_records", right_records, METH_VARARGS, NULL},
     {"right_sums", right_sums, METH_VARARGS, NULL},
     {"write_pieces", write_pieces, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
