@@ -25,6 +25,9 @@ class PreparedServer:
     def __init__(self, plan: ServerPlan) -> None:
         self._plan = plan
         self._running: ServerProcess | None = None
+        with suppress(OSError):
+            # Now: beside the work that follows, a look at every process of the machine takes ten times as long.
+            self._running = process.adopt(plan.pidfile)  # by one who was cut short
         self._thread = threading.Thread(target=self._start, name=f"prepare {plan.id}", daemon=True)
         self._thread.start()
 
@@ -45,5 +48,4 @@ class PreparedServer:
 
     def _start(self) -> None:
         with suppress(PairvolError, OSError):
-            left = process.adopt(self._plan.pidfile)  # by one who was cut short
-            self._running = left or spawn(self._plan, f"wait={self._plan.start_seconds:.1f}")
+            self._running = self._running or spawn(self._plan, f"wait={self._plan.start_seconds:.1f}")

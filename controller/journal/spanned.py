@@ -8,7 +8,6 @@ a journal volume like any other (FORMAT.md, "Journal of several volumes").
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import mmap
 import os
@@ -26,7 +25,7 @@ from typing_extensions import Buffer
 
 from controller import durable
 from controller.checksum import crc32c
-from controller.errors import CapacityError, IntegrityError, MissingFileError, StorageError
+from controller.errors import CapacityError, IntegrityError, MissingFileError
 from controller.journal.access import volume_size_bytes, write_pages
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
 from controller.journal.store import SET_MAGIC, allocate, lock, read_header, unlock
@@ -49,13 +48,11 @@ _CRC: Final = struct.Struct("<I")
 _MAP_SHARED: Final = 0x01
 _MAP_FIXED: Final = 0x10
 _MAP_NOWHERE: Final = 0x4022  # private, anonymous, no swap reserved: only addresses
-_MADV_POPULATE_READ: Final = 22
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_longlong)
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 class Member(NamedTuple):
@@ -217,20 +214,6 @@ class SpannedJournal(JournalVolume):
                 length = min(left, span.start + span.length - start)
                 yield span.member, span.offset + start - span.start, length
                 start, left = start + length, left - length
-
-    def _populate(self, offset: int, length: int) -> None:
-        if length == 0:
-            return
-        start = offset // mmap.PAGESIZE * mmap.PAGESIZE
-        if _libc.madvise(self._address + start, offset + length - start, _MADV_POPULATE_READ) != 0:
-            number = ctypes.get_errno()
-            if number == errno.EINVAL:  # a kernel before 5.14 does not know how
-                return
-            raise StorageError(
-                f"cannot read journal volume {self.path} at byte {offset}",
-                hint="Look at the journal's disks; nothing was changed.",
-                path=self.path,
-            )
 
 
 def open_spanned(path: str, document: bytes, *, writable: bool, group_uuid: str | None) -> SpannedJournal:

@@ -7,11 +7,10 @@ and hold whatever lock makes that right.
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 import time
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from typing_extensions import Buffer
 
 from controller import durable
 from controller.errors import ConflictError, IntegrityError, MissingFileError, StorageError
-from controller.journal.access import read_at, volume_size_bytes, write_pages
+from controller.journal.access import populate, read_at, volume_size_bytes, write_pages
 from controller.journal.layout import (
     BLOCK_BYTES,
     HEADER_SLOT_LBAS,
@@ -30,8 +29,6 @@ from controller.journal.layout import (
     compose,
 )
 from controller.journal.store import allocate, lock, read_header, set_document, unlock
-
-MADV_POPULATE_READ: Final = 22  # Linux 5.14; the mmap module has no name for it
 
 
 class Areas(NamedTuple):
@@ -66,6 +63,7 @@ class JournalVolume:
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         self._map: Any = mmap.mmap(file, header.end_bytes, access=access)
         self._view = memoryview(self._map)
+        self._address = int(np.frombuffer(self._map, np.uint8).ctypes.data)
         self._slots_start = header.metadata_head_lba * BLOCK_BYTES
         self._slots = np.frombuffer(self._map, RECORD_DTYPE, self.slot_count, self._slots_start)
 
@@ -225,17 +223,12 @@ class JournalVolume:
             self._populate(offset, length)
 
     def _populate(self, offset: int, length: int) -> None:
-        if length == 0:
-            return
-        start = offset // mmap.PAGESIZE * mmap.PAGESIZE
         try:
-            self._map.madvise(MADV_POPULATE_READ, start, offset + length - start)
+            populate(self._address, offset, length)
         except OSError as error:
-            if error.errno == errno.EINVAL:  # a kernel before 5.14 does not know how
-                return
             raise StorageError(
                 f"cannot read journal volume {self.path} at byte {offset}",
-                hint="Look at the journal's disk; nothing was changed.",
+                hint="Look at the journal's disks; nothing was changed.",
                 path=self.path,
             ) from error
 
