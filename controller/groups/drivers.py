@@ -26,6 +26,7 @@ class _Seat:
     lease_seconds: float
     until: float
     orders: int = 0  # of this driver, being carried out
+    looks: int = 0  # of this driver
 
 
 class Drivers:
@@ -60,6 +61,13 @@ class Drivers:
             seat = self._seats.get(group)
             if seat is not None and seat.token == token:
                 seat.until = self._clock() + seat.lease_seconds
+                seat.looks += 1
+
+    def looks(self, group: str) -> tuple[str, int]:
+        """The driver's token, and how often it has looked: another answer means that something concerns it now."""
+        with self._lock:
+            seat = self._seats.get(group)
+            return (seat.token, seat.looks) if seat is not None else ("", 0)
 
     def release(self, group: str, agent: str) -> None:
         """A driver ends in order: whoever claims next need not wait."""

@@ -91,13 +91,20 @@ def journal_state(appliance: Appliance, name: str) -> JournalState:
 async def wait_moved(appliance: Appliance, name: str, after: int, seconds: float) -> None:
     """Wait until the group's journal went beyond a sequence, at most `seconds`.
 
-    Looks at the mapped page: at first every 2 ms, then ever more rarely.
+    Looks at the mapped page: at first every 2 ms, then ever more rarely. A
+    change of the group ends the wait too, and so does another look of its
+    driver: one thread of an agent waits here, and another has just heard
+    something.
     """
     deadline = time.monotonic() + seconds
     pause = POLL_SECONDS_MIN
+    known, looks = None, appliance.drivers.looks(name)
     while (left := deadline - time.monotonic()) > 0:
         try:
             group = appliance.store.document.group(name)
+            if (known is not None and group != known) or appliance.drivers.looks(name) != looks:
+                return
+            known = group
             page = appliance.open_groups.get(group).page
             if page.read(_MOVES.get(group.role, Pointer.ALREADY_READ)).sequence > after:
                 return

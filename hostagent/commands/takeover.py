@@ -73,7 +73,7 @@ STALL_SECONDS: Final = 3.0  # without a journal arriving: the link is down
 DRAIN_SECONDS: Final = 20.0  # for the rest, once nobody writes any more
 FORCED_DRAIN_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 2.0
-LOOK_SECONDS: Final = 1.0  # of one wait at the own controller
+LOOK_SECONDS: Final = 0.25  # of one wait at the own controller; then it is told again that there is something
 LEASE_SECONDS: Final = 10.0
 
 
@@ -136,7 +136,6 @@ class _Takeover:
         self._untold = False  # the primary took writes of which nothing is known
         self._generation = 0  # of this takeover
         self._began = time.monotonic()
-        self._renewed = 0.0
 
     def run(self) -> TakeoverReport:
         own = self._runner.look()
@@ -293,11 +292,10 @@ class _Takeover:
                 return Missing(read.sequence + 1, last.sequence, behind)
 
     def _follow(self) -> None:
-        """Keep the copy going, whatever the pair's trigger."""
+        """Keep the copy going, whatever the pair's trigger; one that rests looks at once."""
         source = self._runner.ask(lambda facts: facts.source)
-        if source is None or time.monotonic() - self._renewed < LEASE_SECONDS / 4:
+        if source is None:
             return
-        self._renewed = time.monotonic()
         order = copy_order(self._runner.pair, source, CopyMode.FOLLOW, LEASE_SECONDS)
         self._host.controller.order_copy(self._group, order)
 

@@ -61,6 +61,7 @@ class SideFacts:
     heard: Instant | None = None  # when that was had
     failure: Failure | None = None  # why there is no answer now; None while it answers
     absent: bool = False  # it answers, and has no such group
+    quiesced: Instant | None = None  # since when it is known to refuse writes for a takeover, if it does
     starts: Starts = field(default_factory=Starts)
 
     def position(self, pointer: Pointer) -> Position:
@@ -285,13 +286,15 @@ class Facts:
     def _divided(self) -> int:
         """The takeover's generation, when by the newest word of both controllers the old primary serves beside it.
 
-        One agent may see only what follows, such as a fenced primary; so who sees it tells the other.
+        One agent may see only what follows, such as a fenced primary; so who sees it tells the other. A takeover
+        that was planned began when the old primary refused writes, whatever is known of it from before.
         """
         old, new = self.primary.state, self.secondary.state
         if not self.taken_over or old is None or new is None or old.uuid != new.uuid:
             return 0
-        served = old.role is Role.PRIMARY and old.serving and old.generation < new.generation
-        return new.generation if served else 0
+        planned = {pair.planned_generation for pair in (self.pair, self.peer_pair) if pair is not None}
+        served = old.role is Role.PRIMARY and old.serving and not old.quiesced and old.generation < new.generation
+        return new.generation if served and new.generation not in planned else 0
 
     def peer_state(self, now: Instant, state: JournalState, begun: Instant | None = None) -> bool:
         """The other site's controller told its state; whether that was news."""
@@ -360,4 +363,5 @@ def failure_of(error: PairvolError, now: Instant) -> Failure:
 
 def _take(side: SideFacts, now: Instant, state: JournalState) -> None:
     side.state, side.heard = state, now
+    side.quiesced = (side.quiesced or now) if state.quiesced else None
     side.failure, side.absent = None, False

@@ -30,6 +30,8 @@ from hostagent.copy_manager.lag import NANOSECONDS
 from hostagent.limit import limit_words
 from hostagent.pairs import PairEvent
 
+TAKEOVER_SECONDS: Final = 3.0  # a planned takeover that goes on stops writes for less, most often
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -232,13 +234,13 @@ def _fault(facts: Facts, now: Instant, settings: CopySettings) -> tuple[str, str
     ):
         if side.absent:
             return f"{site} has no journal group {group}", again
-        fault = _side_fault(facts, site, side, role)
+        fault = _side_fault(facts, now, site, side, role)
         if fault is not None:
             return fault
     return _link_fault(facts, now, settings)
 
 
-def _side_fault(facts: Facts, site: str, side: SideFacts, role: Role) -> tuple[str, str | None] | None:
+def _side_fault(facts: Facts, now: Instant, site: str, side: SideFacts, role: Role) -> tuple[str, str | None] | None:
     state = side.state
     assert state is not None
     group = facts.pair.group
@@ -249,7 +251,7 @@ def _side_fault(facts: Facts, site: str, side: SideFacts, role: Role) -> tuple[s
             f"{site} is fenced: a takeover was begun and not ended",
             f'End it with "pairvol pair takeover {group}".',
         )
-    if state.quiesced:
+    if side.quiesced is not None and now.seconds - side.quiesced.seconds >= TAKEOVER_SECONDS:
         return (
             f"{site} refuses writes for a planned takeover that was not ended",
             f'End it with "pairvol pair takeover {group}", or go on as before with "pairvol journal start {group}".',

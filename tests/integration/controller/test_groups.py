@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+from collections.abc import Callable
 
 import pytest
 
+from controller.api.client import ControllerClient
+from controller.api.drivers import DriverClaim
 from controller.api.models import (
     AcquisitionMode,
+    AcquisitionOrder,
     Group,
     GroupCreate,
     PoolAdd,
@@ -183,3 +187,33 @@ def test_a_volume_that_is_not_there_is_made_for_a_secondary_only(tokyo: Controll
     assert os.stat(volume.backing).st_size == SIZE
     tokyo.client.delete_group("db")
     assert len(read_all(tokyo.wait_served("data"))) == SIZE
+
+
+def test_a_look_that_waits_ends_when_its_driver_looks_again_or_the_group_changes(tokyo: ControllerProcess) -> None:
+    make_volumes(tokyo, "data")
+    tokyo.client.create_group(request("data"))
+    token = tokyo.client.claim_driver("db", DriverClaim(agent="tokyo", lease_seconds=600)).token
+    assert token is not None
+    ended = threading.Event()
+
+    def wait() -> None:
+        with ControllerClient(f"unix:{tokyo.run_directory}/controller.sock") as client:
+            client.driving(token).state("db", after=1 << 40, wait=60)
+        ended.set()
+
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: tokyo.client.driving(token).state("db"),
+        lambda: tokyo.client.set_acquisition("db", AcquisitionOrder(on=False)),
+    )
+    for change in changes:
+        ended.clear()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        try:
+            tokyo.client.driving("of another agent").state("db")  # is none of its business
+            tokyo.client.state("db")
+            assert not ended.wait(0.5)
+            change()
+            assert ended.wait(20)
+        finally:
+            thread.join(65)

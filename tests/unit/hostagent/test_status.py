@@ -526,3 +526,51 @@ def test_taken_over_with_the_old_primary_dead(scene: Scene) -> None:
     assert (said.verdict, said.state) == (Verdict.WARN, PairState.SSWS)
     assert said.line.endswith("generation 2; tokyo unknown since 22:15:00.0Z, take it back when it answers")
     assert said.next_command == "pairvol pair resync db --swap"
+
+
+def test_a_primary_that_refuses_writes_for_a_planned_takeover_is_a_fault_when_that_lasts(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.writes(1)
+    scene.copies(1)
+    facts = scene.facts()
+
+    plain = scene.primary.state
+
+    def refuses(*, writes: bool) -> PairStatus:
+        def told(now: float) -> JournalState:
+            state = plain(now)
+            state.quiesced = writes
+            return state
+
+        monkeypatch.setattr(scene.primary, "state", told)
+        scene.look(facts)
+        return status(scene, facts)
+
+    assert refuses(writes=True).state is PairState.PAIR  # a takeover goes on
+    scene.now += 2.5
+    assert refuses(writes=True).state is PairState.PAIR
+    assert refuses(writes=False).state is PairState.PAIR
+    assert refuses(writes=True).state is PairState.PAIR  # another one
+    scene.now += 3.5
+    said = refuses(writes=True)
+    assert (said.verdict, said.state) == (Verdict.CRIT, PairState.PSUE)
+    assert "tokyo refuses writes for a planned takeover that was not ended" in said.line
+    assert refuses(writes=False).state is PairState.PAIR
+
+
+@pytest.mark.parametrize(("quiesced", "planned", "divided"), [(False, None, 2), (True, None, 0), (False, 2, 0)])
+def test_two_primaries_are_told_of_where_the_old_one_took_writes_beside_the_new_one(
+    scene: Scene, quiesced: bool, planned: int | None, divided: int
+) -> None:
+    """Not where it refuses them, nor where it is only known from before a takeover that it refused them for."""
+    facts = scene.facts()
+    old = scene.primary.state(scene.now)
+    old.serving, old.quiesced = True, quiesced
+    facts.own_state(scene.instant, old)
+    scene.now += 1
+    new = scene.secondary.state(scene.now)
+    new.role, new.generation = Role.TAKEN_OVER, 2
+    pair = facts.pair.model_copy(update={"taken_over": True, "generation": 2, "planned_generation": planned})
+    facts.heard(scene.instant, ExchangeAnswer(site="osaka", pair=pair, state=new))
+    assert facts.divided_generation == divided
