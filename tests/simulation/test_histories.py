@@ -15,7 +15,7 @@ from tests.simulation.history import History
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.timeline import NoConvergenceError, ViolationError
 
-HISTORIES = int(os.environ.get("PAIRVOL_HISTORIES", "500"))
+HISTORIES = int(os.environ.get("PAIRVOL_HISTORIES", "300"))
 FIRST_SEED = int(os.environ.get("PAIRVOL_FIRST_SEED", "0"))
 MUTANT_HISTORIES = 600
 

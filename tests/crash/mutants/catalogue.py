@@ -103,8 +103,8 @@ MUTANTS = [
     Mutant(
         "order by arrival",
         "controller/restore/apply.py",
-        "    newest = np.append(keys[1:] != keys[:-1], True)\n",
-        "    newest = np.append(True, keys[1:] != keys[:-1])\n",
+        "    np.not_equal(keys[1:], keys[:-1], out=newest[:-1])\n",
+        "    np.not_equal(keys[1:], keys[:-1], out=newest[1:])\n",
         HOSTILE,
     ),
     Mutant(
