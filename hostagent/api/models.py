@@ -122,7 +122,9 @@ class Pair(Shape):
     policy: PairPolicy
     taken_over: bool = False  # the secondary site serves the volumes
     planned_generation: int | None = None  # of a takeover of this site that loses nothing, once that is certain
-    turns: Count = 0  # how often its direction was decided anew; the higher of two records of one pair is the newer
+    # How often its direction was decided anew; the higher of two records of one pair is the newer. Of two that were
+    # decided at once, for one site each, it is the one of the higher generation.
+    turns: Count = 0
     handed_ns: Count | None = None  # when a planned takeover made the primary what it is; None: nothing of the kind did
     created_ns: Count
 

@@ -173,7 +173,7 @@ class Facts:
 
     def turn(self, pair: Pair) -> None:
         """Go on with the pair as it is kept now; after a change of direction nothing said of the old one counts."""
-        if pair.turns != self.pair.turns:
+        if not _same_direction(pair, self.pair):
             self.composition = self.links = self.regions = self.behind = None
             self.source_generation = 0
             self.covered.clear()
@@ -339,6 +339,16 @@ def age(pair: Pair) -> tuple[int, int, bool]:
     return pair.turns, pair.generation, pair.taken_over
 
 
+def decided_later(told: Pair, known: Pair) -> bool:
+    """Whether a record of a pair says a direction that was decided after another's.
+
+    Where both were decided at once, at the two sites, one named the site that is kept and raised the generation for it.
+    """
+    if told.turns != known.turns:
+        return told.turns > known.turns
+    return not _same_direction(told, known) and told.generation > known.generation
+
+
 def refuse_decided(present: Pair, known: Pair) -> None:
     """ConflictError when a pair's direction, generation or takeover is another than what a command was decided upon."""
     if age(present) != age(known):
@@ -354,7 +364,7 @@ def decided(group: str) -> ConflictError:
 
 
 def _same_direction(one: Pair, other: Pair) -> bool:
-    return one.uuid == other.uuid and one.turns == other.turns
+    return one.uuid == other.uuid and one.turns == other.turns and one.primary.site == other.primary.site
 
 
 def failure_of(error: PairvolError, now: Instant) -> Failure:

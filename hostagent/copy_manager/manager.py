@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from hostagent.api.models import Pair
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import Action, SavePair
-from hostagent.copy_manager.facts import Facts, Instant, age
+from hostagent.copy_manager.facts import Facts, Instant, age, decided_later
 from hostagent.copy_manager.pace import Pace
 from hostagent.copy_manager.primary import PrimaryRole
 from hostagent.copy_manager.secondary import SecondaryRole
@@ -71,6 +71,6 @@ def learnt(facts: Facts) -> Pair:
 
 
 def _turned(facts: Facts, told: Pair | None) -> Pair:
-    if told is not None and told.uuid == facts.pair.uuid and told.turns > facts.pair.turns:
+    if told is not None and told.uuid == facts.pair.uuid and decided_later(told, facts.pair):
         return max(told, told.model_copy(update={"generation": facts.generation_known}), key=age)
     return facts.pair.model_copy(update={"generation": facts.generation_known, "taken_over": facts.taken_over})

@@ -38,7 +38,7 @@ class Reporter:
         self.state = PairState.SMPL
         self._settings = settings
         self._group = pair.group
-        self._turns = pair.turns
+        self._direction = _direction(pair)
         self._divided = 0  # the generation whose two primaries were told of
 
     def changes(self, now: Instant, facts: Facts) -> list[Telling]:
@@ -50,7 +50,7 @@ class Reporter:
         told: list[Telling] = []
         event = observe(facts, now, self._settings).event
         before = self.state
-        turned, self._turns = facts.pair.turns != self._turns, facts.pair.turns
+        turned, self._direction = _direction(facts.pair) != self._direction, _direction(facts.pair)
         try:
             self.state = next_state(PairState.COPY if turned else before, event, self._group)
         except ConflictError as error:
@@ -74,7 +74,7 @@ class Reporter:
 
 def kept(before: Pair, after: Pair) -> list[Telling]:
     """When what is kept of a pair says that it was turned, or is served by another site."""
-    if after.turns > before.turns:
+    if _direction(after) != _direction(before):
         words = f"{after.group} runs from {after.primary.site} to {after.secondary.site} now"
         return [Telling("info", "pair.turned", words)]
     if after.generation > before.generation or after.taken_over != before.taken_over:
@@ -82,6 +82,10 @@ def kept(before: Pair, after: Pair) -> list[Telling]:
         words = f"{after.group} is served by {where}, generation {after.generation}"
         return [Telling("warning", "pair.generation", words)]
     return []
+
+
+def _direction(pair: Pair) -> tuple[int, str]:
+    return pair.turns, pair.primary.site
 
 
 def asked(facts: Facts) -> bool:

@@ -64,7 +64,9 @@ def turn(host: Host, runner: PairRunner, present: Pair, handed_ns: int | None = 
 
     `present`: the pair as it was kept when that was decided; ConflictError when it is another by now.
     """
-    pair = turned(present, runner.ask(lambda facts: facts.generation_known), handed_ns)
+    # Under that of the takeover, also where a higher one is known by now: who raised it keeps another site.
+    generation = runner.ask(lambda facts: facts.own.state.generation if facts.own.state is not None else 0)
+    pair = turned(present, max(present.generation, generation), handed_ns)
     runner.keep(pair, present)  # durable: from here on it happens
     host.events.emit(
         "info",

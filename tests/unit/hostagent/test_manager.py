@@ -30,8 +30,9 @@ from hostagent.copy_manager.actions import (
     SavePair,
 )
 from hostagent.copy_manager.facts import Facts
-from hostagent.copy_manager.manager import CopyManager
+from hostagent.copy_manager.manager import CopyManager, learnt
 from hostagent.copy_manager.primary import message
+from hostagent.life.turn import taken_back, turned
 from hostagent.limit import limited
 from tests.simulation.controller import COMPOSITION
 from tests.unit.hostagent.conftest import Scene
@@ -417,3 +418,16 @@ def test_a_limit_that_the_other_agent_has_is_learnt(scene: Scene) -> None:
     assert saved.pair.policy.limit_bytes_per_second == 1 << 20
     facts.turn(saved.pair)
     assert SavePair not in asked(scene, facts)
+
+
+def test_of_two_directions_decided_at_once_both_agents_come_to_the_one_of_the_higher_generation(scene: Scene) -> None:
+    """A planned takeover turned the pair by itself while a person, at the old primary, kept that one."""
+    took_over = scene.pair.model_copy(update={"generation": 2, "taken_over": True})
+    ours, theirs = taken_back(took_over, 3), turned(took_over, 2)
+    for site, kept, told in (("osaka", theirs, ours), ("tokyo", ours, theirs)):
+        facts = Facts(site, kept, scene.instant)
+        state = scene.primary.state(scene.now) if site == "osaka" else scene.secondary.state(scene.now)
+        peer = "tokyo" if site == "osaka" else "osaka"
+        facts.heard(scene.instant, ExchangeAnswer(site=peer, pair=told, state=state, generation_known=told.generation))
+        known = learnt(facts)
+        assert (known.primary.site, known.generation, known.turns) == ("tokyo", 3, 1)
