@@ -29,7 +29,7 @@ MUTANTS = {
     "checkpoint before destage": ("apply.py:", "destage.py:"),
     "acknowledged before journal": ("append.py:", "journaled.py:", "plugin.py:"),
 }
-CONTROL_POINTS = 10
+CONTROL_POINTS = 25  # the first that shows the mistake ends it
 
 
 class BytecodeLane(Lane):
