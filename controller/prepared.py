@@ -26,7 +26,7 @@ class PreparedServer:
         self._plan = plan
         self._running: ServerProcess | None = None
         with suppress(OSError):
-            # Now: beside the work that follows, a look at every process of the machine takes ten times as long.
+            # Now: beside the work that follows, a look at every process here waits for the interpreter again and again.
             self._running = process.adopt(plan.pidfile)  # by one who was cut short
         self._thread = threading.Thread(target=self._start, name=f"prepare {plan.id}", daemon=True)
         self._thread.start()

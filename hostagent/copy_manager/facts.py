@@ -162,7 +162,7 @@ class Facts:
                 and state.role is Role.TAKEN_OVER
                 and state.generation >= self.pair.generation
             )
-            or (told is not None and _same_direction(told, self.pair) and told.taken_over)
+            or (told is not None and same_direction(told, self.pair) and told.taken_over)
         )
 
     @property
@@ -173,7 +173,7 @@ class Facts:
 
     def turn(self, pair: Pair) -> None:
         """Go on with the pair as it is kept now; after a change of direction nothing said of the old one counts."""
-        if not _same_direction(pair, self.pair):
+        if not same_direction(pair, self.pair):
             self.composition = self.links = self.regions = self.behind = None
             self.source_generation = 0
             self.covered.clear()
@@ -346,7 +346,7 @@ def decided_later(told: Pair, known: Pair) -> bool:
     """
     if told.turns != known.turns:
         return told.turns > known.turns
-    return not _same_direction(told, known) and told.generation > known.generation
+    return not same_direction(told, known) and told.generation > known.generation
 
 
 def refuse_decided(present: Pair, known: Pair) -> None:
@@ -363,7 +363,8 @@ def decided(group: str) -> ConflictError:
     )
 
 
-def _same_direction(one: Pair, other: Pair) -> bool:
+def same_direction(one: Pair, other: Pair) -> bool:
+    """Whether two records are of one pair, and no decision of its direction lies between them."""
     return one.uuid == other.uuid and one.turns == other.turns and one.primary.site == other.primary.site
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from controller.errors import ConflictError
 from hostagent.api.models import Pair, PairState, Verdict
 from hostagent.config import CopySettings
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts, Instant, same_direction
 from hostagent.copy_manager.observe import observe, two_primaries
 from hostagent.pairs import next_state
 from hostagent.status import pair_status
@@ -38,7 +38,7 @@ class Reporter:
         self.state = PairState.SMPL
         self._settings = settings
         self._group = pair.group
-        self._direction = _direction(pair)
+        self._pair = pair  # as the last look for changes found it
         self._divided = 0  # the generation whose two primaries were told of
 
     def changes(self, now: Instant, facts: Facts) -> list[Telling]:
@@ -50,7 +50,7 @@ class Reporter:
         told: list[Telling] = []
         event = observe(facts, now, self._settings).event
         before = self.state
-        turned, self._direction = _direction(facts.pair) != self._direction, _direction(facts.pair)
+        turned, self._pair = not same_direction(facts.pair, self._pair), facts.pair
         try:
             self.state = next_state(PairState.COPY if turned else before, event, self._group)
         except ConflictError as error:
@@ -74,7 +74,7 @@ class Reporter:
 
 def kept(before: Pair, after: Pair) -> list[Telling]:
     """When what is kept of a pair says that it was turned, or is served by another site."""
-    if _direction(after) != _direction(before):
+    if not same_direction(after, before):
         words = f"{after.group} runs from {after.primary.site} to {after.secondary.site} now"
         return [Telling("info", "pair.turned", words)]
     if after.generation > before.generation or after.taken_over != before.taken_over:
@@ -82,10 +82,6 @@ def kept(before: Pair, after: Pair) -> list[Telling]:
         words = f"{after.group} is served by {where}, generation {after.generation}"
         return [Telling("warning", "pair.generation", words)]
     return []
-
-
-def _direction(pair: Pair) -> tuple[int, str]:
-    return pair.turns, pair.primary.site
 
 
 def asked(facts: Facts) -> bool:
