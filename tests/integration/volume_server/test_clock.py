@@ -11,6 +11,7 @@ from controller.journal.layout import Records
 from controller.journal.pointers import Position
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
+from tests.support.clocks import set_clock
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
 from tests.support.volume_server import GroupFiles, start_volume_server
@@ -40,13 +41,13 @@ def times_of(files: GroupFiles) -> list[int]:
 def test_a_clock_that_is_set(processes: Processes, short_path: Path, append: str) -> None:
     files = GroupFiles(short_path, {"data": 1 << 20}, 1 << 20).create()
     clock = short_path / "clock"
-    clock.write_text("0")
+    set_clock(clock, 0)
     environment = {"PAIRVOL_CLOCK": str(clock), "PAIRVOL_APPEND": append}
     model = bytearray(1 << 20)
     number = 0
     server = start_volume_server(processes, files, "server", PLUGIN, environment=environment)
     for at, step in enumerate(STEPS):
-        clock.write_text(str(step))
+        set_clock(clock, step)
         if at == KILLED_AT:  # what starts then finds a journal from the future
             processes.kill(server)
             server = start_volume_server(processes, files, "server", PLUGIN, environment=environment)
