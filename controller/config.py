@@ -33,6 +33,7 @@ class ServerSettings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 16
     start_seconds: Annotated[float, Field(gt=0)] = 60.0  # recovery of a full journal takes its time
     stop_seconds: Annotated[float, Field(gt=0)] = 5.0
+    prepared: Annotated[int, Field(ge=0, le=256)] = 4  # kept loaded for groups that may be taken over
 
 
 class JournalSettings(BaseModel):

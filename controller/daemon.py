@@ -23,6 +23,7 @@ from controller.clock import ClockWatch
 from controller.config import Config
 from controller.server_frame import Frame, Listener, listening, log_to_stderr
 from controller.settle import settle
+from controller.standby import Standby
 
 # While commands are answered, a thread that comes back from the disk or the link waits so long for the interpreter, and
 # several times for each window of journals: of many busy groups the interpreter's own 5 ms is a part of the lag.
@@ -41,12 +42,13 @@ def run_config(config: Config) -> None:
     """As `run`, with a configuration at hand."""
     sys.setswitchinterval(SWITCH_SECONDS)
     appliance = Appliance.open(config)
-    clock = ClockWatch(appliance.events)
+    clock, standby = ClockWatch(appliance.events), Standby(appliance)
     stop_servers = False
     try:
         with listening(config.listener, config.certificates) as listener:
             settle(appliance)
             clock.start()
+            standby.start()
             appliance.events.emit(
                 "info",
                 "controller.started",
@@ -57,6 +59,7 @@ def run_config(config: Config) -> None:
     finally:
         _log.info("ending%s", " with all servers" if stop_servers else "; servers run on")
         clock.stop()
+        standby.close()
         appliance.close(stop_servers=stop_servers)
 
 

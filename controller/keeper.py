@@ -3,8 +3,7 @@
 Owns the life of that process. A keeper first looks for a process that an
 earlier controller left running and adopts it; else it starts one. A process
 that ends unasked is started again, at growing intervals, and an event says
-so. What a server serves, and with which command, its plan says
-(controller/plans.py).
+so. How a server is run, its plan says (controller/server_plan.py).
 """
 
 from __future__ import annotations
@@ -14,48 +13,31 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from controller import process
 from controller.api.models import ServerState
 from controller.errors import PairvolError, PeerError
 from controller.events import Events
+from controller.prepared import PreparedServer
 from controller.process import ServerProcess
+from controller.server_plan import ServerPlan, last_words, spawn
 
 BACKOFF_SECONDS_MIN: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 10.0
 STEADY_SECONDS: Final = 30.0  # a server that lived this long starts again at once
-LOG_BYTES_MAX: Final = 1 << 20
-READY_POLL_SECONDS: Final = 0.01
-
-
-@dataclass(frozen=True)
-class ServerPlan:
-    """How to run one server. `command` is asked before every start, so that it may choose a new port."""
-
-    id: str
-    pidfile: Path
-    log: Path
-    command: Callable[[], list[str]]
-    ready: Callable[[], bool] = lambda: True  # beyond having written its pid file
-    usable: Callable[[list[str]], bool] = lambda command: True  # whether a found process may be adopted
-    leftovers: tuple[Path, ...] = ()  # sockets that a dead process leaves and a new one trips over
-    environment: Mapping[str, str] = field(default_factory=dict)
-    start_seconds: float = 60.0
-    stop_seconds: float = 5.0
-    before_stop: Callable[[], None] = lambda: None  # nbdkit waits for idle clients when asked to end, then is killed
-    stateless: bool = False  # may be killed without being asked
+READY_POLL_SECONDS: Final = 0.003
 
 
 class Keeper:
-    """Keeps one server alive until `stop` (which ends it) or `leave` (which does not)."""
+    """Keeps one server alive until `stop` (which ends it) or `leave` (which does not).
 
-    def __init__(self, plan: ServerPlan, events: Events) -> None:
+    `prepared`: one that was started ahead by the same plan, to be handed over.
+    """
+
+    def __init__(self, plan: ServerPlan, events: Events, prepared: PreparedServer | None = None) -> None:
         self.plan = plan
+        self._prepared = prepared
         self.state = ServerState.STOPPED
         self.failure: str | None = None
         self.pid: int | None = None
@@ -106,6 +88,8 @@ class Keeper:
 
     def _run(self) -> None:
         backoff = BACKOFF_SECONDS_MIN
+        if self._prepared is not None:
+            self._prepared.hand_over()
         while self._ending is None:
             running = self._adopt_or_start()
             if running is not None:
@@ -214,24 +198,3 @@ class Keeper:
         with self._changed:
             self.state, self.pid, self.failure = state, pid, failure
             self._changed.notify_all()
-
-
-def spawn(plan: ServerPlan, *words: str) -> ServerProcess:
-    """Start what a plan says, with more words in its command line; a keeper of the same plan adopts it."""
-    command = plan.command()
-    for path in (plan.pidfile, *plan.leftovers):
-        path.unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        if plan.log.stat().st_size > LOG_BYTES_MAX:
-            plan.log.rename(plan.log.with_name(plan.log.name + ".1"))
-    return process.spawn([*command, *words], {**os.environ, **plan.environment}, plan.log)
-
-
-def last_words(log: Path) -> str:
-    """What a server said last: its own error line if there is one, else its last line."""
-    with suppress(OSError):
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-20:] if line.strip()]
-        errors = [line.removeprefix("pairvol: ") for line in lines if line.startswith("pairvol: ")]
-        if lines:
-            return (errors or lines)[-1]
-    return "no message"

@@ -58,8 +58,10 @@ class ServerProcess:
         os.close(self.descriptor)
 
 
-def spawn(command: list[str], environment: Mapping[str, str], log: Path) -> ServerProcess:
-    """Start a command in a session of its own with its output appended to `log`.
+def spawn(
+    command: list[str], environment: Mapping[str, str], log: Path, input_file: int | None = None
+) -> ServerProcess:
+    """Start a command in a session of its own with its output appended to `log`, and its input from that file, if any.
 
     It is nobody's child (controller/launch.py says why), so it survives us.
     UsageError when the program is missing.
@@ -69,7 +71,9 @@ def spawn(command: list[str], environment: Mapping[str, str], log: Path) -> Serv
     read, write = os.pipe2(os.O_CLOEXEC)
     actions = [
         (os.POSIX_SPAWN_DUP2, write, launch.REPORT),
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        if input_file is None
+        else (os.POSIX_SPAWN_DUP2, input_file, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from controller import process
 from controller.api.models import ServerState
 from controller.errors import PeerError
 from controller.events import Events
-from controller.keeper import Keeper, ServerPlan
+from controller.keeper import Keeper
 from controller.prepared import PreparedServer
+from controller.server_plan import ServerPlan
 
 
 class Servers:
@@ -27,16 +28,33 @@ class Servers:
         self._events = events
         self._lock = threading.Lock()
         self._keepers: dict[str, Keeper] = {}
+        self._prepared: dict[str, PreparedServer] = {}
 
     def keep(self, plan: ServerPlan) -> None:
-        """Begin to keep a server; one already kept stays as it is. Returns at once."""
+        """Begin to keep a server, prepared or not; one already kept stays as it is. Returns at once."""
         with self._lock:
             if plan.id not in self._keepers:
-                self._keepers[plan.id] = Keeper(plan, self._events)
+                self._keepers[plan.id] = Keeper(plan, self._events, self._prepared.pop(plan.id, None))
 
-    def prepare(self, plan: ServerPlan) -> PreparedServer:
-        """Start a server that waits for its document, for who will soon keep the same plan; returns at once."""
-        return PreparedServer(plan)
+    def prepare(self, plan: ServerPlan) -> None:
+        """Start a server that waits until it is kept, if there is none; one that is kept needs none. Returns at once.
+
+        What it finds in its document by then is what it serves, so that must be written before `keep`.
+        """
+        with self._lock:
+            present = self._prepared.get(plan.id)
+            if plan.id in self._keepers or (present is not None and not present.useless):
+                return
+            self._prepared[plan.id] = PreparedServer(plan)
+        if present is not None:
+            present.drop()
+
+    def drop_prepared(self, wanted: Set[str] = frozenset()) -> None:
+        """End every prepared server but these."""
+        with self._lock:
+            dropped = [self._prepared.pop(server) for server in self._prepared.keys() - wanted]
+        for each in dropped:
+            each.drop()
 
     def wait_ready(self, server: str, seconds: float) -> None:
         keeper = self.find(server)
@@ -70,11 +88,13 @@ class Servers:
                 self._keepers.pop(server, None)
 
     def leave_all(self) -> None:
-        """Stop keeping; every server runs on."""
+        """Stop keeping; every server that serves runs on."""
+        self.drop_prepared()
         self._end_all(Keeper.leave)
 
     def stop_all(self) -> None:
         """End every server."""
+        self.drop_prepared()
         self._end_all(Keeper.stop)
 
     def _end_all(self, end: Callable[[Keeper], None]) -> None:

@@ -16,8 +16,7 @@ from controller import control_client, durable, plans
 from controller.addresses import free_port, port_is_free
 from controller.appliance import Appliance
 from controller.errors import ConflictError, NotFoundError, PairvolError
-from controller.keeper import ServerPlan
-from controller.prepared import PreparedServer
+from controller.server_plan import ServerPlan
 from controller.state import GroupRecord
 from controller.tls import End
 from controller.units import counted
@@ -59,10 +58,9 @@ def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> 
     appliance.servers.keep(_volume_plan(appliance, server))
 
 
-def prepare(appliance: Appliance, server: str) -> PreparedServer:
-    """Start a volume server that waits to be told what to serve: `serve` after its `wait` has it serve the sooner."""
-    durable.remove(appliance.paths.server_document(server))
-    return appliance.servers.prepare(_volume_plan(appliance, server))
+def prepare(appliance: Appliance, server: str) -> None:
+    """Have a volume server load its program, if none does: `serve` then has it serve the sooner. Returns at once."""
+    appliance.servers.prepare(_volume_plan(appliance, server))
 
 
 def _volume_plan(appliance: Appliance, server: str) -> ServerPlan:

@@ -1,9 +1,9 @@
 """The nbdkit plugin: callbacks only.
 
-nbdkit -f -U SOCKET --pidfile PIDFILE python nbd_plugin/plugin.py config=SERVER.JSON [wait=SECONDS]
+nbdkit -f -U SOCKET --pidfile PIDFILE python nbd_plugin/plugin.py config=SERVER.JSON [prepared=1]
 
-With `wait` SERVER.JSON need not be there yet: the server may be started while
-what it is to serve is made ready.
+A prepared server loads its program and then waits for a line at its standard
+input: SERVER.JSON need not be there before.
 Each callback hands over to the write path and turns whatever is raised into
 an NBD error (`boundary`). With SERIALIZE_REQUESTS a connection's requests come
 one at a time in one thread; connections run side by side.
@@ -26,7 +26,7 @@ from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
 from nbd_plugin.boundary import refuse, speak_shortly
 from nbd_plugin.control import Commands, ControlSocket
 from nbd_plugin.exports import Exports, Session
-from nbd_plugin.prepared import await_document
+from nbd_plugin.prepared import await_word
 from nbd_plugin.rest import Rest
 from nbd_plugin.threads import keep_state, release_state
 
@@ -42,7 +42,7 @@ _control: ControlSocket | None = None
 _ending: Ending | None = None
 _rest: Rest | None = None
 _config_path = ""
-_wait_seconds = 0.0
+_prepared = False
 
 speak_shortly()
 
@@ -55,11 +55,11 @@ def thread_model() -> int:
 
 
 def config(key: str, value: str) -> None:
-    global _config_path, _wait_seconds
+    global _config_path, _prepared
     if key == "config":
         _config_path = os.path.abspath(value)
-    elif key == "wait" and value.replace(".", "", 1).isdecimal():
-        _wait_seconds = float(value)
+    elif key == "prepared" and value == "1":
+        _prepared = True
     else:
         _give_up(UsageError(f"wrong parameter {key}={value}", hint="Give config=PATH of server.json."))
 
@@ -67,8 +67,8 @@ def config(key: str, value: str) -> None:
 def get_ready() -> None:
     global _settings, _write_path, _exports
     try:
-        if _wait_seconds:
-            await_document(_config_path, _wait_seconds)
+        if _prepared:
+            await_word()
         _settings = load(_config_path)
         _write_path = WritePath.open(_settings)
     except PairvolError as error:

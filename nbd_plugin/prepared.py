@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import Final
 
-from controller.errors import UsageError
 from nbd_plugin.ending import SIGNALS
 
-POLL_SECONDS: Final = 0.002
+INPUT: Final = 0
 
 
-def await_document(path: str, seconds: float) -> None:
-    """Wait until server.json is there (it is whole then: it gets its name by a rename). Asked to end, the process ends.
-
-    UsageError when it does not come in that time.
-    """
-    deadline = time.monotonic() + seconds
-    while not os.path.exists(path):
-        if time.monotonic() > deadline:
-            raise UsageError(f"nothing to serve came within {seconds:g} s", hint=f"{path} is not there.")
-        if signal.sigtimedwait(SIGNALS, POLL_SECONDS) is not None:
-            os._exit(0)
+def await_word() -> None:
+    """Wait until the controller says that server.json is there. Asked to end, or left alone, the process ends."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # nbdkit takes them only when it serves
+    said = os.read(INPUT, 1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if not said:
+        os._exit(0)  # the controller is gone; the next one prepares another
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, INPUT)
+    os.close(nothing)

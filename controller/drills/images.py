@@ -19,9 +19,9 @@ from controller import process
 from controller.api.drills import DrillImage
 from controller.config import Config
 from controller.errors import ConflictError, PeerError
-from controller.keeper import last_words
 from controller.paths import Paths
 from controller.process import ServerProcess
+from controller.server_plan import last_words
 
 LOOK_SECONDS: Final = 0.5
 READY_POLL_SECONDS: Final = 0.01

@@ -58,16 +58,8 @@ def finish(appliance: Appliance, name: str) -> TakeoverResult:
     group = document.group(name)
     generation = group.next_generation or group.generation + 1
     way = group.way or Way.RESTORE
-    server = plans.group_server(group)
-    prepared = None if group.split is not SplitMode.OFF else serving.prepare(appliance, server)  # else one serves
-    try:
-        journals = _make(appliance, group, generation, way)
-    except BaseException:
-        if prepared is not None:
-            prepared.drop()
-        raise
-    if prepared is not None:
-        prepared.wait()
+    serving.prepare(appliance, plans.group_server(group))
+    journals = _make(appliance, group, generation, way)
     start_serving(appliance, name)
     result = _result(appliance, name, way, journals, began)
     appliance.events.emit(

@@ -134,6 +134,7 @@ class _Takeover:
         self._other = host.peers.get(self._primary)
         self._changed_bytes = 0  # at the primary, in no journal
         self._untold = False  # the primary took writes of which nothing is known
+        self._silent = False  # its agent did not answer
         self._generation = 0  # of this takeover
         self._began = time.monotonic()
 
@@ -150,7 +151,8 @@ class _Takeover:
         generation = max(own.generation + 1, self._runner.ask(lambda facts: facts.generation_known))
         self._generation = generation
         primary = self._runner.exchange(ANSWER_SECONDS)
-        half = self._runner.ask(lambda facts: facts.contact_failure is None and not facts.peer_lacks_pair)
+        self._silent = self._runner.ask(lambda facts: facts.contact_failure is not None)
+        half = not self._silent and not self._runner.ask(lambda facts: facts.peer_lacks_pair)
         if primary is None and half and not self._force:
             raise ConflictError(
                 f"cannot take over {self._group}: {self._primary} answers, its storage controller does not, "
@@ -319,7 +321,8 @@ class _Takeover:
         if missing is not None:
             self._fence(result.generation)
         self._runner.look()
-        old = self._runner.exchange(ANSWER_SECONDS)
+        # Who was silent a moment ago is told by the pair's own thread; the command would wait as long once more.
+        old = None if self._silent else self._runner.exchange(ANSWER_SECONDS)
         report = self._report(result, missing, planned, old if again else None)
         remember_takeover(self._host, self._runner, self._pair, report, again=again)
         quiet = self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state))

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from controller.config import ServerSettings
 from controller.journal.pointers import Pointer
+from controller.process import servers_under
 from hostagent.api.models import PairPolicy
 from tests.bench import fio
 from tests.bench.peers import MIB
@@ -54,6 +56,9 @@ def takeovers(bench: Bench, rounds: int) -> Row:
     for group in groups:
         bench.pair(group, [group], 2 * UNRESTORED_BYTES, 4 * UNRESTORED_BYTES, PairPolicy(restore="later"))
         _leave_unrestored(bench, group)
+    run = bench.sites.secondary.directory / "run"
+    loaded = min(rounds, ServerSettings().prepared)
+    wait_until(lambda: len(list(servers_under(run))) >= loaded, 60, "servers to be kept loaded for the takeovers")
     bench.sites.primary.kill_site()
 
     stages: dict[str, float] = {}

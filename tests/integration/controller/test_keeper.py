@@ -15,7 +15,8 @@ from controller import process
 from controller.api.models import ServerState
 from controller.errors import PeerError, UsageError
 from controller.events import Events
-from controller.keeper import Keeper, ServerPlan
+from controller.keeper import Keeper
+from controller.server_plan import ServerPlan
 from controller.servers import Servers, stop_strays
 from tests.support.processes import alive
 from tests.support.waiting import wait_until
