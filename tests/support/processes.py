@@ -59,13 +59,17 @@ class Processes:
         self._started: list[AnyProcess] = []
 
     def start(
-        self, command: Sequence[str | Path], name: str, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        name: str,
+        environment: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
         """Start a process of its own session; stdout and stderr are appended to NAME.log."""
         with self.log_of(name).open("ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(environment or {})},

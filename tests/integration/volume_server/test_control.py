@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import stat
@@ -41,34 +42,29 @@ def test_status_counts_what_happened(paired: GroupFiles) -> None:
     assert paired.command("status")["writes"] == 1, "counts outlive the connection"
 
 
-def test_a_server_may_be_started_before_it_is_known_what_it_serves(short_path: Path, processes: Processes) -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_a_prepared_server_opens_nothing_before_it_is_told(short_path: Path, processes: Processes, told: bool) -> None:
     files = GroupFiles(short_path, {"data": MIB}).create()
     config = files.directory / "server.json"
-    server = processes.start([*server_words(config, files.socket), "wait=60"], "server", server_environment())
-    wait_until(lambda: _loaded(server.pid), what="its program to be loaded")
+    read, write = os.pipe()
+    words = [*server_words(config, files.socket), "prepared=1"]
+    server = processes.start(words, "server", server_environment(), stdin=read)
+    os.close(read)
+    waiting = Path(f"/proc/{server.pid}/syscall")
+    wait_until(lambda: waiting.read_text().startswith("0 0x0 "), what="its program to be loaded, and to read its input")
     assert not files.socket.exists()
     write_json(config, files.document)
-    wait_until(files.control.exists, what="the server to serve")
-    with connected(files.uri("data")) as handle:
-        handle.pwrite(b"x" * 4096, 0)
-    assert processes.stop(server) == 0, processes.log("server")
-
-
-def test_one_that_is_told_nothing_ends(short_path: Path, processes: Processes) -> None:
-    files = GroupFiles(short_path, {"data": MIB}).create()
-    words = server_words(files.directory / "server.json", files.socket)
-    over = processes.start([*words, "wait=0.1"], "over", server_environment())
-    assert over.wait(20) == 1
-    assert "nothing to serve came within 0.1 s" in processes.log("over")
-    asked = processes.start([*words, "wait=60"], "asked", server_environment())
-    wait_until(lambda: _loaded(asked.pid), what="its program to be loaded")
-    assert processes.stop(asked) == 0
-
-
-def _loaded(pid: int) -> bool:
-    """Whether it holds back SIGTERM, as the plugin does first of all."""
-    blocked = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk"))
-    return bool(int(blocked.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+    if told:
+        os.write(write, b"serve\n")
+        wait_until(files.control.exists, what="the server to serve")
+        with connected(files.uri("data")) as handle:
+            handle.pwrite(b"x" * 4096, 0)
+        assert processes.stop(server) == 0, processes.log("server")
+        os.close(write)
+    else:
+        os.close(write)
+        assert server.wait(20) == 0, processes.log("server")
+        assert not files.socket.exists(), "it serves although nobody keeps it"
 
 
 def test_flush_and_checkpoint(paired: GroupFiles) -> None:
