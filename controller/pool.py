@@ -17,6 +17,7 @@ from controller.appliance import Appliance
 from controller.errors import CapacityError, ConflictError, UsageError
 from controller.journal.access import volume_size_bytes
 from controller.journal.layout import SIZE_BYTES_MIN
+from controller.journal.written import write_whole
 from controller.state import Phase, PoolRecord, StateDocument
 from controller.volumes import check_backing, refuse_shared, refuse_too_long
 
@@ -130,6 +131,7 @@ def _allocate(record: PoolRecord) -> None:
     file = os.open(record.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(file, 0, record.size_bytes)
+        write_whole(file, record.size_bytes)
         os.fsync(file)
         durable.sync_directory(Path(record.path).parent)
     except OSError as error:

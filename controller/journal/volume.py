@@ -29,6 +29,7 @@ from controller.journal.layout import (
     compose,
 )
 from controller.journal.store import allocate, lock, read_header, set_document, unlock
+from controller.journal.written import write_whole
 
 
 class Areas(NamedTuple):
@@ -83,7 +84,9 @@ class JournalVolume:
             size_bytes = allocate(file, path, size_bytes)
             header = compose(size_bytes, group_uuid, generation, time.time_ns())
             start = header.metadata_head_lba * BLOCK_BYTES
-            if not made:  # a used volume may hold records of an earlier life
+            if made:
+                write_whole(file, size_bytes)
+            else:  # a used volume may hold records of an earlier life
                 for offset in range(start, header.data_head_lba * BLOCK_BYTES, 1 << 20):
                     length = min(1 << 20, header.data_head_lba * BLOCK_BYTES - offset)
                     os.pwrite(file, bytes(length), offset)

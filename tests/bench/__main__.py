@@ -58,12 +58,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="where volumes lie: a real disk, not memory")
     parser.add_argument("--second-dir", type=Path, default=None, help=SECOND_HELP)
     parser.add_argument("--pieces", type=int, default=peers.PIECE_BYTES, help=PIECES_HELP)
+    parser.add_argument("--new", action="store_true", help="rows 1 to 6: volumes and journals as they are when made")
     parser.add_argument("--cold", action="store_true", help="rows 1 to 6: the page cache is given up before a run")
     options = parser.parse_args()
     if options.cold and os.geteuid() != 0:
         parser.error("--cold is for root: the page cache is the whole machine's")
     if options.pieces < 512 or peers.MIB % options.pieces:
         parser.error(f"--pieces is a part of {peers.MIB}, of 512 bytes at least")
+    if options.new:
+        options.pieces = peers.NEW
     unknown = set(options.rows.split(",")) - set(KNOWN_ROWS)
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(KNOWN_ROWS)}")

@@ -26,6 +26,7 @@ MIB = 1 << 20
 VOLUME_BYTES = 512 * MIB
 JOURNAL_BYTES = 1024 * MIB
 PIECE_BYTES = 4096  # what files are filled in: as a host leaves them that writes here and there
+NEW = 0  # in place of that: files are not filled, and journals are as pairvol makes them
 
 
 def _nothing() -> None:
@@ -41,15 +42,16 @@ class Peer:
 
 
 def filled_file(path: Path, size_bytes: int = VOLUME_BYTES, piece_bytes: int = PIECE_BYTES) -> Path:
-    """A file without holes, on disk: nobody is measured while blocks are allocated.
+    """A file without holes, on disk: nobody is measured while blocks are allocated, unless it is to be NEW.
 
     The page cache keeps it in pieces as large as the writes were, and a small
     write into a large piece costs the kernel several times as much.
     """
     piece = os.urandom(piece_bytes)
     with path.open("wb", buffering=0) as file:
-        for _ in range(size_bytes // piece_bytes):
+        for _ in range(size_bytes // piece_bytes if piece_bytes != NEW else 0):
             file.write(piece)
+        file.truncate(size_bytes)
         os.fsync(file.fileno())
     return path
 
@@ -79,15 +81,20 @@ def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path
     """A volume that is replicated to a second site on this machine while it is measured."""
     backing = filled_file(directory / "paired.img", piece_bytes=piece_bytes)
     first.create_volume(VolumeCreate(name="paired", size_bytes=VOLUME_BYTES, backing=str(backing)))
-    first.create_pair(
-        PairCreate(
-            group="bench",
-            primary=SiteVolumes(site=sites.primary.name, volumes=["paired"]),
-            secondary=SiteVolumes(site=sites.secondary.name, volumes=["paired"]),
-            journal_volumes=[allocated_pool_volume(first, directory, "first")],
-            secondary_journal_volumes=[allocated_pool_volume(second, sites.secondary.directory, "second")],
-        )
+    order = PairCreate(
+        group="bench",
+        primary=SiteVolumes(site=sites.primary.name, volumes=["paired"]),
+        secondary=SiteVolumes(site=sites.secondary.name, volumes=["paired"]),
+        journal_bytes=JOURNAL_BYTES,
+        secondary_journal_bytes=JOURNAL_BYTES,
     )
+    if piece_bytes != NEW:
+        journals = {
+            "journal_volumes": [allocated_pool_volume(first, directory, "first")],
+            "secondary_journal_volumes": [allocated_pool_volume(second, sites.secondary.directory, "second")],
+        }
+        order = order.model_copy(update={"journal_bytes": None, "secondary_journal_bytes": None, **journals})
+    first.create_pair(order)
 
     def quiet() -> bool:
         status = first.pair_status("bench")
