@@ -55,7 +55,6 @@ class PreparedServer:
         if self._running is not None:
             self._running.send(signal.SIGKILL)
             self._running.wait(self._plan.stop_seconds)
-            self._running.reap()
         self._forget()
 
     def _start(self) -> None:
@@ -68,4 +67,5 @@ class PreparedServer:
     def _forget(self) -> None:
         os.close(self._write)
         if self._running is not None:
+            self._running.reap()
             self._running.close()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from controller import process
+from controller import process, serving
 from controller.api.models import TakeoverRequest
 from controller.events import Events
 from controller.server_plan import ServerPlan
@@ -122,6 +125,19 @@ def test_one_that_died_hinders_nobody(servers: Servers, plan: ServerPlan, monkey
 
 def test_one_that_cannot_be_started_is_left_to_its_keeper(servers: Servers, plan: ServerPlan) -> None:
     servers.prepare(replace(plan, command=lambda: ["/no/such/program"]))
+    servers.keep(plan)
+    kept_pid(servers)
+
+
+def test_a_machine_out_of_files_hinders_no_takeover(servers: Servers, plan: ServerPlan) -> None:
+    def refuse(_: int) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    appliance: Any = SimpleNamespace(servers=servers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pipe2", refuse)
+        patch.setattr(serving, "_volume_plan", lambda *_: plan)
+        serving.prepare(appliance, "m")
     servers.keep(plan)
     kept_pid(servers)
 
