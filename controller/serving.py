@@ -60,7 +60,7 @@ def serve(appliance: Appliance, server: str, document: plans.ServerDocument) -> 
 
 def prepare(appliance: Appliance, server: str) -> None:
     """Have a volume server load its program, if none does: `serve` then has it serve the sooner. Returns at once."""
-    with suppress(OSError):  # no file or thread is left for it: `serve` does without
+    with suppress(OSError):  # no file is left for it: `serve` does without
         appliance.servers.prepare(_volume_plan(appliance, server))
 
 
