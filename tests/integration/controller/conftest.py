@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from controller.api.models import VolumeCreate
+from controller.events import Events
+from controller.servers import stop_strays
 from tests.integration.controller.living import JOURNAL, SIZE
 from tests.support.controllers import ControllerProcess, controllers
 from tests.support.lifecycle import Life
@@ -59,3 +61,13 @@ def life(quick: list[ControllerProcess]) -> Life:
     life = Life(pair)
     life.begin()
     return life
+
+
+@pytest.fixture
+def events(directory: Path) -> Iterator[Events]:
+    """An event log in a folder where a test's own keepers run servers; none of them is left."""
+    directory.mkdir()
+    events = Events(directory / "events.jsonl", "tokyo")
+    yield events
+    events.close()
+    stop_strays(directory, set())

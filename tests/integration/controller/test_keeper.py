@@ -22,15 +22,6 @@ from tests.support.processes import alive
 from tests.support.waiting import wait_until
 
 
-@pytest.fixture
-def events(directory: Path) -> Iterator[Events]:
-    directory.mkdir()
-    events = Events(directory / "events.jsonl", "tokyo")
-    yield events
-    events.close()
-    stop_strays(directory, set())
-
-
 def plan(directory: Path, *words: str, stateless: bool = False, stop_seconds: float = 5.0) -> ServerPlan:
     """A server without a disk: `nbdkit ... memory 1M`, or other words."""
     pidfile, socket = directory / "m.pid", directory / "m.sock"

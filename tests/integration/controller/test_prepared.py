@@ -17,7 +17,7 @@ from controller import process, serving
 from controller.api.models import TakeoverRequest
 from controller.events import Events
 from controller.server_plan import ServerPlan
-from controller.servers import Servers, stop_strays
+from controller.servers import Servers
 from tests.integration.controller.living import SIZE, image, in_step
 from tests.support.controllers import ControllerProcess
 from tests.support.lifecycle import GROUP, Life, scribble
@@ -34,15 +34,6 @@ def get_size(handle): return 512
 def pread(handle, buf, offset, flags): pass
 API_VERSION = 2
 """
-
-
-@pytest.fixture
-def events(directory: Path) -> Iterator[Events]:
-    directory.mkdir()
-    events = Events(directory / "events.jsonl", "tokyo")
-    yield events
-    events.close()
-    stop_strays(directory, set())
 
 
 @pytest.fixture
