@@ -44,7 +44,7 @@ OF_THE_PRIMARY: Final = (
     "take back: resumed",
 )  # as the pair stands when its command is given
 USUAL: Final = (1, 2)
-CONTROLS: Final = (1, 2, 3)  # what is at one time a marker alone is a write at another
+CONTROLS: Final = (1, 2, 3, 1, 2, 3)  # what is at one time a marker alone is a write at another
 OFTEN: Final = {"copy of volumes: progress": (1, 2, 3)}
 ONCE: Final = (  # in one activity
     "copy of volumes: window",
