@@ -40,7 +40,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 # Most tests wait for processes, so there are more workers than cores on a small machine. The order is kept because
 # the longest come first in it; by number of tests, as is the default, one long file would be left for the end.
-TEST_WORKERS ?= 5
+TEST_WORKERS ?= 4
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
