@@ -21,9 +21,8 @@ LOOK_SECONDS: Final = 5.0
 class Standby:
     """A thread of the controller. `close` comes before that of the appliance, which ends what is loaded."""
 
-    def __init__(self, appliance: Appliance, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
-        self._look_seconds = look_seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._main, name="standby", daemon=True)
 
@@ -36,7 +35,7 @@ class Standby:
             self._thread.join()
 
     def _main(self) -> None:
-        while not self._ended.wait(self._look_seconds):
+        while not self._ended.wait(LOOK_SECONDS):
             self.look()
 
     def look(self) -> None:

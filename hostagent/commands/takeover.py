@@ -326,10 +326,9 @@ class _Takeover:
         report = self._report(result, missing, planned, old if again else None)
         remember_takeover(self._host, self._runner, self._pair, report, again=again)
         quiet = self._runner.ask(lambda facts: facts.peer.state is not None and _quiet(facts.peer.state))
-        if (
-            planned and quiet and age(self._runner.ask(learnt)) == age(served)
-        ):  # and not taken back meanwhile, from there
-            # Nothing was lost, so nothing is to be decided: the pair runs in the other direction at once.
+        if planned and quiet and age(self._runner.ask(learnt)) == age(served):
+            # Nothing was lost, nor was it taken back from there meanwhile: nothing is to be decided, and the pair runs
+            # in the other direction at once.
             reversed_now = turn(self._host, self._runner, self._runner.pair, now().wall_ns)
             report = report.model_copy(update={"reversed": reversed_now})
         if missing is not None:

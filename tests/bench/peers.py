@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from controller.api.models import AcquisitionMode, PoolAdd, VolumeCreate
 from hostagent.api.models import PairCreate, PairState, PairStatus, SiteVolumes
@@ -81,20 +82,20 @@ def pairvol_paired(sites: TwoSites, first: Agent, second: Agent, directory: Path
     """A volume that is replicated to a second site on this machine while it is measured."""
     backing = filled_file(directory / "paired.img", piece_bytes=piece_bytes)
     first.create_volume(VolumeCreate(name="paired", size_bytes=VOLUME_BYTES, backing=str(backing)))
-    order = PairCreate(
-        group="bench",
-        primary=SiteVolumes(site=sites.primary.name, volumes=["paired"]),
-        secondary=SiteVolumes(site=sites.secondary.name, volumes=["paired"]),
-        journal_bytes=JOURNAL_BYTES,
-        secondary_journal_bytes=JOURNAL_BYTES,
-    )
+    journals: dict[str, Any] = {"journal_bytes": JOURNAL_BYTES, "secondary_journal_bytes": JOURNAL_BYTES}
     if piece_bytes != NEW:
         journals = {
             "journal_volumes": [allocated_pool_volume(first, directory, "first")],
             "secondary_journal_volumes": [allocated_pool_volume(second, sites.secondary.directory, "second")],
         }
-        order = order.model_copy(update={"journal_bytes": None, "secondary_journal_bytes": None, **journals})
-    first.create_pair(order)
+    first.create_pair(
+        PairCreate(
+            group="bench",
+            primary=SiteVolumes(site=sites.primary.name, volumes=["paired"]),
+            secondary=SiteVolumes(site=sites.secondary.name, volumes=["paired"]),
+            **journals,
+        )
+    )
 
     def quiet() -> bool:
         status = first.pair_status("bench")

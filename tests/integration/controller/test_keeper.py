@@ -18,24 +18,9 @@ from controller.events import Events
 from controller.keeper import Keeper
 from controller.server_plan import ServerPlan
 from controller.servers import Servers, stop_strays
+from tests.support.plans import plan
 from tests.support.processes import alive
 from tests.support.waiting import wait_until
-
-
-def plan(directory: Path, *words: str, stateless: bool = False, stop_seconds: float = 5.0) -> ServerPlan:
-    """A server without a disk: `nbdkit ... memory 1M`, or other words."""
-    pidfile, socket = directory / "m.pid", directory / "m.sock"
-    command = ["nbdkit", "-f", "--pidfile", str(pidfile), "-U", str(socket), *(words or ("memory", "1M"))]
-    return ServerPlan(
-        id="m",
-        pidfile=pidfile,
-        log=directory / "m.log",
-        command=lambda: command,
-        leftovers=(socket,),
-        start_seconds=20.0,
-        stop_seconds=stop_seconds,
-        stateless=stateless,
-    )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from controller.events import Events
 from controller.server_plan import ServerPlan
 from controller.servers import Servers
 from tests.integration.controller.living import SIZE, image, in_step
+from tests.support import plans
 from tests.support.controllers import ControllerProcess
 from tests.support.lifecycle import GROUP, Life, scribble
 from tests.support.processes import alive
@@ -45,17 +46,9 @@ def servers(events: Events) -> Iterator[Servers]:
 
 @pytest.fixture
 def plan(directory: Path) -> ServerPlan:
-    plugin, pidfile, socket = directory / "plugin.py", directory / "m.pid", directory / "m.sock"
+    plugin = directory / "plugin.py"
     plugin.write_text(PLUGIN)
-    command = ["nbdkit", "-f", "--pidfile", str(pidfile), "-U", str(socket), "python", str(plugin)]
-    return ServerPlan(
-        id="m",
-        pidfile=pidfile,
-        log=directory / "m.log",
-        command=lambda: command,
-        leftovers=(socket,),
-        start_seconds=20.0,
-    )
+    return plans.plan(directory, "python", str(plugin))
 
 
 def waiting(plan: ServerPlan) -> int:
