@@ -98,6 +98,34 @@ def test_every_harm_is_an_order_violation(tmp_path: Path, harm: Callable[[Path],
     assert judged(tmp_path, 48, 48).order_violations > 0
 
 
+def lengthen(mount: Path, number: int) -> None:
+    """What ext4 may leave of an append whose fsync has not returned: the size, not yet the bytes."""
+    with (mount / record_file(number)).open("ab") as file:
+        file.write(bytes(4096))
+
+
+def test_the_record_in_flight_may_read_as_zeros(tmp_path: Path) -> None:
+    write_records(tmp_path, list(range(1, 49)))
+    lengthen(tmp_path, 49)
+    found = judged(tmp_path, 48, 48)
+    assert (found.recovered, found.lost, found.late, found.order_violations) == (48, [], [], 0)
+
+
+def test_an_acknowledged_record_of_zeros_is_late_and_lost(tmp_path: Path) -> None:
+    write_records(tmp_path, list(range(1, 49)))
+    lengthen(tmp_path, 49)
+    found = judged(tmp_path, 49, 48)
+    assert (found.lost, found.late) == ([49], [49])
+
+
+@pytest.mark.parametrize("number", [50, 57])
+def test_zeros_beyond_the_record_in_flight_are_damage(tmp_path: Path, number: int) -> None:
+    write_records(tmp_path, list(range(1, 49)))
+    lengthen(tmp_path, 49)
+    lengthen(tmp_path, number)
+    assert judged(tmp_path, 48, 48).order_violations == 1
+
+
 def test_records_of_another_run_do_not_count(tmp_path: Path) -> None:
     write_records(tmp_path, list(range(1, 9)))
     assert read_records(tmp_path, "another").numbers == frozenset()
