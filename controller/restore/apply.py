@@ -2,7 +2,8 @@
 
 One engine for three uses: destage and crash recovery at the primary, restore
 at the secondary. It trusts that the records were verified, keeps no pointers
-and syncs nothing; applying the same journals again gives the same volume.
+and syncs nothing; applying the same journals again gives the same volume. Of a
+backlog that will be synced at once, writing and writing out go side by side.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from controller.errors import IntegrityError
 from controller.journal.kinds import BASE, CLEAR, MARKER
 from controller.journal.layout import BLOCK_BYTES, Flag, Records
 from controller.journal.volume import JournalVolume
+from controller.restore.merge import Pieces, merge
+from controller.restore.writeout import Writeout
 from controller.volume.backing import Backing
 
 _hot: Any
@@ -27,8 +29,8 @@ except ImportError:  # not built: the plain one does the same
     _hot = None
 
 RUN_BYTES_MAX: Final = 32 << 20
-
-Blocks = npt.NDArray[np.int64]
+BACKLOG_PIECES: Final = 2048  # fewer are written out by the sync before a second thread had begun
+PART_PIECES: Final = 256  # of a backlog: written between two words to that thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,13 @@ class ApplyResult:
 
 
 def apply(
-    journal: JournalVolume, targets: Mapping[int, Backing], first: int, last: int, *, base: bool = True
+    journal: JournalVolume,
+    targets: Mapping[int, Backing],
+    first: int,
+    last: int,
+    *,
+    base: bool = True,
+    sync_follows: bool = False,
 ) -> ApplyResult:
     """Apply journals `first` to `last` (inclusive) to the targets by volume index.
 
@@ -48,7 +56,7 @@ def apply(
     held what it held after any write from `first - 1` to `last` before. OSError
     from a target passes through; then the range must be applied again. Without
     `base` the targets are the volumes that base journals were read from: they
-    have that content.
+    have that content. With `sync_follows` a backlog begins to be written out.
     """
     records = journal.records(first, last)
     if len(records):
@@ -56,7 +64,7 @@ def apply(
         journal.fetch(begin, int(records[-1]["data_position"]) + int(records[-1]["data_blocks"]) - begin)
     written = 0
     for part in _parts(records, base):
-        written += _clear(part, targets) if _is_clear(part[0]) else _write(journal, part, targets)
+        written += _clear(part, targets) if _is_clear(part[0]) else _write(journal, part, targets, sync_follows)
     return ApplyResult(last - first + 1, written)
 
 
@@ -105,55 +113,15 @@ def volumes_of(records: Records) -> list[int]:
     return [one] if (volumes == one).all() else np.unique(volumes).tolist()
 
 
-def _write(journal: JournalVolume, records: Records, targets: Mapping[int, Backing]) -> int:
+def _write(journal: JournalVolume, records: Records, targets: Mapping[int, Backing], sync_follows: bool) -> int:
     written = 0
     volumes = volumes_of(records)
     for volume in volumes:
         pieces = merge(records if len(volumes) == 1 else records[records["volume"] == volume])
-        write_pieces(journal, _target(targets, volume), pieces)
+        backlog = sync_follows and len(pieces.lba) >= BACKLOG_PIECES
+        (_write_backlog if backlog else write_pieces)(journal, _target(targets, volume), pieces)
         written += int(pieces.blocks.sum()) * BLOCK_BYTES
     return written
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """Data to write, in address order: three arrays of one length, all in blocks."""
-
-    lba: Blocks  # first block on the volume
-    position: Blocks  # of the data in the journal
-    blocks: Blocks
-
-
-def merge(records: Records) -> Pieces:
-    """The newest data for every block that the records write.
-
-    `records` are data records of one volume in sequence order, at least one.
-    The work is done in the largest unit that divides every address and length.
-    """
-    lba = records["volume_lba"].astype(np.int64)
-    blocks = records["block_count"].astype(np.int64)
-    position = records["data_position"].astype(np.int64)
-    unit = int(np.gcd.reduce(np.concatenate((lba, blocks))))
-    keys, positions = _expand(lba // unit, blocks // unit, position, unit)
-    order = np.argsort(keys, kind="stable")
-    keys, positions = keys[order], positions[order]
-    newest = np.ones(len(keys), np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=newest[:-1])
-    keys, positions = keys[newest], positions[newest]
-    begins = np.ones(len(keys), np.bool_)
-    np.logical_or(keys[1:] != keys[:-1] + 1, positions[1:] != positions[:-1] + unit, out=begins[1:])
-    starts = np.flatnonzero(begins)
-    lengths = np.empty(len(starts), np.int64)
-    lengths[:-1], lengths[-1] = starts[1:] - starts[:-1], len(keys) - starts[-1]
-    return Pieces(keys[starts] * unit, positions[starts], lengths * unit)
-
-
-def _expand(key: Blocks, count: Blocks, position: Blocks, unit: int) -> tuple[Blocks, Blocks]:
-    """One entry for each unit that the records write, in sequence order."""
-    if (count == 1).all():
-        return key, position
-    inner = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-    return np.repeat(key, count) + inner, np.repeat(position, count) + inner * unit
 
 
 def write_pieces_plainly(journal: JournalVolume, target: Backing, pieces: Pieces) -> None:
@@ -192,3 +160,11 @@ def write_pieces(journal: JournalVolume, target: Backing, pieces: Pieces) -> Non
     """The quickest way there is; a target that is more than a plain backing store sees each write."""
     compiled = _hot is not None and type(target) is Backing
     (write_pieces_compiled if compiled else write_pieces_plainly)(journal, target, pieces)
+
+
+def _write_backlog(journal: JournalVolume, target: Backing, pieces: Pieces) -> None:
+    with Writeout(target, int(pieces.lba[0]) * BLOCK_BYTES) as writeout:
+        for first in range(0, len(pieces.lba), PART_PIECES):
+            part = pieces.part(first, first + PART_PIECES)
+            write_pieces(journal, target, part)
+            writeout.passed(int(part.lba[-1] + part.blocks[-1]) * BLOCK_BYTES)

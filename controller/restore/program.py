@@ -208,7 +208,8 @@ class RestoreProgram:
         if self._targets.guard is not None:
             self._targets.protect(_areas(records[records["sequence"] >= first]))
         try:
-            self.bytes_written += apply(self._journal, self._targets.backings, first, last).bytes_written
+            applied = apply(self._journal, self._targets.backings, first, last, sync_follows=True)
+            self.bytes_written += applied.bytes_written
         except OSError as error:
             backing = self._targets.backings[volumes[0]]
             raise refused(backing, error) from error

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 FALLOC_KEEP_SIZE: Final = 0x01
 FALLOC_PUNCH_HOLE: Final = 0x02
 FALLOC_ZERO_RANGE: Final = 0x10
+SYNC_FILE_RANGE_WRITE: Final = 2
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EINVAL})
 _ZEROS: Final = bytes(1 << 20)
 _IOV_MAX: Final = 1024
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong)
+_libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong, ctypes.c_uint)
 
 
 def _fallocate(file: int, mode: int, offset: int, count: int) -> None:
@@ -146,6 +148,14 @@ class Backing:
             found.append((data, hole - data, True))
             offset = hole
         return found
+
+    def begin_sync(self, offset: int, count: int) -> None:
+        """Have what is written there begin to reach the disk.
+
+        An advice: nothing is durable by it, and an error is left for `sync`
+        to meet (this flag of sync_file_range takes none from it).
+        """
+        _libc.sync_file_range(self.file, offset, count, SYNC_FILE_RANGE_WRITE)
 
     def sync(self) -> None:
         """Make everything written so far survive a power cut."""

@@ -150,7 +150,8 @@ def _check_confirmed(journal: JournalVolume, pointers: PointerPage, tail: Positi
 def _replay(journal: JournalVolume, backings: Mapping[int, Backing], after: Position, tail: Position) -> None:
     with _named("cannot bring journals up to", ", ".join(backing.path for backing in backings.values())):
         for first in range(after.sequence + 1, tail.sequence + 1, REPLAY_RECORDS):
-            apply(journal, backings, first, min(first + REPLAY_RECORDS - 1, tail.sequence), base=False)
+            last = min(first + REPLAY_RECORDS - 1, tail.sequence)
+            apply(journal, backings, first, last, base=False, sync_follows=True)
 
 
 def _sync(backings: Mapping[int, Backing]) -> None:

@@ -32,7 +32,7 @@ from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
 from controller.restore import apply as applying
 from controller.restore import program as restoring
-from controller.restore.apply import Pieces, merge
+from controller.restore.merge import Pieces, merge
 from controller.restore.program import RestoreProgram
 from controller.restore.space import JournalSpace
 from controller.restore.targets import Targets

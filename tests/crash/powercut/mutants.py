@@ -20,6 +20,7 @@ from controller.journal.pointers import Pointer, PointerPage
 from controller.journal.volume import JournalVolume
 from controller.restore import apply as applying
 from controller.restore.apply import apply
+from controller.restore.merge import merge
 from controller.volume import opening
 from controller.volume.commit import BackgroundSync, GroupCommit
 from controller.volume.destage import Destager
@@ -120,7 +121,7 @@ def replay_before_sync() -> None:
 
 def older_data_wins() -> None:
     """Records are applied in the order in which they happen to lie, not in that of their sequence."""
-    kept = applying.merge
+    kept = merge
     setattr(applying, "merge", lambda records: kept(records[::-1]))  # noqa: B010
 
 

@@ -36,14 +36,24 @@ writes = st.lists(
 WRITERS = {"plain": engine.write_pieces_plainly, "compiled": engine.write_pieces_compiled}
 
 
+@pytest.mark.parametrize("backlog", [False, True])
 @pytest.mark.parametrize("writer", WRITERS)
 @settings(max_examples=80, deadline=None)
 @given(writes=writes, cuts=st.sets(st.integers(1, 40)), aligned=st.booleans(), seed=st.integers(0, 99))
 def test_apply_equals_the_writes(
-    writer: str, writes: list[tuple[int, int, int, str]], cuts: set[int], aligned: bool, seed: int
+    writer: str,
+    backlog: bool,
+    writes: list[tuple[int, int, int, str]],
+    cuts: set[int],
+    aligned: bool,
+    seed: int,
 ) -> None:
     source = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder, patch.object(engine, "write_pieces", WRITERS[writer]):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(engine, "write_pieces", WRITERS[writer]),
+        patch.multiple(engine, BACKLOG_PIECES=2, PART_PIECES=3),
+    ):
         JournalVolume.create(f"{folder}/journal", 1 << 20, GROUP, 1)
         journal = JournalVolume.open(f"{folder}/journal", writable=True)
         models = [bytearray(VOLUME_BLOCKS * 512) for _ in range(2)]
@@ -72,7 +82,8 @@ def test_apply_equals_the_writes(
         first = 1
         for last in [*sorted(cut for cut in cuts if cut < len(writes)), len(writes)]:
             if last >= first:
-                assert apply(journal, targets, first, last).journals == last - first + 1
+                done = apply(journal, targets, first, last, sync_follows=backlog)
+                assert done.journals == last - first + 1
             first = last + 1
         for volume, backing in targets.items():
             assert os.pread(backing.file, VOLUME_BLOCKS * 512, 0) == bytes(models[volume])

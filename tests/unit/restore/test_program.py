@@ -11,6 +11,7 @@ import pytest
 from controller.errors import IntegrityError, StorageError
 from controller.journal.layout import BLOCK_BYTES, Flag
 from controller.journal.pointers import Pointer, PointerPage, Position
+from controller.restore import apply as applying
 from controller.restore.program import BATCH_BLOCKS, Marker, RestoreProgram
 from controller.restore.targets import Targets
 from controller.volume.backing import Backing
@@ -137,6 +138,17 @@ def test_refused_sync_is_not_believed_later(group: Group, monkeypatch: pytest.Mo
     group.program.settle()
     assert content(group.svols[0]) == group.primary.volumes[0]
     assert group.restored() == 2
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_a_backlog_is_written_whole_in_parts(group: Group, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(applying, "BACKLOG_PIECES", 2)
+    monkeypatch.setattr(applying, "PART_PIECES", 3)
+    for number in range(count):  # with gaps: no two are one piece
+        group.primary.write(0, 16 * number, block(number + 1))
+    group.program.step(count)
+    group.program.settle()
+    assert content(group.svols[0]) == group.primary.volumes[0]
 
 
 def test_refused_write_moves_nothing(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
