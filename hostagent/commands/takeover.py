@@ -40,23 +40,12 @@ from contextlib import suppress
 from typing import Final
 
 from controller.api.lifecycle import ServeOrder
-from controller.api.models import (
-    CopyMode,
-    FenceRequest,
-    JournalState,
-    Position,
-    Role,
-    TakeoverRequest,
-    TakeoverResult,
-)
+from controller.api.models import JournalState, Role, TakeoverRequest, TakeoverResult
 from controller.errors import ConflictError, PairvolError, PeerError
-from controller.journal.pointers import Pointer
-from controller.journal.sizes import BLOCK_BYTES
-from controller.units import format_size
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
 from hostagent.clock import now
+from hostagent.commands.old_primary import OldPrimary
 from hostagent.copy_manager.facts import Facts, age
-from hostagent.copy_manager.lag import position
 from hostagent.copy_manager.manager import learnt
 from hostagent.copy_manager.observe import copied
 from hostagent.copy_manager.runner import PairRunner
@@ -64,17 +53,10 @@ from hostagent.drills.commands import release_devices
 from hostagent.history.commands import remember_takeover
 from hostagent.host import Host
 from hostagent.life.direction import turn
-from hostagent.life.missing import Missing, behind, stopped
+from hostagent.life.missing import Missing
 from hostagent.life.served import already, refuse_blind_return, serves, silent
-from hostagent.limit import copy_order
 
-CLOSE_SECONDS: Final = 10.0  # to get to where the primary was when the command came
-STALL_SECONDS: Final = 3.0  # without a journal arriving: the link is down
-DRAIN_SECONDS: Final = 20.0  # for the rest, once nobody writes any more
-FORCED_DRAIN_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 2.0
-LOOK_SECONDS: Final = 0.25  # of one wait at the own controller; then it is told again that there is something
-LEASE_SECONDS: Final = 10.0
 
 
 def take_over(host: Host, group: str, order: TakeoverOrder, *, forwarded: bool = False) -> TakeoverReport:
@@ -131,11 +113,8 @@ class _Takeover:
     def __init__(self, host: Host, runner: PairRunner, pair: Pair, force: bool) -> None:
         self._host, self._runner, self._pair, self._force = host, runner, pair, force
         self._group, self._primary = pair.group, pair.primary.site
-        self._other = host.peers.get(self._primary)
-        self._changed_bytes = 0  # at the primary, in no journal
-        self._untold = False  # the primary took writes of which nothing is known
+        self._old = OldPrimary(host, runner, pair, force)
         self._silent = False  # its agent did not answer
-        self._generation = 0  # of this takeover
         self._began = time.monotonic()
 
     def run(self) -> TakeoverReport:
@@ -149,7 +128,6 @@ class _Takeover:
             return self._finish(own.generation, None, planned=self._was_planned(own.generation), again=True)
         self._refuse_uncopied()
         generation = max(own.generation + 1, self._runner.ask(lambda facts: facts.generation_known))
-        self._generation = generation
         primary = self._runner.exchange(ANSWER_SECONDS)
         self._silent = self._runner.ask(lambda facts: facts.contact_failure is not None)
         half = not self._silent and not self._runner.ask(lambda facts: facts.peer_lacks_pair)
@@ -161,14 +139,14 @@ class _Takeover:
             )
         if primary is None:
             return self._finish(generation, None, planned=False)
-        quiet, missing = self._with_primary(primary)
+        quiet, missing = self._old.hand_over(primary, generation)
         try:
             return self._finish(generation, missing, planned=quiet and missing is None)
         except PeerError:
             raise  # not answered, so it may happen yet
         except PairvolError:
             if quiet and primary.role is Role.PRIMARY and self._nothing_happened():
-                self._serve(primary.generation, on=True)
+                self._old.serve(primary.generation, generation, on=True)
             raise
 
     def _nothing_happened(self) -> bool:
@@ -192,117 +170,6 @@ class _Takeover:
                 hint=f'Wait with "pairvol pair wait {self._group} --state PAIR".',
             )
 
-    # -- with the primary answering -------------------------------------------------
-
-    def _with_primary(self, primary: JournalState) -> tuple[bool, Missing | None]:
-        """Get close, stop writes, drain: whether writes were stopped, and what is still missing then."""
-        self._refuse_stopped(primary)
-        if primary.role is not Role.PRIMARY:  # fenced by an earlier command
-            return True, self._and_untold(
-                primary, self._drain(primary, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
-            )
-        self._refuse_changed(primary)
-        near = self._drain(primary, Pointer.DURABLE, self._patience(CLOSE_SECONDS))
-        if near is not None and not self._force:
-            raise behind(self._group, self._primary, self._host.site, near)
-        quiet = self._serve(primary.generation, on=False)
-        if quiet is None:
-            return False, near
-        try:
-            missing = self._drain(quiet, Pointer.JOURNAL_IN, self._patience(DRAIN_SECONDS))
-            if missing is not None and not self._force:
-                raise behind(self._group, self._primary, self._host.site, missing)
-        except PairvolError:
-            self._serve(primary.generation, on=True)
-            raise
-        if missing is None and self._changed_bytes:
-            newest = position(quiet, Pointer.JOURNAL_IN).sequence
-            missing = Missing(newest + 1, newest, self._changed_bytes)
-        return True, self._and_untold(quiet, missing)
-
-    def _refuse_stopped(self, primary: JournalState) -> None:
-        self._untold = not primary.acquisition
-        if self._untold and not self._force:
-            raise stopped(self._group, self._primary, self._host.site)
-
-    def _and_untold(self, primary: JournalState, missing: Missing | None) -> Missing | None:
-        """Such a takeover is never planned, and what is missing cannot be counted."""
-        if missing is not None or not self._untold:
-            return missing
-        newest = position(primary, Pointer.JOURNAL_IN).sequence
-        return Missing(newest + 1, newest, 0)
-
-    def _refuse_changed(self, primary: JournalState) -> None:
-        """Regions that changed without journals at the primary are not here: only a resync brings them."""
-        self._changed_bytes = primary.dirty_bytes
-        if not primary.dirty_bytes or self._force:
-            return
-        size, resync = format_size(primary.dirty_bytes), f'"pairvol pair resync {self._group}"'
-        if primary.changes_final:
-            resync = f'"pairvol pair wait {self._group} --state PAIR"'
-        raise ConflictError(
-            f"cannot take over {self._group}: {self._primary} has {size} of changed regions not yet at "
-            f"{self._host.site}; {self._primary} serves as before",
-            hint=f"Bring them over first with {resync}, or add --force to drop them.",
-            group=self._group,
-            changed_bytes=primary.dirty_bytes,
-        )
-
-    def _patience(self, seconds: float) -> float:
-        return min(seconds, FORCED_DRAIN_SECONDS) if self._force else seconds
-
-    def _serve(self, generation: int, *, on: bool) -> JournalState | None:
-        """Let the primary take or refuse host writes; None when it cannot and we go on without.
-
-        The takeover's generation is durable there too before anybody writes under it (I8).
-        """
-        order = ServeOrder(generation=generation, on=on, successor=self._generation)
-        try:
-            state = self._other.serve(self._group, order)
-        except PairvolError as error:
-            if self._force or on:
-                return None
-            raise ConflictError(
-                f"cannot take over {self._group}: {self._primary} could not be told to refuse writes: {error.message}",
-                hint="Give the command again, or add --force to go on without it.",
-            ) from error
-        self._runner.peer_state(state)
-        return state
-
-    def _fence(self, generation: int) -> None:
-        """Tell the old primary for good; one that does not hear it now is told by its own agent later."""
-        request = FenceRequest(generation=generation, reason=f"{self._host.site} has taken over")
-        with suppress(PairvolError):
-            self._runner.peer_state(self._other.fence(self._group, request))
-
-    def _drain(self, primary: JournalState, goal: Pointer, seconds: float) -> Missing | None:
-        """Copy until the secondary has what the primary had in this answer; what is missing when it takes too long."""
-        deadline = moved = time.monotonic()
-        deadline += seconds
-        last = position(primary, goal)
-        read = Position()
-        while True:
-            self._follow()
-            own = self._host.controller.state(self._group, read.sequence, LOOK_SECONDS)
-            before, read = read, position(own, Pointer.ALREADY_READ)
-            if read.sequence >= last.sequence:
-                return None
-            if read.sequence > before.sequence:
-                moved = time.monotonic()
-            if time.monotonic() >= min(deadline, moved + STALL_SECONDS):
-                behind = max(0, last.data_position - read.data_position) * BLOCK_BYTES
-                return Missing(read.sequence + 1, last.sequence, behind)
-
-    def _follow(self) -> None:
-        """Keep the copy going, whatever the pair's trigger; one that rests looks at once."""
-        source = self._runner.ask(lambda facts: facts.source)
-        if source is None:
-            return
-        order = copy_order(self._runner.pair, source, CopyMode.FOLLOW, LEASE_SECONDS)
-        self._host.controller.order_copy(self._group, order)
-
-    # -- the takeover itself -------------------------------------------------------------
-
     def _finish(
         self, generation: int, missing: Missing | None, *, planned: bool, again: bool = False
     ) -> TakeoverReport:
@@ -319,7 +186,7 @@ class _Takeover:
         served = self._pair.model_copy(update={"generation": result.generation, "taken_over": True})
         self._runner.keep(served)  # durable; and the other agent hears it at once, if it is there
         if missing is not None:
-            self._fence(result.generation)
+            self._old.fence(result.generation)
         self._runner.look()
         # Who was silent a moment ago is told by the pair's own thread; the command would wait as long once more.
         old = None if self._silent else self._runner.exchange(ANSWER_SECONDS)
@@ -332,7 +199,7 @@ class _Takeover:
             reversed_now = turn(self._host, self._runner, self._runner.pair, now().wall_ns)
             report = report.model_copy(update={"reversed": reversed_now})
         if missing is not None:
-            report = report.model_copy(update={"mounted_there": self._mounted_there()})
+            report = report.model_copy(update={"mounted_there": self._old.mounted_there()})
         self._host.events.emit(
             "warning",
             "pair.takeover",
@@ -342,15 +209,6 @@ class _Takeover:
             group=self._group,
         )
         return report
-
-    def _mounted_there(self) -> list[str]:
-        """Where the old primary's host still has these volumes mounted: writes that it held back are nowhere else."""
-        points: list[str] = []
-        with suppress(PairvolError):
-            for attachment in self._other.attachments():
-                if attachment.volume in self._pair.primary.volumes and not attachment.facts.get("readonly"):
-                    points += attachment.facts.get("mounted_at", [])
-        return points
 
     def _report(
         self, result: TakeoverResult, missing: Missing | None, planned: bool, old: JournalState | None
@@ -363,8 +221,8 @@ class _Takeover:
         journals: int | None = None
         size: int | None = None
         if missing is None and old is not None:
-            self._changed_bytes, self._untold = old.dirty_bytes, not old.acquisition
-        if self._untold:
+            self._old.says(old)
+        if self._old.untold:
             pass
         elif missing is not None:
             journals, size = missing.journals, missing.data_bytes
@@ -380,8 +238,8 @@ class _Takeover:
             journals_restored=result.journals_restored,
             missing_journals=journals,
             missing_bytes=size,
-            changed_bytes_missing=self._changed_bytes,
-            unjournaled=self._untold,
+            changed_bytes_missing=self._old.changed_bytes,
+            unjournaled=self._old.untold,
             from_safe_point=result.from_safe_point,
             journals_dropped=result.journals_dropped,
             seconds=time.monotonic() - self._began,

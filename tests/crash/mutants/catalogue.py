@@ -102,7 +102,7 @@ MUTANTS = [
     ),
     Mutant(
         "order by arrival",
-        "controller/restore/apply.py",
+        "controller/restore/merge.py",
         "    np.not_equal(keys[1:], keys[:-1], out=newest[:-1])\n",
         "    np.not_equal(keys[1:], keys[:-1], out=newest[1:])\n",
         HOSTILE,
@@ -116,8 +116,8 @@ MUTANTS = [
     ),
     Mutant(
         "promote without fence",
-        "hostagent/commands/takeover.py",
-        "        quiet = self._serve(primary.generation, on=False)\n",
+        "hostagent/commands/old_primary.py",
+        "        quiet = self.serve(primary.generation, successor, on=False)\n",
         "        quiet = primary\n",
         TAKEOVER,
     ),

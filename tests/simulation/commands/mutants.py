@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hostagent.commands import takeover
+from hostagent.commands.old_primary import OldPrimary
 from hostagent.copy_manager.facts import Facts
 
 
@@ -16,14 +17,14 @@ def _own_generation(facts: Facts) -> int:
 
 
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
-    "takes over without the last journals": (takeover._Takeover, "_drain", lambda *words: None),
+    "takes over without the last journals": (OldPrimary, "_drain", lambda *words: None),
     "takes over while hosts write": (
-        takeover._Takeover,
-        "_serve",
-        lambda takeover, *words, on: takeover._runner.exchange(),
+        OldPrimary,
+        "serve",
+        lambda old, *words, on: old._runner.exchange(),
     ),
     "calls a takeover cut short planned": (takeover._Takeover, "_was_planned", lambda *words: True),
-    "takes over without changed regions": (takeover._Takeover, "_refuse_changed", lambda *words: None),
+    "takes over without changed regions": (OldPrimary, "_refuse_changed", lambda *words: None),
     "checks no generation": (Facts, "generation_known", property(_own_generation)),
 }
 

@@ -7,9 +7,11 @@ from collections import Counter
 
 import pytest
 
-from controller.api.models import CopyState, Role
+from controller.api.models import CopyState, JournalState, Role
 from hostagent.api.models import TakeoverOrder, TakeoverReport
 from hostagent.commands import takeover
+from tests.simulation.commands.agents import SimRunner
+from tests.simulation.commands.fibers import Fiber
 from tests.simulation.commands.history import CommandHistory
 
 HISTORIES = int(os.environ.get("PAIRVOL_COMMAND_HISTORIES", "30"))
@@ -65,6 +67,41 @@ def test_a_takeover_that_goes_back_to_a_safe_point_is_forced_and_says_what_it_dr
     assert (report.kind, report.from_safe_point, report.reversed) == ("forced", True, False)
     assert report.journals_dropped >= 5
     assert not report.lost_nothing
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_takeover_calls_a_silent_site_once(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
+    """Its own thread goes on calling there; the command would wait as long once more, and nobody serves meanwhile."""
+    history = CommandHistory(5)
+    history.loss, osaka = 0.0, history.sites["osaka"]
+    ended: list[tuple[object, int]] = []
+    called = 0
+    exchange = SimRunner.exchange
+
+    def count(runner: SimRunner, seconds: float = 1.0) -> JournalState | None:
+        nonlocal called
+        called += 1
+        return exchange(runner, seconds)
+
+    monkeypatch.setattr(SimRunner, "exchange", count)
+
+    def command(fiber: Fiber) -> TakeoverReport:
+        return takeover.take_over(history.agents["osaka"].host(fiber), "db", TakeoverOrder(to="osaka"))
+
+    with history._clock():
+        for name in history.agents:
+            history.start_agent(name)
+        history.after(0, history._tick)
+        assert history.run_until(30, lambda: osaka.state_of_copy is CopyState.DONE and osaka.restored > 10)
+        if silent:
+            history.link_up = history.data_up = False
+            history.crash_agent("tokyo", 100.0)
+        history.spawn(history.agents["osaka"], command, lambda result: ended.append((result, called)))
+        assert history.run_until(90, lambda: bool(ended))
+    [(report, count_then)] = ended
+    assert isinstance(report, TakeoverReport), report
+    assert report.kind == ("forced" if silent else "planned")
+    assert (count_then == 1) is silent
 
 
 def test_a_person_keeps_the_old_primary_after_a_takeover() -> None:
