@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from hostagent.copy_manager.facts import Instant
+from hostagent.copy_manager.side import Instant
 
 
 def now() -> Instant:

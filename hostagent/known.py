@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from controller.api.models import AcquisitionMode, CopyState, JournalState, Role
 from hostagent.api.models import PairState
-from hostagent.copy_manager.facts import Facts, SideFacts
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.lag import Lag
 from hostagent.copy_manager.observe import Observed, Unknown
+from hostagent.copy_manager.side import SideFacts
 
 
 def answering(facts: Facts, unknown: tuple[Unknown, ...]) -> Facts:

@@ -40,7 +40,7 @@ from hostagent.api.volumes import PairMembers, SideMembers, SideResize
 from hostagent.client import ORDER_SECONDS, TAKEOVER_SECONDS
 from hostagent.clock import now
 from hostagent.config import PeerSettings
-from hostagent.copy_manager.facts import Instant
+from hostagent.copy_manager.side import Instant
 from hostagent.hosts.ways import Ways
 from hostagent.transport import Channel, unanswered
 

@@ -15,9 +15,10 @@ from controller.journal.pointers import Pointer
 from controller.units import counted, format_duration, format_size
 from hostagent.api.models import PairSide, PairState, PairStatus, SiteVolumes, Verdict
 from hostagent.config import CopySettings
-from hostagent.copy_manager.facts import Facts, Instant, SideFacts
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.lag import Lag
 from hostagent.copy_manager.observe import Observed, Unknown, observe
+from hostagent.copy_manager.side import Instant, SideFacts
 from hostagent.hosts.spoken_for import spoken_for
 from hostagent.known import answering, bytes_to_copy, copy_percent, lag, seconds_to_full
 from hostagent.life.alone import Alone, takeover_alone

@@ -13,9 +13,10 @@ from controller.api.models import AcquisitionMode, JournalState, Role, Suspended
 from controller.journal.pointers import Pointer
 from controller.journal.sizes import BLOCK_BYTES
 from controller.units import counted, format_duration, format_size
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.lag import Lag, position
 from hostagent.copy_manager.observe import Unknown
+from hostagent.copy_manager.side import Instant
 from hostagent.known import journals, seconds_to_full, untracked
 
 DAY_NS: Final = 86_400 * 1_000_000_000

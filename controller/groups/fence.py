@@ -23,7 +23,7 @@ from controller.journal.pointers import Pointer
 from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
 from controller.state import GroupRecord
-from controller.volume.dirty import MapState
+from controller.volume.dirty_file import MapState
 
 
 def fence(appliance: Appliance, name: str, request: FenceRequest) -> Group:

@@ -23,7 +23,7 @@ from controller.journal import pointers
 from controller.journal.layout import BLOCK_BYTES
 from controller.journal.pointers import Pointer
 from controller.state import GroupRecord
-from controller.volume.dirty import MapState
+from controller.volume.dirty_file import MapState
 
 POLL_SECONDS_MIN: Final = 0.002
 POLL_SECONDS_MAX: Final = 0.2

@@ -28,7 +28,8 @@ from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths
 from controller.state import Demotion, GroupRecord
-from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapHead, MapState
 
 
 class _Tail:

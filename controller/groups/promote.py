@@ -22,7 +22,8 @@ from controller.journal.recovery import scan
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths
 from controller.state import GroupRecord, Phase
-from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapHead, MapState
 
 
 def promote(appliance: Appliance, name: str, order: PromoteOrder) -> None:

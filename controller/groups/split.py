@@ -20,7 +20,8 @@ from controller.journal.pointers import Pointer, Position
 from controller.paths import GroupPaths
 from controller.state import GroupRecord, Phase
 from controller.volume import dirty
-from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapHead, MapState
 
 
 def split(appliance: Appliance, name: str, order: SplitOrder) -> None:

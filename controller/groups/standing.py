@@ -30,7 +30,8 @@ from controller.restore.safepoint import SafePoint
 from controller.state import GroupRecord, Way
 from controller.volume import dirty, regions
 from controller.volume.backing import Backing
-from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapHead, MapState
 
 
 def make(appliance: Appliance, group: GroupRecord, generation: int, way: Way) -> None:

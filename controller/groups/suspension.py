@@ -15,7 +15,8 @@ from controller.groups.primary import require_primary
 from controller.paths import GroupPaths
 from controller.state import GroupRecord
 from controller.volume import dirty, regions
-from controller.volume.dirty import DirtyMap, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapState
 
 
 def suspend(appliance: Appliance, name: str, order: SuspendOrder) -> None:

@@ -15,101 +15,33 @@ takes a new epoch, so that the end of a copy of the old set never clears the
 new one. Knows nothing of why the group is suspended or of how it is brought
 back.
 
-File: a header of 4096 bytes, then one run of bits for each volume, lowest bit
-first. Bits are set in place; the header changes by a new file that takes the
-old one's name. All numbers are little endian.
-
-| offset | size | field | meaning |
-|---|---|---|---|
-| 0 | 8 | magic | `PVOLDIRT` |
-| 8 | 4 | version | 2 |
-| 12 | 4 | region_bytes | what one bit stands for |
-| 16 | 16 | group_uuid | |
-| 32 | 24 | position | sequence, data_position, time_ns: up to here a journal tells, beyond it the bits do |
-| 56 | 4 | volume_count | |
-| 60 | 2 | state | 1 draining, 2 suspended, 3 resync |
-| 62 | 2 | cause | 1 full, 2 operator, 3 error, 4 takeover, 5 split, 6 demoted |
-| 64 | 16 | epoch | |
-| 80 | 8 | covered_sequence | the bits also stand for journals after `position` up to this one |
-| 88 | 24 x volume_count | volumes | index u64, size_bytes u64, file offset of its bits u64 |
-| 2048 | 2 | note_bytes | length of the note |
-| 2050 | 1024 at most | note | the cause in words, UTF-8 |
-| 4092 | 4 | header_crc | CRC-32C of bytes 0 to 4092 |
+Bits are set in place in the file (`dirty_file.py`); what its header says
+changes by a new file that takes the old one's name.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from controller import durable
-from controller.api.words import SuspendedCause
-from controller.checksum import crc32c
-from controller.errors import IntegrityError, NotDurableError, NotFoundError, StorageError
+from controller.errors import NotDurableError, NotFoundError, StorageError
 from controller.journal.access import write_fully
 from controller.journal.pointers import Position
 from controller.volume import regions
+from controller.volume.dirty_file import HEADER_BYTES, MapHead, VolumeBits, compose, read
 from controller.volume.regions import REGION_BYTES
-
-HEADER_BYTES: Final = 4096
-MAGIC: Final = b"PVOLDIRT"
-VERSION: Final = 2
-NOTE_OFFSET: Final = 2048
-NOTE_BYTES_MAX: Final = 1024
-_HEADER: Final = struct.Struct("<8sII16sQQQIHH16sQ")
-_VOLUME: Final = struct.Struct("<QQQ")
-_CRC: Final = struct.Struct("<I")
-_CAUSES: Final = (
-    SuspendedCause.FULL,
-    SuspendedCause.OPERATOR,
-    SuspendedCause.ERROR,
-    SuspendedCause.TAKEOVER,
-    SuspendedCause.SPLIT,
-    SuspendedCause.DEMOTED,
-)
-
-__all__ = ["REGION_BYTES", "DirtyMap", "MapHead", "MapState", "exists", "forget", "head_of"]
-
-
-class MapState(IntEnum):
-    """What host writes do while the map is there."""
-
-    DRAINING = 1
-    SUSPENDED = 2
-    RESYNC = 3
-
-
-@dataclass(frozen=True, slots=True)
-class MapHead:
-    """What the header says beside the layout."""
-
-    position: Position = field(default_factory=Position)
-    state: MapState = MapState.SUSPENDED
-    cause: SuspendedCause = SuspendedCause.FULL
-    epoch: str = ""  # empty in a head to be written: a new one is given
-    covered_sequence: int = 0
-    note: str = ""
-
-
-@dataclass(slots=True)
-class _VolumeBits:
-    size_bytes: int
-    file_offset: int
-    durable: bytearray  # one byte for each region: 1 when its bit is durable
 
 
 class DirtyMap:
     """An open dirty map. Any thread may mark and read; `change` is for one at a time."""
 
-    def __init__(self, path: str, file: int, group_uuid: str, head: MapHead, bits: dict[int, _VolumeBits]) -> None:
+    def __init__(self, path: str, file: int, group_uuid: str, head: MapHead, bits: dict[int, VolumeBits]) -> None:
         self.path = path
         self.group_uuid = group_uuid
         self.head = head
@@ -138,13 +70,13 @@ class DirtyMap:
             epoch=head.epoch or str(uuid.uuid4()),
             covered_sequence=max(head.covered_sequence, position.sequence),
         )
-        bits, offset = dict[int, _VolumeBits](), HEADER_BYTES
+        bits, offset = dict[int, VolumeBits](), HEADER_BYTES
         for index, size_bytes in sizes_bytes.items():
             flags = regions.unpack((packed or {}).get(index, b""), size_bytes)
-            bits[index] = _VolumeBits(size_bytes, offset, flags)
+            bits[index] = VolumeBits(size_bytes, offset, flags)
             offset += regions.packed_bytes(size_bytes)
         try:
-            file = durable.replace(path, _compose(group_uuid, head, bits))
+            file = durable.replace(path, compose(group_uuid, head, bits))
         except NotDurableError:
             with suppress(StorageError):  # else a restart would go by it, and nothing here does
                 durable.remove(path)
@@ -169,7 +101,7 @@ class DirtyMap:
                 path=path,
             ) from error
         try:
-            head, bits = _read(file, path, group_uuid)
+            head, bits = read(file, path, group_uuid)
         except OSError as error:
             os.close(file)
             raise StorageError(
@@ -192,7 +124,7 @@ class DirtyMap:
         marks = cls.open(path, group_uuid)
         try:
             with marks._lock:
-                marks._store(_compose(group_uuid, marks.head, marks._bits), 0)
+                marks._store(compose(group_uuid, marks.head, marks._bits), 0)
             marks._sync_name()
         except BaseException:
             marks.close()
@@ -235,7 +167,7 @@ class DirtyMap:
             covered = max(self.head.covered_sequence, head.covered_sequence, head.position.sequence)
             head = replace(head, covered_sequence=covered)
             try:
-                file = durable.replace(self.path, _compose(self.group_uuid, head, bits))
+                file = durable.replace(self.path, compose(self.group_uuid, head, bits))
             except NotDurableError as error:
                 self._failure = error
                 raise
@@ -314,58 +246,3 @@ def head_of(path: str, group_uuid: str) -> MapHead | None:
         return None
     marks.close()
     return marks.head
-
-
-def _compose(group_uuid: str, head: MapHead, bits: Mapping[int, _VolumeBits]) -> bytes:
-    position, note = head.position, head.note.encode()[:NOTE_BYTES_MAX]
-    header = _HEADER.pack(
-        MAGIC,
-        VERSION,
-        REGION_BYTES,
-        uuid.UUID(group_uuid).bytes,
-        position.sequence,
-        position.data_position,
-        position.time_ns,
-        len(bits),
-        head.state,
-        1 + _CAUSES.index(head.cause),
-        uuid.UUID(head.epoch).bytes,
-        head.covered_sequence,
-    )
-    for index, volume in bits.items():
-        header += _VOLUME.pack(index, volume.size_bytes, volume.file_offset)
-    header = header.ljust(NOTE_OFFSET, b"\0") + len(note).to_bytes(2, "little") + note
-    header = header.ljust(HEADER_BYTES - 4, b"\0")
-    return header + _CRC.pack(crc32c(header)) + b"".join(regions.pack(each.durable) for each in bits.values())
-
-
-def _read(file: int, path: str, group_uuid: str) -> tuple[MapHead, dict[int, _VolumeBits]]:
-    header = os.pread(file, HEADER_BYTES, 0)
-    if len(header) < HEADER_BYTES or _CRC.unpack_from(header, HEADER_BYTES - 4)[0] != crc32c(header[:-4]):
-        raise IntegrityError(
-            f"header of dirty map {path} fails its checksum",
-            hint="Which regions changed is not known; the pair needs a whole new copy.",
-            path=path,
-        )
-    magic, version, region, group, *position, count, state, cause, epoch, covered = _HEADER.unpack_from(header)
-    if magic == MAGIC and version != VERSION:
-        raise IntegrityError(
-            f"dirty map {path} is of format version {version}, this program reads version {VERSION}",
-            hint="Nothing was changed; run the version of pairvol that wrote it.",
-            path=path,
-        )
-    if (magic, region) != (MAGIC, REGION_BYTES) or group != uuid.UUID(group_uuid).bytes:
-        raise IntegrityError(
-            f"{path} is not the dirty map of group {group_uuid}",
-            hint="Put the right file back; nothing was changed.",
-            path=path,
-        )
-    bits: dict[int, _VolumeBits] = {}
-    for at in range(count):
-        index, size_bytes, offset = _VOLUME.unpack_from(header, _HEADER.size + at * _VOLUME.size)
-        raw = os.pread(file, regions.packed_bytes(size_bytes), offset)
-        bits[index] = _VolumeBits(size_bytes, offset, regions.unpack(raw, size_bytes))
-    length = int.from_bytes(header[NOTE_OFFSET : NOTE_OFFSET + 2], "little")
-    note = header[NOTE_OFFSET + 2 : NOTE_OFFSET + 2 + length].decode(errors="replace")
-    head = MapHead(Position(*position), MapState(state), _CAUSES[cause - 1], str(uuid.UUID(bytes=epoch)), covered, note)
-    return head, bits

@@ -16,7 +16,7 @@ from controller.api.words import SuspendedCause
 from controller.errors import ConflictError
 from controller.journal.pointers import Position
 from controller.volume.changes import Changes
-from controller.volume.dirty import MapHead, MapState
+from controller.volume.dirty_file import MapHead, MapState
 from controller.volume.host_path import ServedVolume
 from controller.volume.refusals import GROUP, WAIT_HINT, no_journal
 from controller.volume.settings import VolumeSettings

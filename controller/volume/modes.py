@@ -40,7 +40,8 @@ from controller.journal.pointers import Pointer, Position
 from controller.units import counted
 from controller.volume import dirty
 from controller.volume.direct import DirectPath
-from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapHead, MapState
 from controller.volume.host_path import HostPath, Refusal, ServedVolume, log
 from controller.volume.refusals import BACK_HINT, START_HINT, no_journal
 from controller.volume.settings import JournalSettings, ServerSettings

@@ -19,7 +19,8 @@ from controller.journal.volume import JournalVolume
 from controller.restore.apply import apply
 from controller.units import counted
 from controller.volume.backing import Backing
-from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapHead, MapState
 from controller.volume.host_path import ServedVolume, log
 from controller.volume.journaled import JournaledPath
 from controller.volume.settings import ErrorPolicy, JournalSettings

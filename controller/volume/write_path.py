@@ -20,7 +20,7 @@ from controller.journal.kinds import Flag
 from controller.journal.pointers import Position
 from controller.journal.sizes import BLOCK_BYTES, DATA_BYTES_MAX
 from controller.volume.direct import DirectPath
-from controller.volume.dirty import MapState
+from controller.volume.dirty_file import MapState
 from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
 from controller.volume.membership import Membership
 from controller.volume.refusals import GROUP, no_journal

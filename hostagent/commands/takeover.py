@@ -45,10 +45,11 @@ from controller.errors import ConflictError, PairvolError, PeerError
 from hostagent.api.models import Pair, TakeoverOrder, TakeoverReport
 from hostagent.clock import now
 from hostagent.commands.old_primary import OldPrimary
-from hostagent.copy_manager.facts import Facts, age
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.manager import learnt
 from hostagent.copy_manager.observe import copied
 from hostagent.copy_manager.runner import PairRunner
+from hostagent.decisions import age
 from hostagent.drills.commands import release_devices
 from hostagent.history.commands import remember_takeover
 from hostagent.host import Host

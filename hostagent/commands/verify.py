@@ -19,8 +19,8 @@ from hostagent.api.models import Pair, Verdict
 from hostagent.api.verify import DifferentRange, VerifyOrder, VerifyPhase, VerifyReport
 from hostagent.clock import now
 from hostagent.commands.journals import journal_sides
-from hostagent.copy_manager.facts import Instant
 from hostagent.copy_manager.lag import position
+from hostagent.copy_manager.side import Instant
 from hostagent.host import Host
 from hostagent.life.inband import following, passed
 from hostagent.life.steps import both

@@ -15,7 +15,8 @@ from controller.api.markers import MarkerOrder
 from controller.errors import PairvolError
 from controller.journal.markers import LISTED, MarkerKind
 from hostagent.api.models import PairState
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.side import Instant
 
 AGAIN_SECONDS: Final = 5.0
 

@@ -20,11 +20,9 @@ from controller.api.models import (
     Group,
     JournalState,
     Links,
-    Position,
     Role,
 )
 from controller.errors import (
-    ConflictError,
     DiskFullError,
     NotDurableError,
     NotFoundError,
@@ -37,43 +35,14 @@ from hostagent.api.models import Exchange, ExchangeAnswer, Pair
 from hostagent.copy_manager.actions import Action, ExchangeWithPeer, QueryGroup, QueryState
 from hostagent.copy_manager.lag import Lag, measure, position, tells_all
 from hostagent.copy_manager.looks import Looks
-from hostagent.copy_manager.starts import Starts, said_later
+from hostagent.copy_manager.side import Instant, SideFacts
+from hostagent.copy_manager.starts import said_later
+from hostagent.decisions import age, same_direction
 from hostagent.limit import newest_limit
 
 SAMPLES_MAX: Final = 64
 DISK_ERRORS: Final = {kind.__name__ for kind in (StorageError, DiskFullError, NotDurableError)}
 WATCH_NS: Final = 200_000_000  # a watching controller looks at least every 200 ms
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Instant:
-    """A moment: seconds of a clock that never steps, and the wall clock for people."""
-
-    seconds: float
-    wall_ns: int
-
-
-@dataclass(slots=True)
-class SideFacts:
-    """What is known of the storage controller of one site."""
-
-    state: JournalState | None = None  # the last one, however old
-    heard: Instant | None = None  # when that was had
-    failure: Failure | None = None  # why there is no answer now; None while it answers
-    absent: bool = False  # it answers, and has no such group
-    quiesced: Instant | None = None  # since when it is known to refuse writes for a takeover, if it does
-    starts: Starts = field(default_factory=Starts)
-
-    def position(self, pointer: Pointer) -> Position:
-        """Where a pointer stood when last heard of; the beginning when it never was."""
-        if self.state is None:
-            return Position()
-        return self.state.pointers.get(pointer.value, Position())
-
-    def takes(self, state: JournalState, begun: Instant | None) -> bool:
-        """Whether this is newer than what is known; `begun`: when the question was asked that it answers."""
-        asked_since = begun is not None and self.heard is not None and begun.seconds > self.heard.seconds
-        return self.starts.takes(self.state, state, asked_since=asked_since)
 
 
 @dataclass(slots=True)
@@ -197,7 +166,7 @@ class Facts:
             if elapsed > 0.01:
                 self.fill_percent_rate = (state.fill_percent - self.own.state.fill_percent) / elapsed
         ended = self.own.state is not None and self.own.state.epoch is not None and state.epoch is None
-        _take(self.own, now, state)
+        self.own.told(now, state)
         if self.is_primary:
             self._sample(now)
             if ended:
@@ -300,7 +269,7 @@ class Facts:
         """The other site's controller told its state; whether that was news."""
         fresh = self.peer.takes(state, begun)
         if fresh:
-            _take(self.peer, now, state)
+            self.peer.told(now, state)
         if fresh and not self.is_primary:
             self._sample(now)
         self._measure()
@@ -334,45 +303,5 @@ class Facts:
             self.covered.append((sequence, state.time_ns))
 
 
-def age(pair: Pair) -> tuple[int, int, bool]:
-    """Which of two records of one pair is the newer: every takeover and every change of direction raises this."""
-    return pair.turns, pair.generation, pair.taken_over
-
-
-def decided_later(told: Pair, known: Pair) -> bool:
-    """Whether a record of a pair says a direction that was decided after another's.
-
-    Where both were decided at once, at the two sites, one named the site that is kept and raised the generation for it.
-    """
-    if told.turns != known.turns:
-        return told.turns > known.turns
-    return not same_direction(told, known) and told.generation > known.generation
-
-
-def refuse_decided(present: Pair, known: Pair) -> None:
-    """ConflictError when a pair's direction, generation or takeover is another than what a command was decided upon."""
-    if age(present) != age(known):
-        raise decided(known.group)
-
-
-def decided(group: str) -> ConflictError:
-    return ConflictError(
-        f"the direction of {group} was decided by another command meanwhile",
-        hint=f'Look at "pairvol pair status {group}"; then give the command again if it is still wanted.',
-        group=group,
-    )
-
-
-def same_direction(one: Pair, other: Pair) -> bool:
-    """Whether two records are of one pair, and no decision of its direction lies between them."""
-    return one.uuid == other.uuid and one.turns == other.turns and one.primary.site == other.primary.site
-
-
 def failure_of(error: PairvolError, now: Instant) -> Failure:
     return Failure(error=type(error).__name__, message=error.message, hint=error.hint, time_ns=now.wall_ns)
-
-
-def _take(side: SideFacts, now: Instant, state: JournalState) -> None:
-    side.state, side.heard = state, now
-    side.quiesced = (side.quiesced or now) if state.quiesced else None
-    side.failure, side.absent = None, False

@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 from hostagent.api.models import Pair
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import Action, SavePair
-from hostagent.copy_manager.facts import Facts, Instant, age, decided_later
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.pace import Pace
 from hostagent.copy_manager.primary import PrimaryRole
 from hostagent.copy_manager.secondary import SecondaryRole
+from hostagent.copy_manager.side import Instant
+from hostagent.decisions import age, decided_later
 from hostagent.limit import newest_limit
 
 

@@ -25,8 +25,9 @@ from controller.api.runs import RunKind
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import OrderCompression
-from hostagent.copy_manager.facts import DISK_ERRORS, Facts, Instant, SideFacts
+from hostagent.copy_manager.facts import DISK_ERRORS, Facts
 from hostagent.copy_manager.lag import NANOSECONDS
+from hostagent.copy_manager.side import Instant, SideFacts
 from hostagent.limit import limit_words
 from hostagent.pairs import PairEvent
 

@@ -23,8 +23,9 @@ from hostagent.copy_manager.actions import (
     QueryGroup,
     QueryState,
 )
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.pace import Pace
+from hostagent.copy_manager.side import Instant
 from hostagent.life import inband, rejoin, resync
 
 GROUP_SECONDS: Final = 30.0  # the addresses of a group change only when its servers are set up anew

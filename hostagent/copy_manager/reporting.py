@@ -12,8 +12,10 @@ from typing import Any, Final
 from controller.errors import ConflictError
 from hostagent.api.models import Pair, PairState, Verdict
 from hostagent.config import CopySettings
-from hostagent.copy_manager.facts import Facts, Instant, same_direction
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.observe import observe, two_primaries
+from hostagent.copy_manager.side import Instant
+from hostagent.decisions import same_direction
 from hostagent.pairs import next_state
 from hostagent.status import pair_status
 

@@ -26,11 +26,12 @@ from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import Action, QueryGroup, QueryState
 from hostagent.copy_manager.calls import call
 from hostagent.copy_manager.copied_marker import CopiedMarker
-from hostagent.copy_manager.facts import Facts, refuse_decided
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.manager import CopyManager
 from hostagent.copy_manager.observe import peer_silent, unknown_since
 from hostagent.copy_manager.primary import message
 from hostagent.copy_manager.reporting import Reporter, Telling, asked, kept
+from hostagent.decisions import refuse_decided
 from hostagent.history.recorder import History
 from hostagent.hosts.driving import Driving
 from hostagent.hosts.seat import Seat

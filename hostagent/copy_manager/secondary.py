@@ -34,9 +34,10 @@ from hostagent.copy_manager.actions import (
     OrderRestore,
     QueryState,
 )
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.pace import Pace
 from hostagent.copy_manager.primary import message
+from hostagent.copy_manager.side import Instant
 from hostagent.life import rejoin, resync
 from hostagent.limit import copy_order
 

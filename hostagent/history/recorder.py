@@ -18,8 +18,8 @@ from typing import Final
 from controller.errors import StorageError
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairState
-from hostagent.copy_manager.facts import Instant
 from hostagent.copy_manager.lag import Lag
+from hostagent.copy_manager.side import Instant
 from hostagent.history.book import Book, parsed
 from hostagent.history.lines import EndLine, LagLine, Line, Spreading, StateLine, TakeoverLine
 from hostagent.history.marks import Marks, in_memory

@@ -10,8 +10,9 @@ from __future__ import annotations
 from controller.journal.pointers import Pointer
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import TakeoverReport
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.lag import NANOSECONDS, position, reached_ns
+from hostagent.copy_manager.side import Instant
 
 
 def takeover_entry(

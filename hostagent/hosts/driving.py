@@ -17,7 +17,8 @@ from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError, StorageError
 from controller.events import Events
 from hostagent.api.models import Pair
-from hostagent.copy_manager.facts import Instant, age
+from hostagent.copy_manager.side import Instant
+from hostagent.decisions import age
 from hostagent.hosts.seat import Place, Seat
 
 KEEP_AGAIN_SECONDS: Final = 1.0  # after a record that could not be kept

@@ -10,8 +10,9 @@ from typing import Final
 
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import Action, QueryGroup, QueryState
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.pace import Pace
+from hostagent.copy_manager.side import Instant
 
 GROUP_SECONDS: Final = 30.0
 

@@ -21,9 +21,10 @@ from controller.errors import ConflictError, PairvolError
 from controller.journal.pointers import Pointer
 from controller.units import counted, format_size
 from hostagent.api.models import Attachment, Pair, PairResync, PairStatus
-from hostagent.copy_manager.facts import Facts, decided
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.lag import Lag, position
 from hostagent.copy_manager.runner import PairRunner
+from hostagent.decisions import decided
 from hostagent.host import Host
 from hostagent.life.missing import refuse_dropping
 from hostagent.life.steps import ANSWER_SECONDS, both, refuse_forwarded, wait_begun

@@ -14,7 +14,8 @@ import psutil
 
 from controller.api.words import SuspendedCause
 from controller.journal.pointers import Pointer, Position
-from controller.volume.dirty import DirtyMap, MapHead, MapState
+from controller.volume.dirty import DirtyMap
+from controller.volume.dirty_file import MapHead, MapState
 from hostagent.cli.demo.sites import Site
 from tests.bench import fio
 from tests.bench.peers import MIB, filled_file

@@ -12,8 +12,9 @@ from controller.errors import ConflictError
 from hostagent.api.models import Pair, PairPolicy, PairState, SiteVolumes
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import Action
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.manager import CopyManager
+from hostagent.copy_manager.side import Instant
 from hostagent.pairs import PairStore
 from tests.simulation.timeline import EPOCH_NS
 

@@ -9,10 +9,11 @@ from controller.api.models import CopySource, JournalState, PurgeRequest, Restor
 from controller.journal.pointers import Pointer
 from hostagent.config import CopySettings
 from hostagent.copy_manager.actions import Action, OrderClearEpoch, OrderFence, OrderPurge, OrderRestore, OrderServe
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.manager import CopyManager
 from hostagent.copy_manager.primary import PrimaryRole
 from hostagent.copy_manager.secondary import SecondaryRole
+from hostagent.copy_manager.side import Instant
 
 
 class PurgesScheduled(PrimaryRole):

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from hostagent.copy_manager.facts import Instant
+from hostagent.copy_manager.side import Instant
 
 EPOCH_NS = 1_700_000_000_000_000_000
 

@@ -14,7 +14,8 @@ import nbd
 import pytest
 
 from controller.api.models import SuspendedCause
-from controller.volume.dirty import MapState, head_of
+from controller.volume.dirty import head_of
+from controller.volume.dirty_file import MapState
 from tests.support.nbdkit import connected, read_all
 from tests.support.processes import Processes
 from tests.support.volume_server import GroupFiles, start_volume_server

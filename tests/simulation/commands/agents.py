@@ -16,8 +16,10 @@ from controller.api.models import JournalState
 from controller.errors import ConflictError, PairvolError
 from hostagent.api.models import ExchangeAnswer, Pair, PairStatus
 from hostagent.copy_manager.actions import QueryState
-from hostagent.copy_manager.facts import Facts, Instant, refuse_decided
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.primary import message
+from hostagent.copy_manager.side import Instant
+from hostagent.decisions import refuse_decided
 from hostagent.status import pair_status
 from tests.simulation.agent import Agent, MakeManager
 

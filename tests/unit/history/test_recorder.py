@@ -13,8 +13,8 @@ from controller.api.models import InitialCopyMethod
 from controller.errors import StorageError
 from hostagent.api.history import TakeoverEntry
 from hostagent.api.models import Pair, PairPolicy, PairState, SiteVolumes
-from hostagent.copy_manager.facts import Instant
 from hostagent.copy_manager.lag import Lag
+from hostagent.copy_manager.side import Instant
 from hostagent.history import book, marks, recorder
 from hostagent.history.book import Book
 from hostagent.history.lines import LagLine, StateLine

@@ -6,7 +6,8 @@ import pytest
 
 from controller.api.models import Role
 from hostagent.api.models import PairPolicy
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
+from hostagent.copy_manager.side import Instant
 from tests.simulation.agent import pair_of
 from tests.simulation.primary import Primary
 from tests.simulation.secondary import Secondary

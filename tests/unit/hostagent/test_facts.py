@@ -11,8 +11,9 @@ from controller.errors import ConflictError, MissingFileError, NotFoundError, Pe
 from controller.journal.pointers import Pointer
 from hostagent.api.models import ExchangeAnswer, TakeoverReport
 from hostagent.copy_manager.actions import ExchangeWithPeer, OrderPurge, QueryGroup, QueryRegions, QueryState
-from hostagent.copy_manager.facts import Facts, Instant
+from hostagent.copy_manager.facts import Facts
 from hostagent.copy_manager.primary import message
+from hostagent.copy_manager.side import Instant
 from hostagent.history.takeovers import _loss
 from tests.unit.hostagent.conftest import Scene
 

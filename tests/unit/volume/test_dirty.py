@@ -17,7 +17,8 @@ from controller import durable
 from controller.errors import IntegrityError, NotDurableError, NotFoundError, StorageError
 from controller.journal.pointers import Position
 from controller.volume import dirty
-from controller.volume.dirty import REGION_BYTES, DirtyMap
+from controller.volume.dirty import DirtyMap
+from controller.volume.regions import REGION_BYTES
 from tests.support.disks import directory_sync_fails
 
 GROUP = str(uuid.uuid4())

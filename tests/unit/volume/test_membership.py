@@ -11,7 +11,8 @@ from controller.api.models import SuspendedCause
 from controller.errors import ConflictError
 from controller.journal.markers import parse_marker
 from controller.journal.volume import JournalVolume
-from controller.volume.dirty import DirtyMap, MapState, head_of
+from controller.volume.dirty import DirtyMap, head_of
+from controller.volume.dirty_file import MapState
 from controller.volume.membership import Membership
 from controller.volume.settings import ServerSettings, VolumeSettings, parse_server
 from controller.volume.write_path import WritePath

@@ -17,7 +17,8 @@ from controller.journal.layout import BLOCK_BYTES, Kind
 from controller.journal.markers import parse_marker
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
-from controller.volume.dirty import DirtyMap, MapHead, MapState, head_of
+from controller.volume.dirty import DirtyMap, head_of
+from controller.volume.dirty_file import MapHead, MapState
 from controller.volume.journaled import JournaledPath
 from controller.volume.settings import JournalSettings, ServerSettings, parse_server
 from controller.volume.write_path import WritePath
