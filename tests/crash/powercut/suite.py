@@ -107,7 +107,8 @@ def control(row: Row, processes: Processes, directory: Path, controls: Controls 
     for name in wanted(SERVER_MUTANTS, controls):
         row.control(name, any(_server_caught(name, row.seed + n, processes, directory) for n in range(CONTROL_TRIES)))
     if wanted((NOTHING_WIPED,), controls):
-        row.control(NOTHING_WIPED, _recovery_caught(nothing_wiped(), row.seed, processes, directory))
+        seeds = range(row.seed, row.seed + CONTROL_TRIES)
+        row.control(NOTHING_WIPED, any(_recovery_caught(nothing_wiped(), n, processes, directory) for n in seeds))
 
 
 def _server_caught(name: str, seed: int, processes: Processes, directory: Path) -> bool:
