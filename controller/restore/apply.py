@@ -30,7 +30,7 @@ except ImportError:  # not built: the plain one does the same
 
 RUN_BYTES_MAX: Final = 32 << 20
 BACKLOG_PIECES: Final = 2048  # fewer are written out by the sync before a second thread had begun
-PART_PIECES: Final = 256  # of a backlog: written between two words to that thread
+PART_PIECES: Final = 64  # of a backlog: written between two words to that thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +167,5 @@ def _write_backlog(journal: JournalVolume, target: Backing, pieces: Pieces) -> N
         for first in range(0, len(pieces.lba), PART_PIECES):
             part = pieces.part(first, first + PART_PIECES)
             write_pieces(journal, target, part)
-            writeout.passed(int(part.lba[-1] + part.blocks[-1]) * BLOCK_BYTES)
+            end, blocks = int(part.lba[-1] + part.blocks[-1]), int(part.blocks.sum())
+            writeout.passed(end * BLOCK_BYTES, blocks * BLOCK_BYTES)

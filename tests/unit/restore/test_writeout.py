@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.restore.writeout import STRETCH_BYTES, Writeout
+from controller.restore import writeout as module
+from controller.restore.writeout import STRETCH_BYTES_MAX, STRETCH_BYTES_MIN, Writeout
 from controller.volume.backing import Backing
 from tests.support.filesystem import run
 from tests.support.waiting import wait_until
@@ -42,26 +43,44 @@ def target(tmp_path: Path) -> Iterator[Noting]:
     backing.close()
 
 
-def more_than(target: Noting, count: int) -> bool:
-    return len(target.submitted) > count
+def idle(writeout: Writeout) -> bool:
+    return writeout._task is None or writeout._task.done()
 
 
-def test_stretches_follow_each_other_and_end_where_writing_is(target: Noting) -> None:
+def test_stretches_follow_each_other_and_grow_by_what_was_written_not_by_how_far_it_lies(target: Noting) -> None:
     with Writeout(target, 4096) as writeout:
-        for end in (8192, MIB, 40 * MIB, 41 * MIB):
-            count = len(target.submitted)
-            wait_until(lambda: writeout._task is None or writeout._task.done())
-            writeout.passed(end)
-            wait_until(partial(more_than, target, count))
-    assert target.submitted[:3] == [(4096, 4096), (8192, MIB - 8192), (MIB, STRETCH_BYTES)]
-    assert target.submitted[3] == (MIB + STRETCH_BYTES, STRETCH_BYTES)
+        target.busy.clear()
+        ends = [1 << 40, 2 << 40, *range((2 << 40) + MIB, (2 << 40) + 40 * MIB, MIB)]
+        writeout.passed(ends[0], 4096)
+        for end in ends[1:]:  # noted, while the disk is at the first
+            writeout.passed(end, STRETCH_BYTES_MIN)
+        target.busy.set()
+        for _ in range(8):
+            wait_until(partial(idle, writeout))
+            writeout.passed(ends[-1], 0)
+    assert len(target.submitted) == 9
+    begins = [offset for offset, _ in target.submitted]
+    assert begins == [4096, *[offset + count for offset, count in target.submitted[:-1]]]
+    assert target.submitted[0] == (4096, (1 << 40) - 4096)
+    assert sum(target.submitted[-1]) == ends[-1]
+
+
+def test_a_quick_disk_gets_more_at_a_time_and_a_slow_one_less(target: Noting, monkeypatch: pytest.MonkeyPatch) -> None:
+    writeout = Writeout(target, 0)
+    for stretch in (2, 4, 8, 16, 32, 32):
+        writeout._submit(0, 1)
+        assert writeout._stretch == stretch * STRETCH_BYTES_MIN
+    monkeypatch.setattr(module, "QUICK_SECONDS", 0.0)
+    writeout._submit(0, 1)
+    assert writeout._stretch == STRETCH_BYTES_MIN
+    assert STRETCH_BYTES_MAX == 32 * STRETCH_BYTES_MIN
 
 
 def test_a_slow_disk_holds_nobody_up_before_the_end(target: Noting) -> None:
     target.busy.clear()
     with Writeout(target, 0) as writeout:
         for end in range(MIB, 20 * MIB, MIB):
-            writeout.passed(end)
+            writeout.passed(end, MIB)
         wait_until(lambda: bool(target.submitted))
         target.busy.set()
     assert target.submitted == [(0, MIB)]
@@ -69,7 +88,7 @@ def test_a_slow_disk_holds_nobody_up_before_the_end(target: Noting) -> None:
 
 def write_until_full(target: Backing) -> None:
     with Writeout(target, 0) as writeout:
-        writeout.passed(MIB)
+        writeout.passed(MIB, MIB)
         raise OSError(28, "full")
 
 
@@ -83,7 +102,7 @@ def test_the_thread_is_gone_at_the_end_also_after_an_error(target: Noting) -> No
 def test_a_mistake_in_the_other_thread_is_seen(target: Noting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target, "begin_sync", lambda offset: None)
     with pytest.raises(TypeError), Writeout(target, 0) as writeout:
-        writeout.passed(MIB)
+        writeout.passed(MIB, MIB)
 
 
 def test_without_a_thread_the_sync_is_left_to_do_it(target: Noting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +111,8 @@ def test_without_a_thread_the_sync_is_left_to_do_it(target: Noting, monkeypatch:
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with Writeout(target, 0) as writeout:
-        writeout.passed(MIB)
-        writeout.passed(2 * MIB)
+        writeout.passed(MIB, MIB)
+        writeout.passed(2 * MIB, MIB)
     assert target.submitted == []
 
 
