@@ -52,8 +52,8 @@ class Writeout:
         self._ended()
         begin, taken = self._begin, 0
         while self._passed and taken < self._stretch:
-            self._begin, count = self._passed.popleft()
-            taken += count
+            self._begin, written = self._passed.popleft()
+            taken += written
         try:
             self._task = self._thread.submit(self._submit, begin, self._begin - begin)
         except RuntimeError:  # the machine has no thread left: the sync does all of it then

@@ -53,8 +53,8 @@ class RecoveredRecords:
 
         The one record in flight may read as zeros: until its fsync returns,
         ext4 may commit the longer size of its file while the allocated block
-        is still unwritten (every few hundredth prefix of the writes to a
-        plain device is so, without replication). Any other zeros are damage,
+        is still unwritten (one in some 150 prefixes of the writes to a plain
+        device is so, without replication). Any other zeros are damage,
         and acknowledged records are looked for by number: zeros hide none.
         """
         in_flight = {self.last + 1}
