@@ -4,7 +4,8 @@ Owns the data link's state as this side sees it. While journals arrive it asks
 again after some times what taking them took, so that one group leaves the
 processor to hosts, and many groups to each other. When none do it waits for a
 fifth of the time for which none have, down to once a second: by then the agents
-tell when there is something, and an order ends the wait.
+tell when there is something, and an order ends the wait. A turn costs much the
+same however little it brings, so the shortest wait is what bounds its cost.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from controller.copy.ways import Ways
 from controller.errors import PairvolError, PeerError
 from controller.journal.pointers import PAGE_BYTES
 
-POLL_SECONDS_MIN: Final = 0.002
+POLL_SECONDS_MIN: Final = 0.010  # measured: with 2 ms, hosts beside it read a third less, for a lag 4 ms shorter
 POLL_SECONDS_MAX: Final = 1.0
 ROOM_SECONDS: Final = 0.25  # between looks for room, should nobody tell that restore has moved
 POLL_GROWTH: Final = 1.25  # from one look that finds nothing to the next: a fifth of the time that has passed

@@ -33,7 +33,7 @@ from controller.restore.verify import Damage, Expectation, check_data, check_rec
 
 BATCH_RECORDS: Final = 65536  # of a backlog: the more are merged and sorted, the fewer and longer the writes
 BATCH_BLOCKS: Final = (256 << 20) // BLOCK_BYTES
-SYNC_SECONDS_MIN: Final = 0.005
+SYNC_SECONDS_MIN: Final = 0.010
 BUSY_RECORDS: Final = 128  # more for one sync: fewer syncs are worth more than a younger SVOL
 SYNC_SECONDS_BUSY: Final = 0.02
 SYNC_SECONDS_MAX: Final = 0.1

@@ -5,11 +5,11 @@ is done under it: append, overlay, waiting for journal space. Destaging, group
 commit and the byte layout are their own modules. Knows nothing of modes and
 of how a full journal is answered: it says FULL.
 
-Why reads are right without a lock around the backing store. A lookup happens
-under the lock. What it finds in the journal is copied under the same hold, so
-the space cannot be given to a newer write meanwhile. What it does not find is
-in the backing store already, because a segment leaves the overlay, under the
-lock, only after all of it was applied. Between the lookup and the read of the
+Why reads are right without a lock around the backing store. What a lookup
+finds in the journal is copied under the same hold of the lock, so the space
+cannot be given to a newer write meanwhile. What it does not find, with the
+lock or without, is in the backing store already, because a segment leaves the
+overlay only after all of it was applied. Between the lookup and the read of the
 store, the store can only change by the destaging of newer writes to these
 blocks; such a write was issued before the read ended and acknowledged after it
 began, so the read may return the block from before or after it. Destaging
@@ -111,11 +111,12 @@ class JournaledPath(InBand):
     # host requests
 
     def read(self, volume: ServedVolume, buffer: memoryview, offset: int) -> None:
-        if self.overlay.blank:  # looked at once: what comes after this was not acknowledged before the read began
+        block, blocks = volume.first_block + offset // BLOCK_BYTES, len(buffer) // BLOCK_BYTES
+        if self.overlay.misses(block, blocks):  # most often, and so a reader waits for no writer
             volume.backing.pread_into(buffer, offset)
             return
         with self._lock:
-            pieces = self.overlay.locate(volume.first_block + offset // BLOCK_BYTES, len(buffer) // BLOCK_BYTES)
+            pieces = self.overlay.locate(block, blocks)
             if pieces is not None:
                 for start, blocks, position in pieces:
                     if position != BELOW:

@@ -4,7 +4,7 @@ Owns the map from blocks to journal data positions, in segments: new writes go
 into the active one, a frozen one is destaged as a whole and dropped as a
 whole, so nothing is ever deleted entry by entry. Knows nothing of volumes
 (callers give each volume its own range of block numbers), does no I/O, and
-takes no lock: the caller's one lock guards every call.
+takes no lock: the caller's one lock guards every call but `misses`.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class Segment:
         if last - first < RANGE_PAGES_MIN:
             self.pages.update(zip(range(first, last), repeat(ZEROES)))
             return
+        self.ranges.add(first, last)  # before the entries over it go: see `misses`
         if len(self.pages) < last - first:
             self.pages = {page: entry for page, entry in self.pages.items() if not first <= page < last}
         else:
             for page in range(first, last):
                 self.pages.pop(page, None)
-        self.ranges.add(first, last)
 
     def entry(self, page: int) -> Entry | None:
         """What this segment knows of a page."""
@@ -119,14 +119,24 @@ class Overlay:
         self.active = Segment(next_sequence)
         self.segments: list[Segment] = [self.active]
 
-    @property
-    def blank(self) -> bool:
-        """Whether everything is below; true for a moment only, and right also without the lock.
+    def misses(self, block: int, blocks: int) -> bool:
+        """Whether all of these blocks are below; without the lock right too, of every write acknowledged before.
 
-        A segment leaves only when all of it was applied, and one is put in
-        front of a frozen one before that is looked for elsewhere.
+        False proves nothing: `locate` knows. Without the lock a change may be
+        half done, which is no harm: a segment is among the others while it is
+        empty, it leaves when all of it was applied, and an entry of it goes
+        when a range over it has come.
         """
-        return len(self.segments) == 1 and not self.segments[0].records
+        first, last = block // PAGE_BLOCKS, -(-(block + blocks) // PAGE_BLOCKS)
+        for segment in tuple(self.segments):
+            if first + 1 == last:
+                if first in segment.pages:
+                    return False
+            elif not segment.pages.keys().isdisjoint(range(first, last)):  # one step: no other thread comes between
+                return False
+            if segment.ranges:  # these change in several steps, and are few
+                return False
+        return True
 
     @property
     def frozen(self) -> int:

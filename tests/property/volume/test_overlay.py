@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -60,6 +66,8 @@ class OverlayMachine(RuleBasedStateMachine):
             next((model[at] for model in self.models if at in model), BELOW) for at in range(block, block + blocks)
         ]
         found = self.overlay.locate(block, blocks)
+        if self.overlay.misses(block, blocks):
+            assert found is None
         if found is None:
             assert set(expected) == {BELOW}
             return
@@ -78,6 +86,49 @@ class OverlayMachine(RuleBasedStateMachine):
     def _count(self) -> None:
         self.sequence += 1
         self.overlay.active.records += 1
+
+
+def test_what_was_there_is_missed_at_no_step_of_a_change() -> None:
+    """`misses` is asked without the lock: here before each bytecode of a change, whatever it is."""
+    overlay = Overlay(1)
+    overlay.active.insert(0, 160, 0)
+    _count_one(overlay)
+    looks = 0
+
+    def look(frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        nonlocal looks
+        if frame.f_code.co_filename != overlay_module.__file__ or frame.f_code.co_name == "misses":
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            looks += 1
+            sys.settrace(None)
+            assert not any(overlay.misses(page * 8, 8) for page in range(20))
+            assert not overlay.misses(0, 320)
+            sys.settrace(look)
+        return look
+
+    changes = [
+        partial(overlay.active.insert, 3, 40, 200),
+        partial(overlay.active.clear, 16, 80),  # a range, over fewer pages than there are
+        partial(overlay.active.clear, 0, 320),  # and over more
+        partial(overlay.active.insert, 8, 8, 300),
+        partial(overlay.freeze, Position(1, 400)),
+    ]
+    before = sys.gettrace()
+    try:
+        for change in changes:
+            sys.settrace(look)
+            change()
+            sys.settrace(before)
+    finally:
+        sys.settrace(before)
+    assert looks > 100
+    assert overlay.frozen
+
+
+def _count_one(overlay: Overlay) -> None:
+    overlay.active.records += 1
 
 
 @pytest.fixture(autouse=True)
