@@ -2,7 +2,9 @@
 
 Only what runs on a processor is sampled. `cores` says how much that is: a
 server that is busy for a tenth of a core waits, for its disk or its clients,
-and the parts say little about why it is slow.
+and the parts say little about why it is slow. `idle` and `displaced` tell of
+one that could run and does not: how many cores had nothing to do meanwhile,
+and how often, for each operation, another thread was given its core.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +29,7 @@ from tests.bench.rows import Row
 
 FREQUENCY = 997
 OTHER = "other"
+FIGURES = ("cores", "idle", "displaced")  # of a profile; the rest of it are parts
 # The first that is anywhere in a sample's stack names its part: what a thread asked the kernel for, then faults.
 CALLS = (
     ("__x64_sys_pwrite64", "writes into the journal or the file"),
@@ -74,21 +78,26 @@ def profile_unreached(rows: Sequence[Row], peers: Sequence[Peer], seconds: float
 def _shares(each: block.BlockRow, peer: Peer, seconds: float) -> dict[str, float]:
     """Percent of the server's processor time by part, and how many cores it kept busy."""
     server = _server(peer)
+    displaced = _Displaced(server.pid, seconds)
     peer.before()
     with tempfile.TemporaryDirectory() as place, block.beside(each, peer, seconds):
         samples = Path(place) / "perf.data"
         words = ["perf", "record", "--quiet", "--freq", str(FREQUENCY), "-g", "--output", str(samples)]
         recorder = subprocess.Popen([*words, "--pid", str(server.pid)], stderr=subprocess.DEVNULL)
         try:
-            before, began = _seconds(server), time.monotonic()
-            fio.run(each.work, peer.uri, seconds, seed=1)
-            cores = (_seconds(server) - before) / (time.monotonic() - began)
+            before, idle_before, began = _seconds(server), _idle_seconds(), time.monotonic()
+            displaced.start()
+            rate = fio.run(each.work, peer.uri, seconds, seed=1)
+            elapsed = time.monotonic() - began
+            cores, idle = (_seconds(server) - before) / elapsed, (_idle_seconds() - idle_before) / elapsed
         finally:
             recorder.terminate()
             recorder.wait(30)
         script = ["perf", "script", "--input", str(samples), "--fields", "ip,sym,dso"]
         text = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    return {"cores": round(cores, 2), **parts(text)}
+    displaced.join()
+    figures = {"cores": cores, "idle": idle, "displaced": displaced.rate / rate}
+    return {name: round(value, 2) for name, value in figures.items()} | parts(text)
 
 
 def parts(script: str) -> dict[str, float]:
@@ -110,9 +119,12 @@ def line(row: Row) -> str:
     """For people; the same for each peer of a work."""
     if "cores" not in row.profile:
         return f"why not: {row.work}: " + ", ".join(f"{value:.1f} {name}" for name, value in row.profile.items())
-    largest = [(name, share) for name, share in row.profile.items() if name != "cores" and share >= 3]
+    figures = {name: row.profile[name] for name in FIGURES}
+    largest = [(name, share) for name, share in row.profile.items() if name not in figures and share >= 3]
     shares = ", ".join(f"{share:.0f} % {name}" for name, share in largest)
-    return f"why not: {row.work}: the volume server keeps {row.profile['cores']:.2f} cores busy: {shares}"
+    used = f"keeps {figures['cores']:.2f} cores busy, {figures['idle']:.2f} are idle"
+    lost = f"loses its core {figures['displaced']:.2f} times for each operation"
+    return f"why not: {row.work}: the volume server {used}, and it {lost}: {shares}"
 
 
 def _server(peer: Peer) -> psutil.Process:
@@ -128,3 +140,37 @@ def _server(peer: Peer) -> psutil.Process:
 def _seconds(server: psutil.Process) -> float:
     times = server.cpu_times()
     return float(times.user + times.system)
+
+
+def _idle_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(times.idle + times.iowait)
+
+
+class _Displaced(threading.Thread):
+    """How often in a second the threads of a process lost their core to another, looked at in the middle of a run.
+
+    Counters of threads go with them, and a connection's thread goes with its client.
+    """
+
+    def __init__(self, pid: int, seconds: float) -> None:
+        super().__init__()
+        self.rate = 0.0
+        self._pid = pid
+        self._quarter_seconds = seconds / 4
+
+    def run(self) -> None:
+        time.sleep(self._quarter_seconds)
+        before, began = self._counted(), time.monotonic()
+        time.sleep(2 * self._quarter_seconds)
+        after = self._counted()
+        lost = sum(count - before[thread] for thread, count in after.items() if thread in before)
+        self.rate = lost / (time.monotonic() - began)
+
+    def _counted(self) -> dict[str, int]:
+        found = {}
+        for thread in Path(f"/proc/{self._pid}/task").iterdir():
+            with suppress(OSError):  # one that has just ended
+                text = (thread / "status").read_text()
+                found[thread.name] = int(text.split("nonvoluntary_ctxt_switches:")[1].split()[0])
+        return found
