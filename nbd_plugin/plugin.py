@@ -21,8 +21,9 @@ from nbd_plugin.ending import Ending  # first: it blocks signals, in every threa
 
 # isort: split
 from controller.errors import PairvolError, StorageError, UsageError
+from controller.volume.requests import REQUEST_BYTES_MAX
 from controller.volume.settings import ServerSettings, load
-from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
+from controller.volume.write_path import WritePath
 from nbd_plugin.boundary import refuse, speak_shortly
 from nbd_plugin.control import Commands, ControlSocket
 from nbd_plugin.exports import Exports, Session

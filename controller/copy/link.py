@@ -1,17 +1,15 @@
 """The data link: NBD reads from the other site that never wait for ever.
 
-Owns libnbd handles, deadlines and the pieces in flight; knows nothing of
-journals. libnbd and nbdkit have no timeout of their own, so every command is
-started asynchronously and polled here; only the look-up of a name waits inside
+Owns the connection; knows nothing of journals. libnbd and nbdkit have no
+timeout of their own, so every command is started asynchronously and polled
+under a deadline (in_flight.py); only the look-up of a name waits inside
 libnbd, and is waited for in bounded time. A link that moved no byte for
 `deadline_seconds` is dead, however healthy TCP believes it to be.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import nbd
 
+from controller.copy.in_flight import SLICE_SECONDS, Deadline, Range, finish, pieces_of, read_pieces
 from controller.copy.reads import Reads
 from controller.copy.relayed import Relayed
 from controller.copy.ways import Way
@@ -28,20 +27,14 @@ from controller.errors import IntegrityError, PeerError, UsageError
 from controller.in_time import in_time, is_numeric
 from controller.tls import Certificates, End
 
-PIECE_BYTES: Final = 1 << 20  # measured: smaller or much larger pieces are slower
-PIECES_IN_FLIGHT: Final = 16  # at most: a window sized for a slow link has fewer
-RATE_BYTES_MIN: Final = 8 << 10  # a link slower than this a second cannot carry a pair
 CONNECT_SHARE: Final = 4.0  # of silence that connecting may take in all: it is a handful of round trips
 STATUS_BYTES_MAX: Final = 1 << 30
-_SLICE_SECONDS: Final = 0.1  # how soon a stop is noticed on a link that is silent
 
 # What GnuTLS says while connecting, and what it means: nbdkit hangs up without a word on a certificate that it refuses.
 REFUSALS: Final = {
     "certificate verification": "its certificate is refused: of another authority, expired, or not for that host",
     "gnutls_record": "it refuses our certificate: of another authority, expired or revoked",
 }
-
-Range = tuple[int, int, memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +122,13 @@ class DataLink:
         After an error their content is undefined. Nothing writes into a view
         once this has returned or raised.
         """
-        pieces = deque(_pieces(ranges))
+        pieces = deque(pieces_of(ranges))
         if pieces:
             total = sum(len(view) for _, view in pieces)
             handle = self._connected()
             budget = self._deadline(self.deadline_seconds, total)
             try:
-                _read_pieces(handle, self._reads, pieces, budget)
+                read_pieces(handle, self._reads, pieces, budget)
             except (nbd.Error, OSError) as error:
                 raise self._broken(error) from error
             if self.way is not None:
@@ -151,7 +144,7 @@ class DataLink:
                 uri=self.uri,
             )
         try:
-            _finish(handle, handle.aio_flush(), self._deadline(deadline_seconds))
+            finish(handle, handle.aio_flush(), self._deadline(deadline_seconds))
         except (nbd.Error, OSError) as error:
             raise self._broken(error) from error
 
@@ -173,7 +166,7 @@ class DataLink:
             if not handle.can_meta_context(nbd.CONTEXT_BASE_ALLOCATION):
                 return [Extent(offset, count, False)]
             budget = self._deadline(self.deadline_seconds)
-            _finish(handle, handle.aio_block_status(count, offset, status), budget)
+            finish(handle, handle.aio_block_status(count, offset, status), budget)
         except (nbd.Error, OSError) as error:
             raise self._broken(error) from error
         return found or [Extent(offset, count, False)]
@@ -252,7 +245,7 @@ class DataLink:
         self.close()
         if self.way is not None and not self._stop.is_set():
             if relayed is not None:
-                relayed.wait(_SLICE_SECONDS)
+                relayed.wait(SLICE_SECONDS)
             self.way.broke(relayed)
         words = error.string if isinstance(error, nbd.Error) else error.strerror or str(error)
         if relayed is not None and relayed.failure is not None:
@@ -268,66 +261,6 @@ class DataLink:
 
 
 LinkMaker = Callable[..., DataLink]  # a DataLink's own parameters
-
-
-class Deadline:
-    """How long one call may take: silence, and the whole of it, are both bounded.
-
-    `moved`: bytes that came so far by another way than the handle's own socket.
-    """
-
-    def __init__(
-        self,
-        silence_seconds: float,
-        total_bytes: int,
-        stop: threading.Event,
-        whole_share: float = 1.0,
-        moved: Callable[[], int] | None = None,
-    ) -> None:
-        self._silence_seconds = silence_seconds
-        self._stop = stop
-        self._moved = moved
-        self._moved_before = moved() if moved is not None else 0
-        self._heard = time.monotonic()
-        self._end = self._heard + whole_share * silence_seconds + total_bytes / RATE_BYTES_MIN
-
-    def poll(self, handle: Any) -> None:
-        """Wait until the handle moved; TimeoutError when it is silent too long or a stop is asked for."""
-        while True:
-            if self._stop.is_set():
-                raise TimeoutError("stopped")
-            now = time.monotonic()
-            left = min(self._heard + self._silence_seconds, self._end) - now
-            if left <= 0:
-                raise TimeoutError(f"no answer for {self._silence_seconds:g} s")
-            if handle.poll(math.ceil(min(left, _SLICE_SECONDS) * 1000)):
-                self._heard = time.monotonic()
-                return
-            if self._moved is not None and (moved := self._moved()) != self._moved_before:
-                self._heard, self._moved_before = time.monotonic(), moved
-
-
-def _pieces(ranges: Iterable[Range]) -> Iterator[tuple[int, memoryview]]:
-    for offset, length, view in ranges:
-        for start in range(0, length, PIECE_BYTES):
-            yield offset + start, view[start : min(start + PIECE_BYTES, length)]
-
-
-def _read_pieces(handle: Any, reads: Reads, pieces: deque[tuple[int, memoryview]], budget: Deadline) -> None:
-    while pieces or reads:
-        while pieces and len(reads) < PIECES_IN_FLIGHT:
-            offset, view = pieces.popleft()
-            reads.start(view, offset)
-        while reads and (cookie := handle.aio_peek_command_completed()):
-            handle.aio_command_completed(cookie)  # raises when that read failed
-            reads.ended(cookie)
-        if len(reads) == PIECES_IN_FLIGHT or (reads and not pieces):
-            budget.poll(handle)
-
-
-def _finish(handle: Any, cookie: int, budget: Deadline) -> None:
-    while not handle.aio_command_completed(cookie):
-        budget.poll(handle)
 
 
 def _clip(start: int, entries: list[int], end: int) -> Iterator[Extent]:

@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 from controller.api.models import CopySource
-from controller.copy.link import DataLink, LinkMaker, Range
+from controller.copy.in_flight import Range
+from controller.copy.link import DataLink, LinkMaker
 from controller.copy.ways import Way
 from controller.errors import IntegrityError, PeerError
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_BYTES, RECORD_DTYPE, Header, Records

@@ -4,7 +4,7 @@ Owns the size and how it follows the link; knows nothing of journals or NBD. A
 window is kept whole or not at all, so on a slow or spoiled link small ones get
 through where large ones never would; on a fast link large ones cost less.
 How deep requests are queued follows: a window is asked for in pieces, up to 16
-MiB of them in flight (controller/copy/link.py), so a long fast link stays full.
+MiB of them in flight (controller/copy/in_flight.py), so a long fast link stays full.
 """
 
 from __future__ import annotations

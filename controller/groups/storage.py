@@ -18,6 +18,7 @@ from controller.appliance import Appliance
 from controller.errors import CapacityError, UsageError
 from controller.journal import spanned
 from controller.journal.layout import BLOCK_BYTES, SIZE_BYTES_MIN, Header
+from controller.journal.members import Member, members_of
 from controller.journal.pointers import PointerPage
 from controller.journal.volume import JournalVolume
 from controller.paths import GroupPaths
@@ -117,7 +118,7 @@ def link_exports(group: GroupRecord, files: GroupPaths) -> None:
     Of a journal of several volumes each is an export of its own. StorageError
     when the disk refuses; given again it converges.
     """
-    members = spanned.members_of(group.journal_path) or [spanned.Member(group.journal_path, 0)]
+    members = members_of(group.journal_path) or [Member(group.journal_path, 0)]
     targets = {f"journal.{number}" if number else "journal": each.path for number, each in enumerate(members)}
     targets["pointers"] = str(files.pointers)
     try:

@@ -1,63 +1,40 @@
 """A journal volume made of several: header, metadata and the first data on the first, more data on each other one.
 
-Owns the document that stands for such a journal under its name, the label of
-each further member, and the one map over all of them. To everybody else it is
-a journal volume like any other (FORMAT.md, "Journal of several volumes").
+Owns how such a journal is laid out, opened and used; the document and the
+labels that make it one are members.py's. To everybody else it is a journal
+volume like any other (FORMAT.md, "Journal of several volumes").
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import mmap
 import os
-import struct
 import time
-import uuid
-import weakref
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from typing_extensions import Buffer
 
 from controller import durable
-from controller.checksum import crc32c
 from controller.errors import CapacityError, IntegrityError, MissingFileError
 from controller.journal.access import volume_size_bytes, write_pages
 from controller.journal.layout import BLOCK_BYTES, HEADER_SLOT_LBAS, RECORD_DTYPE, Header, compose
+from controller.journal.maps import map_over
+from controller.journal.members import (
+    MEMBERS_MAX,
+    Member,
+    check_label,
+    label,
+    parse_document,
+    refuse_foreign,
+    spans_of,
+)
 from controller.journal.store import SET_MAGIC, allocate, lock, read_header, unlock
 from controller.journal.volume import JournalVolume
-
-LABEL_BYTES: Final = 4096
-LABEL_MAGIC: Final = b"PVOLJMBR"
-MEMBERS_MAX: Final = 64
-LABEL_FIELDS: Final = (
-    ("magic", "8s"),
-    ("version", "I"),
-    ("index", "H"),
-    ("count", "H"),
-    ("journal_uuid", "16s"),
-    ("group_uuid", "16s"),
-    ("size_bytes", "Q"),
-)
-_LABEL: Final = struct.Struct("<" + "".join(code for _, code in LABEL_FIELDS))
-_CRC: Final = struct.Struct("<I")
-_MAP_SHARED: Final = 0x01
-_MAP_FIXED: Final = 0x10
-_MAP_NOWHERE: Final = 0x4022  # private, anonymous, no swap reserved: only addresses
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_longlong)
-_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-
-
-class Member(NamedTuple):
-    path: str
-    size_bytes: int  # of it that is used, its label included
 
 
 class DataRun(NamedTuple):
@@ -66,25 +43,6 @@ class DataRun(NamedTuple):
     member: int
     head_lba: int
     block_count: int
-
-
-class Span(NamedTuple):
-    """A run of bytes of the journal, and where on which member it lies."""
-
-    start: int
-    member: int
-    offset: int
-    length: int
-
-
-def spans_of(members: Sequence[Member]) -> list[Span]:
-    """Where each run of the journal lies; the first member has no label but the header."""
-    found, start = list[Span](), 0
-    for number, member in enumerate(members):
-        offset = LABEL_BYTES if number else 0
-        found.append(Span(start, number, offset, member.size_bytes - offset))
-        start += member.size_bytes - offset
-    return found
 
 
 def create(path: str, sources: Sequence[str], group_uuid: str, generation: int) -> Header:
@@ -116,7 +74,7 @@ def create(path: str, sources: Sequence[str], group_uuid: str, generation: int) 
         for number, file in enumerate(files):
             with durable.refusals(sources[number]):  # which of the disks it is
                 if number:
-                    os.pwrite(file, _label(header, number, members), 0)
+                    os.pwrite(file, label(header, number, members), 0)
                 else:
                     _write_head(file, header)
                 os.fsync(file)
@@ -135,14 +93,6 @@ def _write_head(file: int, header: Header) -> None:
         os.pwrite(file, bytes(min(1 << 20, end - offset)), offset)
     for lba in HEADER_SLOT_LBAS:
         os.pwrite(file, header.pack(), lba * BLOCK_BYTES)
-
-
-def members_of(path: str) -> list[Member] | None:
-    """The members of the journal that a document stands for; None for a journal on one volume."""
-    with open(path, "rb") as file:
-        if file.read(len(SET_MAGIC)) != SET_MAGIC:
-            return None
-        return _parse(file.read(), path)[1]
 
 
 class SpannedJournal(JournalVolume):
@@ -165,7 +115,7 @@ class SpannedJournal(JournalVolume):
         self._slots_start = header.metadata_head_lba * BLOCK_BYTES
         self._spans = spans_of(members)
         self._starts = [span.start for span in self._spans]
-        self._address, self._view = _map(files, self._spans, writable)
+        self._address, self._view = map_over(files, self._spans, writable)
         self._map = self._view
         self._slots = np.frombuffer(self._view, RECORD_DTYPE, self.slot_count, self._slots_start)
 
@@ -218,7 +168,7 @@ class SpannedJournal(JournalVolume):
 
 def open_spanned(path: str, document: bytes, *, writable: bool, group_uuid: str | None) -> SpannedJournal:
     """Open every member, and refuse by name one that is missing, foreign, swapped or truncated."""
-    journal_uuid, members = _parse(document, path)
+    journal_uuid, members = parse_document(document, path)
     with ExitStack() as undo:
         files = []
         for member in members:
@@ -242,7 +192,7 @@ def open_spanned(path: str, document: bytes, *, writable: bool, group_uuid: str 
                     path=member.path,
                 )
         header = read_header(files[0], members[0].path)
-        _refuse_foreign(members[0], header.journal_uuid, journal_uuid)
+        refuse_foreign(members[0], header.journal_uuid, journal_uuid)
         if group_uuid is not None and header.group_uuid != group_uuid:
             raise IntegrityError(
                 f"journal volume {path} belongs to group {header.group_uuid}, not to {group_uuid}",
@@ -250,84 +200,7 @@ def open_spanned(path: str, document: bytes, *, writable: bool, group_uuid: str 
                 path=path,
             )
         for number, member in enumerate(members[1:], 1):
-            _check_label(files[number], member, header, number, members)
+            check_label(files[number], member, header, number, members)
         journal = SpannedJournal(path, files, members, header, writable)
         undo.pop_all()
         return journal
-
-
-def _parse(document: bytes, path: str) -> tuple[str, list[Member]]:
-    try:
-        content: dict[str, Any] = json.loads(document)
-        members = [Member(str(each["path"]), int(each["size_bytes"])) for each in content["members"]]
-        return str(content["journal_uuid"]), members
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"document {path} does not name the volumes of a journal: {error!r}",
-            hint="Put a copy of that file back; nothing was changed.",
-            path=path,
-        ) from error
-
-
-def _label(header: Header, number: int, members: Sequence[Member]) -> bytes:
-    body = _LABEL.pack(
-        LABEL_MAGIC,
-        1,
-        number,
-        len(members),
-        uuid.UUID(header.journal_uuid).bytes,
-        uuid.UUID(header.group_uuid).bytes,
-        members[number].size_bytes,
-    ).ljust(LABEL_BYTES - 4, b"\0")
-    return body + _CRC.pack(crc32c(body))
-
-
-def _check_label(file: int, member: Member, header: Header, number: int, members: Sequence[Member]) -> None:
-    found = os.pread(file, LABEL_BYTES, 0)
-    if found == _label(header, number, members):
-        return
-    whole = len(found) == LABEL_BYTES and _CRC.unpack_from(found, LABEL_BYTES - 4)[0] == crc32c(found[:-4])
-    words = "carries no label of a journal volume"
-    if whole and found.startswith(LABEL_MAGIC):
-        _, _, is_number, count, *_ = _LABEL.unpack_from(found)
-        words = f"is number {is_number} of {count} of a journal, wanted is {number} of {len(members)} of this one"
-    raise IntegrityError(
-        f"journal volume {member.path} {words}",
-        hint="Put the right volumes back in their places; nothing was changed.",
-        path=member.path,
-    )
-
-
-def _refuse_foreign(member: Member, found: str, wanted: str) -> None:
-    if found != wanted:
-        raise IntegrityError(
-            f"journal volume {member.path} belongs to journal {found}, not to {wanted}",
-            hint="Put the right volumes back in their places; nothing was changed.",
-            path=member.path,
-        )
-
-
-def _map(files: Sequence[int], spans: Sequence[Span], writable: bool) -> tuple[int, memoryview]:
-    """One run of addresses over all members: its begin, and a view that keeps it mapped."""
-    total = spans[-1].start + spans[-1].length
-    address = _mapped(None, total, 0, _MAP_NOWHERE, -1, 0)
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    try:
-        for span in spans:
-            flags = _MAP_SHARED | _MAP_FIXED
-            _mapped(address + span.start, span.length, protection, flags, files[span.member], span.offset)
-    except OSError:
-        _libc.munmap(address, total)
-        raise
-    held = (ctypes.c_ubyte * total).from_address(address)
-    weakref.finalize(held, _libc.munmap, address, total)
-    view = memoryview(held).cast("B")
-    return address, view if writable else view.toreadonly()
-
-
-def _mapped(address: int | None, length: int, protection: int, flags: int, file: int, offset: int) -> int:
-    found = _libc.mmap(address, length, protection, flags, file, offset)
-    if found is None or found == ctypes.c_void_p(-1).value:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return int(found)

@@ -1,7 +1,7 @@
 """The journaled path: host writes go into the journal first and to the backing store later.
 
 Owns the one lock whose order is the order of sequence numbers (I1), and what
-is done under it: append, overlay, waiting for journal space. Destaging, group
+is done under it: append and overlay. The way in, destaging, group
 commit and the byte layout are their own modules. Knows nothing of modes and
 of how a full journal is answered: it says FULL.
 
@@ -33,16 +33,17 @@ from controller.volume.append import open_appender, piece_bytes_max
 from controller.volume.backing import Backing
 from controller.volume.commit import BackgroundSync, GroupCommit
 from controller.volume.destage import Destager
+from controller.volume.entrance import Entrance
 from controller.volume.host_path import Extent, Refusal, ServedVolume, part
-from controller.volume.inband import FROZEN_MAX, InBand
+from controller.volume.inband import FROZEN_MAX
 from controller.volume.overlay import BELOW, ZEROES, Overlay
-from controller.volume.throttle import MARK_SHARE, hold_back
+from controller.volume.throttle import MARK_SHARE
 
 SEGMENT_RECORDS_MAX: Final = 16384
 SEGMENT_BYTES_MAX: Final = 64 << 20
 
 
-class JournaledPath(InBand):
+class JournaledPath(Entrance):
     """Takes host requests for all volumes of a group whose journal is open and recovered.
 
     `tail` is the newest record; the backing stores hold everything up to it.
@@ -77,7 +78,7 @@ class JournaledPath(InBand):
         self._segment_blocks = min(SEGMENT_BYTES_MAX // BLOCK_BYTES, max(1, journal.data_blocks // 8))
         self._on_broken = on_broken
         self._closed = False
-        self._busy = False  # the fast way into the journal is barred: closed, failed, or others wait
+        self._busy = False
         self._waiting: deque[object] = deque()
         self.commit = GroupCommit(tail, self._newest, journal.sync, self._publish_durable, self._break)
         self.background = BackgroundSync(self.commit, self._lock, lambda: self.appender.sequence)
@@ -170,16 +171,6 @@ class JournaledPath(InBand):
 
     # changes of mode
 
-    def close_gate(self) -> None:
-        with self._changed:
-            self._closed = self._busy = True
-            self.gates += 1
-            self._changed.notify_all()
-
-    def open_gate(self) -> None:
-        with self._changed:
-            self._closed = False
-
     def take_checkpoint(self) -> Position:
         """Bring everything appended so far to the backing stores, durably; raises the path's failure."""
         with self._changed:
@@ -255,44 +246,6 @@ class JournaledPath(InBand):
             self._changed.notify_all()
         if not self.background.awake:
             self.background.wake()
-
-    def _enter(self, blocks: int, deadline: float | None = None) -> Refusal | None:
-        """Wait until a record with that much data may be appended: in turn, and for a limited time (I9)."""
-        self.check_failure()
-        deadline = deadline or time.monotonic() + self._full_wait_seconds
-        if self._throttle:
-            hold_back(self._changed, self.appender, self._barred, self._full_wait_seconds)
-        turn = object()
-        self._waiting.append(turn)
-        self._busy = True
-        try:
-            while True:
-                self.check_failure()
-                if self._closed:
-                    return Refusal.SUPERSEDED
-                if self.broken is not None:
-                    return Refusal.BROKEN
-                fits = self.appender.has_room(blocks)
-                slow_store = self.overlay.frozen >= FROZEN_MAX
-                if fits and not slow_store and self._waiting[0] is turn:
-                    return None
-                left = deadline - time.monotonic()
-                if left <= 0 and not slow_store:  # a slow store is waited for like any disk
-                    return Refusal.FULL
-                if not fits and not self.destager.room_wanted:
-                    self.destager.room_wanted = True
-                    self._changed.notify_all()
-                self._changed.wait(None if slow_store else left)
-        finally:
-            self._waiting.remove(turn)
-            self.destager.room_wanted = False  # who waits on says so again
-            if self._waiting:
-                self._changed.notify_all()
-            else:
-                self._busy = self._barred()
-
-    def _barred(self) -> bool:
-        return bool(self._closed or self.broken or self.failure)
 
     def _read_piece(self, buffer: memoryview, start: int, blocks: int, position: int) -> None:
         piece = buffer if blocks * BLOCK_BYTES == len(buffer) else part(buffer, start, blocks)

@@ -1,6 +1,6 @@
 """The write path of one volume server: checks requests and gives them to the path that takes them now.
 
-Owns what a request must be, and the state as others see it. Which path takes
+Owns the state as others see it. Which path takes
 requests, and the changes of that, are controller/volume/modes.py; how writes
 are stored is the paths' own business.
 """
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from controller import durable
 from controller.api.words import SuspendedCause
-from controller.errors import CapacityError, ConflictError, NotFoundError, StorageError, UsageError
+from controller.errors import NotFoundError, StorageError, UsageError
 from controller.journal.kinds import Flag
 from controller.journal.pointers import Position
-from controller.journal.sizes import BLOCK_BYTES, DATA_BYTES_MAX
+from controller.journal.sizes import BLOCK_BYTES
 from controller.volume.direct import DirectPath
 from controller.volume.dirty_file import MapState
 from controller.volume.host_path import Extent, HostPath, Refusal, ServedVolume
 from controller.volume.membership import Membership
 from controller.volume.refusals import GROUP, no_journal
+from controller.volume.requests import REQUEST_BYTES_MAX, check_change, refuse_read
 from controller.volume.settings import JournalSettings, ServerSettings
 from controller.volume.stores import open_volumes
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from controller.api.runs import RunOrder, RunState
     from controller.inband.runs import Runs
 
-REQUEST_BYTES_MAX: Final = DATA_BYTES_MAX
 BLOCK_MASK: Final = BLOCK_BYTES - 1
 
 
@@ -64,7 +64,7 @@ class WritePath(Membership):
         """Fill the buffer."""
         count = len(buffer)
         if (offset | count) & BLOCK_MASK or not 0 < count <= REQUEST_BYTES_MAX or offset + count > volume.size_bytes:
-            _refuse_read(volume, offset, count)
+            refuse_read(volume, offset, count)
         self._path.read(volume, buffer, offset)
 
     def write(self, volume: ServedVolume, data: memoryview, offset: int, fua: bool = False) -> None:
@@ -76,7 +76,7 @@ class WritePath(Membership):
             or offset + count > volume.size_bytes
             or not volume.writable
         ):
-            _check_change(volume, offset, count, REQUEST_BYTES_MAX)
+            check_change(volume, offset, count, REQUEST_BYTES_MAX)
         path = self._path
         try:
             refused = path.write(volume, data, offset, fua)
@@ -278,7 +278,7 @@ class WritePath(Membership):
         sound.flush(volume)
 
     def _clear(self, volume: ServedVolume, offset: int, count: int, flag: Flag, fua: bool) -> None:
-        _check_change(volume, offset, count, volume.size_bytes)
+        check_change(volume, offset, count, volume.size_bytes)
         path = self._path
         try:
             refused = path.clear(volume, offset, count, flag, fua)
@@ -287,27 +287,3 @@ class WritePath(Membership):
                 refused = path.clear(volume, offset, count, flag, fua)
         except StorageError as error:
             self._flush_elsewhere(path, volume, error)
-
-
-# The hottest two requests look at everything at once; what is wrong is found out here.
-
-
-def _refuse_read(volume: ServedVolume, offset: int, count: int) -> None:
-    if offset + count > volume.size_bytes:
-        raise UsageError(f"read beyond the end of {volume.name}: {count} bytes at {offset}")
-    _check_blocks(offset, count, REQUEST_BYTES_MAX)
-
-
-def _check_change(volume: ServedVolume, offset: int, count: int, count_max: int) -> None:
-    if not volume.writable:
-        raise ConflictError(f"volume {volume.name} is not writable here", hint="Write at the primary site.")
-    if offset + count > volume.size_bytes:
-        raise CapacityError(f"write beyond the end of {volume.name}: {count} bytes at {offset}")
-    _check_blocks(offset, count, count_max)
-
-
-def _check_blocks(offset: int, count: int, count_max: int) -> None:
-    if (offset | count) % BLOCK_BYTES or count == 0:
-        raise UsageError(f"request of {count} bytes at {offset} is not of whole {BLOCK_BYTES}-byte blocks")
-    if count > count_max:
-        raise UsageError(f"request of {count} bytes is longer than {count_max}")

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from controller.api.models import Composition, CopySource, Links
-from controller.copy.link import DataLink, Range
+from controller.copy.in_flight import Range
+from controller.copy.link import DataLink
 from controller.copy.remote import RemoteJournal
 from controller.errors import PeerError
 from controller.journal.volume import JournalVolume

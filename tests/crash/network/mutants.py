@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from controller.copy import link, pull
+from controller.copy import in_flight, link, pull
 from hostagent.cli.main import main
 
 
 def no_deadlines() -> None:
     """Who reads over the data link waits for ever."""
 
-    class Endless(link.Deadline):
+    class Endless(in_flight.Deadline):
         def __init__(self, silence_seconds: float, *others: Any) -> None:
             super().__init__(1e9, *others)
 

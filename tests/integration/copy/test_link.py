@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.copy.link import PIECE_BYTES, DataLink, Extent
+from controller.copy.in_flight import PIECE_BYTES
+from controller.copy.link import DataLink, Extent
 from controller.errors import PeerError
 from tests.integration.copy.sites import JournalServer
 from tests.support.processes import Processes

@@ -11,7 +11,8 @@ import crc32c
 import numpy as np
 
 from controller.api.models import Composition, CopyMode, CopyOrder, CopySource, InitialCopyOrder, Links, RestoreMode
-from controller.copy.link import DataLink, Extent, Range
+from controller.copy.in_flight import Range
+from controller.copy.link import DataLink, Extent
 from controller.copy.remote import RemoteJournal
 from controller.errors import PeerError
 from controller.inband.digests import UNIT_BYTES, digests_of

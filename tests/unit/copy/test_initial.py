@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from controller.api.models import CopySource, CopyState
+from controller.copy.in_flight import Range
 from controller.copy.initial import WINDOW_BYTES_MAX, InitialCopyRun
-from controller.copy.link import Range
 from controller.copy.progress import Progress, load, store
 from controller.errors import ConflictError, IntegrityError, PeerError, StorageError
 from controller.restore.targets import Targets

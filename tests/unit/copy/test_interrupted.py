@@ -10,8 +10,8 @@ import pytest
 
 from controller.api.models import ChangedRegions, CopyState, InitialCopyMethod, InitialCopyOrder
 from controller.copy import initial
+from controller.copy.in_flight import Range
 from controller.copy.initials import InitialCopying
-from controller.copy.link import Range
 from controller.copy.progress import load
 from controller.copy.resync import Resync
 from controller.errors import PeerError

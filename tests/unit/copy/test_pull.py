@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.copy.link import Range
+from controller.copy.in_flight import Range
 from controller.copy.pull import REREADS_MAX, JournalPull, Outcome
 from controller.errors import CapacityError, IntegrityError, PeerError, StorageError
 from controller.journal.layout import BLOCK_BYTES, Flag, Kind, group_tag

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import controller.journal
 from controller.inband.digests import LENGTH_BYTES_MAX
-from controller.journal import layout, pointers, spanned
+from controller.journal import layout, members, pointers
 from controller.journal.markers import MarkerKind
 from controller.restore import verify
-from controller.volume.write_path import REQUEST_BYTES_MAX
+from controller.volume.requests import REQUEST_BYTES_MAX
 
 DOCUMENT = (Path(controller.journal.__file__).parent / "FORMAT.md").read_text()
 
@@ -39,12 +39,12 @@ def test_header_table() -> None:
 def test_label_table() -> None:
     rows = table("Journal of several volumes")
     offset = 0
-    for (name, code), row in zip(spanned.LABEL_FIELDS, rows, strict=False):
+    for (name, code), row in zip(members.LABEL_FIELDS, rows, strict=False):
         size = struct.calcsize("<" + code)
         assert row[:3] == [str(offset), str(size), name]
         offset += size
-    assert rows[-1][:3] == [str(spanned.LABEL_BYTES - 4), "4", "label_crc"]
-    assert len(rows) == len(spanned.LABEL_FIELDS) + 1
+    assert rows[-1][:3] == [str(members.LABEL_BYTES - 4), "4", "label_crc"]
+    assert len(rows) == len(members.LABEL_FIELDS) + 1
 
 
 def test_record_table() -> None:

@@ -13,8 +13,9 @@ from controller.api.models import AcquisitionMode
 from controller.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from controller.journal.pointers import Pointer, PointerPage, Position
 from controller.journal.volume import JournalVolume
+from controller.volume.requests import REQUEST_BYTES_MAX
 from controller.volume.settings import parse_journal, parse_server
-from controller.volume.write_path import REQUEST_BYTES_MAX, WritePath
+from controller.volume.write_path import WritePath
 from tests.support.volume_server import GroupFiles
 from tests.support.waiting import wait_until
 from tests.unit.volume.parts import MIB, PAGE, journal_settings, journaled, mode, read

@@ -69,7 +69,7 @@ def test_the_write_path_holds_back_above_the_mark_only_and_only_when_told_to(
     def record(changed: threading.Condition, journal: Filling, ended: object, patience_seconds: float) -> None:
         held.append(journal.fill_share)
 
-    monkeypatch.setattr("controller.volume.journaled.hold_back", record)
+    monkeypatch.setattr("controller.volume.entrance.hold_back", record)
     files = GroupFiles(tmp_path, {"data": 8 << 20}, 1 << 20).create()
     document = files.document
     document["journal"]["throttle"] = throttle
