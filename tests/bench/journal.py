@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -76,18 +77,17 @@ class Side:
         return side
 
 
-def fill(side: Side) -> None:
-    """JOURNALS random 4k writes, durable."""
-    chooser, blocks = random.Random(1), WRITE_BYTES // BLOCK_BYTES
-    tag, data = group_tag(side.journal.header.group_uuid), os.urandom(WRITE_BYTES)
-    now = time.time_ns()
-    for sequence in range(1, JOURNALS + 1):
+def fill(side: Side, pages: Iterator[bytes], count: int) -> None:
+    """`count` 4k writes of these pages, durable."""
+    tag, blocks, now = group_tag(side.journal.header.group_uuid), WRITE_BYTES // BLOCK_BYTES, time.time_ns()
+    dice = random.Random(1)
+    for sequence, data in zip(range(1, count + 1), pages, strict=False):
         position = (sequence - 1) * blocks
         side.journal.write_data(position, data)
         record = pack_record(
             sequence=sequence,
-            time_ns=now,
-            volume_lba=chooser.randrange(VOLUME_BYTES // WRITE_BYTES) * blocks,
+            time_ns=now + sequence * 1000,
+            volume_lba=dice.randrange(VOLUME_BYTES // WRITE_BYTES) * blocks,
             data_position=position,
             block_count=blocks,
             data_blocks=blocks,
@@ -100,7 +100,7 @@ def fill(side: Side) -> None:
         )
         side.journal.write_record(sequence, record)
     side.journal.sync()
-    side.pointers.publish(Pointer.DURABLE, Position(JOURNALS, JOURNALS * blocks, now))
+    side.pointers.publish(Pointer.DURABLE, Position(count, count * blocks, now))
 
 
 def measure_rows(wanted: set[str], directory: Path, rounds: int) -> list[Row]:
@@ -109,7 +109,7 @@ def measure_rows(wanted: set[str], directory: Path, rounds: int) -> list[Row]:
     group = str(uuid.uuid4())
     with ExitStack() as stack:
         primary = Side.create(stack, directory / "primary", group)
-        fill(primary)
+        fill(primary, repeat(os.urandom(WRITE_BYTES)), JOURNALS)
         rows: list[Row] = []
         if "7" in wanted:
             rows += transfer_rows(stack, primary, directory, group, rounds)

@@ -21,17 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crc32c import crc32c
-
 from controller.api.models import Links
 from controller.copy.bucket import Lane
 from controller.copy.pull import JournalPull, Outcome
 from controller.copy.remote import RemoteJournal
 from controller.copy.ways import Ways
-from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES, Kind, group_tag, pack_record
+from controller.journal.layout import BLOCK_BYTES, RECORD_BYTES
 from controller.journal.pointers import Pointer, Position
 from controller.restore.space import JournalSpace
-from tests.bench.journal import VOLUME_BYTES, WRITE_BYTES, Side, copy_source
+from tests.bench.journal import VOLUME_BYTES, WRITE_BYTES, Side, copy_source, fill
 from tests.bench.peers import MIB
 from tests.bench.rows import Figure, Measure, Row, alternate, compare
 from tests.support.processes import Processes
@@ -76,32 +74,6 @@ CONTENTS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "database pages": database_pages,
     "random bytes": noise,
 }
-
-
-def fill(side: Side, pages: Iterator[bytes], count: int) -> None:
-    """`count` 4k writes of these pages, durable."""
-    tag, blocks, now = group_tag(side.journal.header.group_uuid), WRITE_BYTES // BLOCK_BYTES, time.time_ns()
-    dice = random.Random(1)
-    for sequence, data in zip(range(1, count + 1), pages, strict=False):
-        position = (sequence - 1) * blocks
-        side.journal.write_data(position, data)
-        record = pack_record(
-            sequence=sequence,
-            time_ns=now + sequence * 1000,
-            volume_lba=dice.randrange(VOLUME_BYTES // WRITE_BYTES) * blocks,
-            data_position=position,
-            block_count=blocks,
-            data_blocks=blocks,
-            volume=0,
-            kind=Kind.UPDATE,
-            flags=0,
-            generation=1,
-            data_crc=crc32c(data),
-            tag=tag,
-        )
-        side.journal.write_record(sequence, record)
-    side.journal.sync()
-    side.pointers.publish(Pointer.DURABLE, Position(count, count * blocks, now))
 
 
 def measure_rows(wanted: set[str], directory: Path, rounds: int) -> list[Row]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,9 @@ from controller.api.models import (
 from controller.api.runs import RunKind, RunOrder
 from controller.groups import commands
 from hostagent.life.inband import initial, passed
-from tests.crash.log_disk.disks import LogDisks, make_ext4
 from tests.crash.log_disk.log import Entry
 from tests.crash.powercut.growing_notes import Notes
-from tests.crash.powercut.life import SERVE_ALONE, SITES, disturbed_sites, mounted_sites
+from tests.crash.powercut.logged_sites import logged_sites
 from tests.support.controllers import ControllerProcess
 from tests.support.lifecycle import GROUP, Life
 from tests.support.nbdkit import connected
@@ -42,7 +41,6 @@ from tests.support.waiting import wait_until
 MIB = 1 << 20
 VOLUMES = ("data", "more")  # by number
 DATA_BYTES, GROWN_BYTES, MORE_BYTES = 3 * MIB, 4 * MIB, 2 * MIB
-DISK_BYTES = 40 << 20
 
 Stage = Callable[["Grower"], None]
 
@@ -272,19 +270,8 @@ def record_growth(
     mutant: str = "",
 ) -> Growth:
     """Both controllers through these stages. `module` is run in place of the controller, as a mutant of it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    images = {site: directory / f"{site}.image" for site in SITES}
-    for image in images.values():
-        make_ext4(image, DISK_BYTES)
-    disks = LogDisks(processes, directory, images)
-    with mounted_sites(disks, directory), ExitStack() as stack:
-        sites = [ControllerProcess(processes, directory / site, site, SERVE_ALONE) for site in SITES]
-        for controller in sites:
-            controller.program = module, mutant
-            stack.callback(controller.stop)
-            controller.start()
+    with logged_sites(processes, directory, seed, module, mutant) as (disks, sites):
         grower = Grower(sites, seed)
-        with disturbed_sites(directory, seed):
-            for stage in stages:
-                stage(grower)
+        for stage in stages:
+            stage(grower)
     return Growth(disks.log(), disks.bases, grower.notes, directory)

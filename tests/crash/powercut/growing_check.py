@@ -28,7 +28,7 @@ from controller.journal.pointers import Pointer, Position
 from controller.journal.recovery import scan
 from tests.crash.powercut.growing import VOLUMES
 from tests.crash.powercut.growing_notes import Notes
-from tests.crash.powercut.life import SITES
+from tests.crash.powercut.logged_sites import SITES
 from tests.crash.powercut.revived import Revived, revived
 from tests.crash.results import Row
 from tests.crash.write_path.history import numbers_in

@@ -12,10 +12,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +21,9 @@ import nbd
 
 from controller.api.lifecycle import EpochOrder, ServeOrder, SplitOrder
 from controller.api.models import Role, SplitMode, TakeoverRequest, VolumeCreate
-from tests.crash.log_disk.disks import LogDisks, make_ext4
 from tests.crash.log_disk.log import Entry
 from tests.crash.powercut.chronicle import Chronicle
-from tests.crash.powercut.recording import write_back
+from tests.crash.powercut.logged_sites import logged_sites
 from tests.support.controllers import ControllerProcess
 from tests.support.lifecycle import GROUP, Life
 from tests.support.nbdkit import connected, read_all, unix_uri
@@ -34,14 +31,9 @@ from tests.support.pairs import ControllerPair
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
-SITES = ("tokyo", "osaka")
 VOLUME = "data"
 VOLUME_BYTES = 4 << 20
 JOURNAL_BYTES = 1 << 20
-DISK_BYTES = 40 << 20
-# Nothing that ext4 does beyond what it was asked for: a file that is renamed without having been synced is not there.
-HARSH = "errors=remount-ro,data=writeback,noauto_da_alloc"
-SERVE_ALONE = "[serve]\nalone_after_seconds = 0.2\n"
 
 Stage = Callable[["Script"], None]
 
@@ -251,57 +243,8 @@ def record_life(
     mutant: str = "",
 ) -> LifeRecording:
     """Both controllers through these stages. `module` is run in place of the controller, as a mutant of it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    images = {site: directory / f"{site}.image" for site in SITES}
-    for image in images.values():
-        make_ext4(image, DISK_BYTES)
-    disks = LogDisks(processes, directory, images)
-    with mounted_sites(disks, directory), ExitStack() as stack:
-        sites = [ControllerProcess(processes, directory / site, site, SERVE_ALONE) for site in SITES]
-        for controller in sites:
-            controller.program = module, mutant
-            stack.callback(controller.stop)
-            controller.start()
+    with logged_sites(processes, directory, seed, module, mutant) as (disks, sites):
         script = Script(sites, seed)
-        with disturbed_sites(directory, seed):
-            for stage in stages:
-                stage(script)
+        for stage in stages:
+            stage(script)
     return LifeRecording(disks.log(), disks.bases, script.chronicle, directory)
-
-
-@contextmanager
-def mounted_sites(disks: LogDisks, directory: Path) -> Iterator[None]:
-    """Each disk as the state directory of its site."""
-    with ExitStack() as stack:
-        for site in SITES:
-            point = directory / site / "state"
-            point.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(disks.mounted(site, point, HARSH))
-        yield
-
-
-@contextmanager
-def disturbed_sites(directory: Path, seed: int) -> Iterator[None]:
-    """Dirty pages of volumes, journals and pointer pages are written back at random moments, without a sync."""
-    stop = threading.Event()
-    chooser = random.Random(seed)
-    paths = [
-        directory / site / "state" / name
-        for site in SITES
-        for name in ("volumes/data.img", "groups/db/journal", "groups/db/pointers", "groups/db/safepoint/data")
-    ]
-
-    def disturb() -> None:
-        while not stop.wait(chooser.uniform(0.001, 0.01)):
-            with suppress(FileNotFoundError):
-                descriptor = os.open(chooser.choice(paths), os.O_RDONLY)
-                write_back(descriptor)
-                os.close(descriptor)
-
-    thread = threading.Thread(target=disturb, name="disturber", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -28,7 +28,8 @@ from controller.errors import ConflictError, PairvolError
 from tests.crash.log_disk.disks import attached, mount, unmount, wait_free
 from tests.crash.log_disk.rebuild import Images, Sparse
 from tests.crash.powercut.chronicle import Chronicle
-from tests.crash.powercut.life import DISK_BYTES, SITES, VOLUME
+from tests.crash.powercut.life import VOLUME
+from tests.crash.powercut.logged_sites import DISK_BYTES, SITES
 from tests.crash.powercut.revived import Revived, revived
 from tests.crash.results import Row
 from tests.crash.write_path.history import numbers_in

@@ -10,12 +10,12 @@ from tests.crash.powercut.explorer import Explorer, Judge
 from tests.crash.powercut.life import (
     LifeRecording,
     found,
-    mounted_sites,
     record_life,
     take_over_forced,
     take_over_from_safe_point,
 )
 from tests.crash.powercut.life_check import Bench, Inquest
+from tests.crash.powercut.logged_sites import mounted_sites
 from tests.crash.powercut.mutant_controller import MUTANTS
 from tests.crash.results import Controls, Row, wanted
 from tests.support.processes import Processes
