@@ -78,7 +78,7 @@ def profile_unreached(rows: Sequence[Row], peers: Sequence[Peer], seconds: float
 def _shares(each: block.BlockRow, peer: Peer, seconds: float) -> dict[str, float]:
     """Percent of the server's processor time by part, and how many cores it kept busy."""
     server = _server(peer)
-    displaced = _Displaced(server.pid, seconds)
+    displaced = Displaced(server.pid, seconds)
     peer.before()
     with tempfile.TemporaryDirectory() as place, block.beside(each, peer, seconds):
         samples = Path(place) / "perf.data"
@@ -147,7 +147,7 @@ def _idle_seconds() -> float:
     return float(times.idle + times.iowait)
 
 
-class _Displaced(threading.Thread):
+class Displaced(threading.Thread):
     """How often in a second the threads of a process lost their core to another, looked at in the middle of a run.
 
     Counters of threads go with them, and a connection's thread goes with its client.
@@ -161,13 +161,14 @@ class _Displaced(threading.Thread):
 
     def run(self) -> None:
         time.sleep(self._quarter_seconds)
-        before, began = self._counted(), time.monotonic()
+        before, began = self.counted(), time.monotonic()
         time.sleep(2 * self._quarter_seconds)
-        after = self._counted()
+        after = self.counted()
         lost = sum(count - before[thread] for thread, count in after.items() if thread in before)
         self.rate = lost / (time.monotonic() - began)
 
-    def _counted(self) -> dict[str, int]:
+    def counted(self) -> dict[str, int]:
+        """By thread, since each began."""
         found = {}
         for thread in Path(f"/proc/{self._pid}/task").iterdir():
             with suppress(OSError):  # one that has just ended

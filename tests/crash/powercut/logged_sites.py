@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.crash.log_disk.disks import LogDisks, make_ext4
 from tests.crash.powercut.recording import write_back
+from tests.support.background import repeated
 from tests.support.controllers import ControllerProcess
 from tests.support.processes import Processes
 
@@ -58,7 +58,6 @@ def mounted_sites(disks: LogDisks, directory: Path) -> Iterator[None]:
 @contextmanager
 def disturbed_sites(directory: Path, seed: int) -> Iterator[None]:
     """Dirty pages of volumes, journals and pointer pages are written back at random moments, without a sync."""
-    stop = threading.Event()
     chooser = random.Random(seed)
     paths = [
         directory / site / "state" / name
@@ -67,16 +66,10 @@ def disturbed_sites(directory: Path, seed: int) -> Iterator[None]:
     ]
 
     def disturb() -> None:
-        while not stop.wait(chooser.uniform(0.001, 0.01)):
-            with suppress(FileNotFoundError):
-                descriptor = os.open(chooser.choice(paths), os.O_RDONLY)
-                write_back(descriptor)
-                os.close(descriptor)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(chooser.choice(paths), os.O_RDONLY)
+            write_back(descriptor)
+            os.close(descriptor)
 
-    thread = threading.Thread(target=disturb, name="disturber", daemon=True)
-    thread.start()
-    try:
+    with repeated(disturb, lambda: chooser.uniform(0.001, 0.01)):
         yield
-    finally:
-        stop.set()
-        thread.join()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from tests.crash.log_disk.disks import LogDisks
 from tests.crash.log_disk.log import Entry
 from tests.crash.powercut.history import Action, History
 from tests.crash.server import GROUP_UUID, PLUGIN, SiteFiles, VolumeServer
+from tests.support.background import repeated
 from tests.support.nbdkit import connected
 from tests.support.processes import Processes
 
@@ -140,25 +140,20 @@ def workload(server: VolumeServer, history: History, chooser: random.Random, cou
 @contextmanager
 def disturbed(files: SiteFiles, seed: int, confirmed: Callable[[], Position] | None = None) -> Iterator[None]:
     """Write-back without sync at random moments, and CONFIRMED moved to what `confirmed` says, else to DURABLE."""
-    stop = threading.Event()
     chooser = random.Random(seed)
     pointers = PointerPage.open(str(files.pointers))
     paths = (files.journal, files.journal, files.pointers, *files.volumes)
     descriptors = [os.open(path, os.O_RDWR) for path in paths]
 
     def disturb() -> None:
-        while not stop.wait(chooser.uniform(0.0002, 0.002)):
-            if chooser.random() < 0.5:
-                pointers.publish(Pointer.CONFIRMED, confirmed() if confirmed else pointers.read(Pointer.DURABLE))
-            write_back(chooser.choice(descriptors))
+        if chooser.random() < 0.5:
+            pointers.publish(Pointer.CONFIRMED, confirmed() if confirmed else pointers.read(Pointer.DURABLE))
+        write_back(chooser.choice(descriptors))
 
-    thread = threading.Thread(target=disturb, name="disturber", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeated(disturb, lambda: chooser.uniform(0.0002, 0.002)):
+            yield
     finally:
-        stop.set()
-        thread.join()
         for descriptor in descriptors:
             os.close(descriptor)
         pointers.close()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
+import threading
+import time
 
 from tests.bench import profile
 
@@ -29,17 +32,31 @@ def test_each_sample_counts_once_for_the_call_it_is_in_else_for_its_library() ->
     assert found == {"Python": 50.0, "destage: writes into the volume's file": 25.0, "locks": 25.0}
 
 
-def test_a_thread_that_has_its_core_taken_is_counted() -> None:
-    displaced = profile._Displaced(os.getpid(), 0.4)
+def test_only_a_core_that_was_taken_is_counted_not_one_that_was_given_up() -> None:
+    displaced = profile.Displaced(os.getpid(), 0.0)
+    for _ in range(200):
+        time.sleep(0.0001)
+    before = resource.getrusage(resource.RUSAGE_THREAD)
+    found = displaced.counted()[str(threading.get_native_id())]
+    after = resource.getrusage(resource.RUSAGE_THREAD)
+    assert before.ru_nivcsw <= found <= after.ru_nivcsw
+    assert before.ru_nvcsw >= 200, "it had given its core up, and that was not counted"
+
+
+def test_a_thread_that_shares_its_core_loses_it() -> None:
+    displaced = profile.Displaced(os.getpid(), 0.4)
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})  # the process beside this one is given the same core
-    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    words = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    other = subprocess.Popen(words, stdout=subprocess.PIPE)
     try:
+        assert other.stdout is not None
+        other.stdout.readline()
         displaced.start()
         while displaced.is_alive():
             pass
     finally:
         other.kill()
-        other.wait()
+        other.communicate()
         os.sched_setaffinity(0, allowed)
     assert displaced.rate > 0
